@@ -1,0 +1,32 @@
+//! The hasher of every map whose keys come from peers.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
+
+/// Builds keyed AES hashers: as fast as the unkeyed ones, but a peer that does not know this process's seeds cannot
+/// choose keys that collide.
+#[derive(Clone, Debug)]
+pub struct Keyed(ahash::RandomState);
+
+impl Default for Keyed {
+    fn default() -> Self {
+        // The seeds are drawn once, from the standard library's own source of randomness.
+        static SEEDS: LazyLock<[u64; 4]> = LazyLock::new(|| {
+            [1u64, 2, 3, 4].map(|salt| {
+                let mut hasher = std::hash::RandomState::new().build_hasher();
+                hasher.write_u64(salt);
+                hasher.finish()
+            })
+        });
+        let [a, b, c, d] = *SEEDS;
+        Keyed(ahash::RandomState::with_seeds(a, b, c, d))
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = ahash::AHasher;
+
+    fn build_hasher(&self) -> ahash::AHasher {
+        self.0.build_hasher()
+    }
+}

@@ -1,0 +1,4 @@
+//! Gumboot, a STOMP broker over WebSocket and TCP.
+
+pub mod hash;
+pub mod headers;

@@ -1,0 +1,3 @@
+//! The `gumboot` command line.
+
+fn main() {}
