@@ -1,0 +1,180 @@
+//! What goes into a shard, and what comes out of it.
+
+use std::sync::Arc;
+
+use crate::destination::{Destination, Pattern};
+use crate::message::{
+    Content, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WhenSlow,
+    WorkerId,
+};
+
+/// A topic subscription of one of this worker's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    /// Whose it is.
+    pub id: SubscriberId,
+    /// The driver's own number for the encoding that this subscriber shares with others; opaque to the shard.
+    pub label: u32,
+    /// Not to be given messages of its own session (M5).
+    pub no_local: bool,
+    /// Whether each delivery must go through the session; opaque to the shard.
+    pub paced: bool,
+}
+
+/// A queue subscription of a session on any worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consumer {
+    /// Whose it is.
+    pub id: SubscriberId,
+    /// How many unsettled deliveries it may have.
+    pub credit: u32,
+    /// Not to be given messages of its own session (M5).
+    pub no_local: bool,
+}
+
+/// Names a transaction while the shards that it touches prepare it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionId {
+    /// The session that commits.
+    pub session: SessionId,
+    /// The ticket of its COMMIT.
+    pub ticket: Ticket,
+}
+
+/// What a shard can be asked to do. The driver gives every command of a session to the shard of that session's worker;
+/// commands from [`Effects::post`] go to the shard named there.
+#[derive(Debug)]
+pub enum Command {
+    /// Route what a session sent, by the kind of its destination.
+    Publish {
+        /// The sender.
+        origin: SessionId,
+        /// What it sent.
+        content: Content,
+        /// With a ticket there is always a verdict; without one only a refusal is told.
+        ticket: Option<Ticket>,
+    },
+    /// Fan a topic message of another worker out to this worker's subscribers.
+    Relay(Arc<Message>),
+    /// Put a message into a queue that lives here.
+    Enqueue {
+        /// The message.
+        message: Arc<Message>,
+        /// As in `Publish`; the verdict goes to the message's origin.
+        ticket: Option<Ticket>,
+    },
+    /// A session subscribed to topics.
+    Subscribe {
+        /// The subscription.
+        subscriber: Subscriber,
+        /// What it takes.
+        pattern: Pattern,
+        /// Answered when it is live.
+        ticket: Option<Ticket>,
+    },
+    /// A session gave up a topic subscription.
+    Unsubscribe {
+        /// The subscription.
+        subscriber: SubscriberId,
+        /// What it took.
+        pattern: Pattern,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
+    /// A session subscribed to a queue.
+    Consume {
+        /// The subscription.
+        consumer: Consumer,
+        /// The queue.
+        queue: Destination,
+        /// Answered when it is live.
+        ticket: Option<Ticket>,
+    },
+    /// A session gave up a queue subscription, or is gone: its unsettled deliveries return to their place (Q4).
+    Cancel {
+        /// The subscription.
+        consumer: SubscriberId,
+        /// The queue.
+        queue: Destination,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
+    /// Settle deliveries of one consumer; all tags have one home. Tags that are not unsettled any more are ignored.
+    Settle {
+        /// Who settles.
+        session: SessionId,
+        /// Which deliveries.
+        tags: Vec<Tag>,
+        /// What became of them.
+        outcome: Outcome,
+        /// Answered when it is done.
+        ticket: Option<Ticket>,
+    },
+    /// Do all of these, or none (Q7).
+    Commit {
+        /// Names the committing session and its ticket.
+        transaction: TransactionId,
+        /// What to do, in order.
+        operations: Vec<Operation>,
+    },
+    /// First phase at one home: check and reserve, change nothing that shows.
+    Prepare {
+        /// The transaction.
+        transaction: TransactionId,
+        /// The messages for queues that live here, in order.
+        messages: Vec<Arc<Message>>,
+    },
+    /// A home's answer to `Prepare`, for the worker of the committing session.
+    Prepared {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Whether this home can do its part.
+        answer: Result<(), Refusal>,
+    },
+    /// Second phase at one home: apply what was prepared, or forget it.
+    Finish {
+        /// The transaction.
+        transaction: TransactionId,
+        /// True: apply. False: forget.
+        apply: bool,
+    },
+}
+
+/// What a shard does to the world around it. The driver, the simulation and the unit tests each bring their own.
+pub trait Effects {
+    /// A topic message for a subscriber of this worker.
+    fn deliver_topic(&mut self, subscriber: &Subscriber, message: &Arc<Message>, when_slow: WhenSlow);
+    /// A queue message for a consumer, who may live on any worker.
+    fn deliver(&mut self, consumer: SubscriberId, delivery: Delivery);
+    /// The answer to a ticket, or a refusal without one, for a session on any worker.
+    fn verdict(&mut self, session: SessionId, ticket: Option<Ticket>, verdict: Verdict);
+    /// A command for another worker's shard.
+    fn post(&mut self, worker: WorkerId, command: Command);
+    /// Something an operator wants counted or logged.
+    fn note(&mut self, note: Note);
+}
+
+/// What a shard tells the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A message reached nobody.
+    Unrouted(Destination),
+    /// A message for a destination under no prefix was dropped, as `profile = "spring"` asks (U8).
+    UnknownDropped(Destination),
+    /// A message moved to the dead letters.
+    DeadLettered {
+        /// The queue it was in.
+        queue: Destination,
+        /// Stable reason, such as `max-deliveries`.
+        reason: &'static str,
+    },
+    /// A message was given up because no dead-letter queue takes it.
+    Lost {
+        /// The queue it was in.
+        queue: Destination,
+        /// Stable reason.
+        reason: &'static str,
+    },
+    /// A limit was reached.
+    LimitReached(Refusal),
+}

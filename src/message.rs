@@ -1,0 +1,196 @@
+//! What crosses layers: messages, the names of sessions and workers, deliveries and refusals.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::destination::Destination;
+use crate::headers::Headers;
+
+/// One of the broker's workers: an index below the number of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u16);
+
+impl WorkerId {
+    /// The position of this worker in a table of all workers.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Names a session in the whole broker: the worker it lives on, and its generational key there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId {
+    /// The worker that owns the session.
+    pub worker: WorkerId,
+    /// The key within that worker; never used again for another session.
+    pub key: u64,
+}
+
+/// Names a subscription within its session; never used again in that session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionKey(pub u32);
+
+/// Names one subscription in the whole broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriberId {
+    /// The session that subscribed.
+    pub session: SessionId,
+    /// Its subscription.
+    pub subscription: SubscriptionKey,
+}
+
+/// Unique among all messages in the broker's life: the start of the process, the worker, and a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId {
+    /// Differs between starts of the broker.
+    pub boot: u32,
+    /// The worker that accepted the message.
+    pub worker: WorkerId,
+    /// Counts up on that worker.
+    pub sequence: u64,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{:x}-{:x}", self.boot, self.worker.0, self.sequence)
+    }
+}
+
+/// What a SEND asks the broker to route: the part of a message that its sender decides.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Where to, as the sender wrote it.
+    pub destination: Destination,
+    /// The headers that receivers get to see: first of each name, in order, without those that are private (M1) and
+    /// without `destination`, `content-length`, `message-id`, `subscription`, `ack`, `redelivered` and
+    /// `redelivery-count`, which the broker writes itself.
+    pub headers: Headers,
+    /// The body, shared by all copies.
+    pub body: Bytes,
+    /// Whether the body may travel in a WebSocket text packet (H6): it is UTF-8, and its content-type does not say binary.
+    pub is_text: bool,
+    /// `exclude-self:true`: not to be delivered to the sender's own subscriptions (M5).
+    pub exclude_origin: bool,
+    /// `mandatory:true`: reaching nobody is a refusal (M6).
+    pub mandatory: bool,
+}
+
+impl Content {
+    /// Bytes this content keeps in memory, for limits and metrics.
+    pub fn footprint(&self) -> usize {
+        size_of::<Message>() + self.headers.footprint() + self.body.len()
+    }
+}
+
+/// A message on its way to receivers. Shared, never changed.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its name, `message-id` on the wire.
+    pub id: MessageId,
+    /// The session that sent it.
+    pub origin: SessionId,
+    /// What was sent.
+    pub content: Content,
+}
+
+/// Names one delivery of a queue message at the queue's home, so that its settlement finds it without a look-up by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag {
+    /// The worker whose shard keeps the queue.
+    pub home: WorkerId,
+    /// The queue, by the home's own number.
+    pub queue: u64,
+    /// The message within the queue: its place in the order.
+    pub sequence: u64,
+}
+
+/// One message for one subscription.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The message.
+    pub message: Arc<Message>,
+    /// What to do when the receiver cannot keep up. Only topics have a choice; a queue's credit simply stops.
+    pub when_slow: WhenSlow,
+    /// Set for messages of queues, which must be settled; topics have nothing to settle at the broker.
+    pub tag: Option<Tag>,
+    /// How often this message was handed out before.
+    pub redeliveries: u32,
+}
+
+/// A topic's policy for a subscriber whose outbox is full or who ran out of credit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WhenSlow {
+    /// End the session: ERROR `slow-consumer` where possible, close 4500.
+    #[default]
+    Disconnect,
+    /// Hold the newest messages up to the limit and drop the oldest of them.
+    DropOldest,
+    /// Hold only the last message of each destination.
+    KeepLatest,
+}
+
+/// What became of a delivery that a session settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Consumed: the queue forgets the message.
+    Consumed,
+    /// Refused (NACK): comes again after the redelivery delay, or goes to the dead letters after too many.
+    Rejected,
+    /// Refused with `requeue:false`: to the dead letters at once.
+    Discarded,
+    /// Never reached the client, or its session ended: back to its place, marked redelivered.
+    Returned,
+}
+
+/// Names a request of a session whose answer comes later; counts up within the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// One effect of a committed transaction, or of a frame outside one.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Route this content.
+    Send(Content),
+    /// Settle these deliveries.
+    Settle(Vec<Tag>, Outcome),
+}
+
+/// Why the broker's core did not do what a session asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `mandatory:true`, and nobody subscribed (M6).
+    #[error("no subscription or queue takes messages for {0}")]
+    Unroutable(ByteString),
+    /// No configured prefix takes the destination (U8).
+    #[error("no destination prefix is configured for {0}")]
+    UnknownDestination(ByteString),
+    /// A limit was reached: its config key and its value.
+    #[error("{what} would pass the limit of {limit} ({key})")]
+    Limit {
+        /// Stable code for the wire, such as `queue-full`.
+        code: &'static str,
+        /// What would be too many or too much, in words.
+        what: &'static str,
+        /// The value of the limit.
+        limit: u64,
+        /// The config key that sets it.
+        key: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The stable `code` header of the ERROR that tells the peer.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::Unroutable(_) => "unroutable",
+            Refusal::UnknownDestination(_) => "unknown-destination",
+            Refusal::Limit { code, .. } => code,
+        }
+    }
+}
+
+/// The answer to a ticket: how many subscriptions or queues were reached, or why it was refused.
+pub type Verdict = Result<u32, Refusal>;

@@ -1,0 +1,128 @@
+//! What a session asks its driver to do.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use crate::destination::{Destination, Pattern};
+use crate::message::{Message, Operation, SubscriptionKey, Tag, Ticket};
+use crate::stomp::Frame;
+
+/// One thing for the driver to do; they are to be done in the order given.
+#[derive(Debug)]
+pub enum Action {
+    /// Write CONNECTED, RECEIPT or ERROR.
+    Send(Frame),
+    /// Write a single end-of-line (B2).
+    Heartbeat,
+    /// Write a MESSAGE.
+    Deliver(Outgoing),
+    /// Bring this operation to the broker. With a ticket it is always answered by `handle_verdict`; without one only a
+    /// refusal is.
+    Perform {
+        /// What to do.
+        operation: Operation,
+        /// What the answer will name.
+        ticket: Option<Ticket>,
+    },
+    /// Bring all of these to the broker together, or none of them (Q7). Always answered.
+    Commit {
+        /// What to do, in order.
+        operations: Vec<Operation>,
+        /// What the answer will name.
+        ticket: Ticket,
+    },
+    /// Register a subscription.
+    Subscribe(Subscribe),
+    /// Take a subscription away; a queue takes its unsettled deliveries back.
+    Unsubscribe {
+        /// Which one.
+        subscription: SubscriptionKey,
+        /// Its id on the wire.
+        id: ByteString,
+        /// What it subscribed to.
+        target: Target,
+        /// As in [`Subscribe::paced`].
+        paced: bool,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
+    /// Close the transport once everything before this is written. Always the last action.
+    Close(Close),
+}
+
+/// A subscription to register.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// Its key in this session.
+    pub subscription: SubscriptionKey,
+    /// Its id on the wire: the `subscription` header of its messages.
+    pub id: ByteString,
+    /// What it subscribes to.
+    pub target: Target,
+    /// `no-local:true`: not to be given what this session sends (M5).
+    pub no_local: bool,
+    /// False for a topic in ack mode `auto`: its messages change nothing in the session, so the driver writes the
+    /// encoding that all such subscribers share without asking the session. True: every delivery goes through
+    /// `Session::handle_delivery`.
+    pub paced: bool,
+    /// How many deliveries of a queue may be unsettled at a time (Q5).
+    pub credit: u32,
+    /// Answered when the subscription is live.
+    pub ticket: Option<Ticket>,
+}
+
+/// What a subscription is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every topic that the pattern matches.
+    Topic(Pattern),
+    /// One queue.
+    Queue(Destination),
+}
+
+/// A MESSAGE frame to write.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Which subscription it is for.
+    pub subscription: SubscriptionKey,
+    /// The id of that subscription on the wire.
+    pub id: ByteString,
+    /// The message.
+    pub message: Arc<Message>,
+    /// The value of the `ack` header, where the client must settle it.
+    pub ack: Option<ByteString>,
+    /// How often it was handed out before.
+    pub redeliveries: u32,
+    /// A queue message in ack mode `auto`: to be settled as consumed once it is written to the transport (Q2).
+    pub settle_when_written: Option<Tag>,
+}
+
+/// Why and how a session ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The WebSocket close code (X2).
+    pub code: CloseCode,
+    /// The stable, kebab-case code of the reason: the reason text on the wire, and a field of the log line.
+    pub reason: &'static str,
+}
+
+/// The close codes a broker uses (X2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum CloseCode {
+    /// After DISCONNECT.
+    Normal = 1000,
+    /// The broker shuts down.
+    GoingAway = 1001,
+    /// The peer broke the protocol.
+    Protocol = 1002,
+    /// The peer may not do this.
+    NotAllowed = 1008,
+    /// A frame passed a limit.
+    TooBig = 1009,
+    /// Try again later.
+    TryLater = 1013,
+    /// The peer did not keep up.
+    SlowConsumer = 4500,
+}
