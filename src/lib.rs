@@ -5,3 +5,4 @@ pub mod hash;
 pub mod headers;
 pub mod message;
 pub mod stomp;
+pub mod websocket;
