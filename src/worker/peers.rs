@@ -64,6 +64,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// STOMP bytes that came while the session did not want any.
     pub(super) unread: Vec<u8>,
+    /// Whether the driver was told not to read.
+    pub(super) paused: bool,
     pub(super) last_received: Instant,
     /// Whether a ping was sent since then.
     pub(super) pinged: bool,
