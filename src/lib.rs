@@ -4,3 +4,5 @@ pub mod destination;
 pub mod hash;
 pub mod headers;
 pub mod message;
+pub mod session;
+pub mod stomp;
