@@ -66,10 +66,7 @@ impl HeartBeat {
     /// Reads `<can_send>,<wants>`. Greater numbers than fit are the greatest that fits: years.
     pub fn parse(text: &str) -> Option<HeartBeat> {
         let (can_send, wants) = text.split_once(',')?;
-        Some(HeartBeat {
-            can_send: milliseconds(can_send)?,
-            wants: milliseconds(wants)?,
-        })
+        Some(HeartBeat { can_send: milliseconds(can_send)?, wants: milliseconds(wants)? })
     }
 }
 
@@ -252,20 +249,14 @@ pub struct Refusal {
 }
 
 impl Request {
-    /// Reads a frame's meaning under the session's version. For CONNECT and STOMP the version plays no part, except
-    /// that `V1_0` before login takes what any version takes.
+    /// Reads a frame's meaning under the session's version. What it is for CONNECT and STOMP makes no difference.
     pub fn parse(frame: Frame, version: Version) -> Result<Request, Refusal> {
-        let fields = Fields {
-            command: frame.command,
-            headers: &frame.headers,
-        };
-        let parsed = fields
+        let receipt = frame.headers.find_shared("receipt");
+        let fields = Fields { command: frame.command, headers: frame.headers, receipt: receipt.clone() };
+        fields
             .check(&frame.body, version)
-            .and_then(|()| fields.request(&frame.body, version));
-        parsed.map_err(|error| Refusal {
-            error,
-            receipt: fields.optional("receipt"),
-        })
+            .and_then(|()| fields.request(frame.body, version))
+            .map_err(|error| Refusal { error, receipt })
     }
 
     /// The receipt asked for. CONNECT has none: CONNECTED answers it.
@@ -276,21 +267,20 @@ impl Request {
             Request::Subscribe(subscribe) => subscribe.receipt.as_ref(),
             Request::Unsubscribe(unsubscribe) => unsubscribe.receipt.as_ref(),
             Request::Ack(settle) | Request::Nack(settle) => settle.receipt.as_ref(),
-            Request::Begin(each) | Request::Commit(each) | Request::Abort(each) => {
-                each.receipt.as_ref()
-            }
+            Request::Begin(each) | Request::Commit(each) | Request::Abort(each) => each.receipt.as_ref(),
             Request::Disconnect(disconnect) => disconnect.receipt.as_ref(),
         }
     }
 }
 
 /// The headers of a frame as its fields.
-struct Fields<'a> {
+struct Fields {
     command: Command,
-    headers: &'a Headers,
+    headers: Headers,
+    receipt: Option<ByteString>,
 }
 
-impl Fields<'_> {
+impl Fields {
     fn check(&self, body: &Bytes, version: Version) -> Result<(), RequestError> {
         let command = self.command;
         if command.is_servers() {
@@ -299,13 +289,14 @@ impl Fields<'_> {
         if !version.has_command(command) {
             return Err(RequestError::NotInVersion { command, version });
         }
-        if !body.is_empty() && !command.may_have_body() && version.restricts_bodies() {
+        let strict = version.restricts_bodies() || command.opens_session();
+        if strict && !body.is_empty() && !command.may_have_body() {
             return Err(RequestError::BodyNotAllowed(command));
         }
         Ok(())
     }
 
-    fn request(&self, body: &Bytes, version: Version) -> Result<Request, RequestError> {
+    fn request(self, body: Bytes, version: Version) -> Result<Request, RequestError> {
         match self.command {
             Command::Connect | Command::Stomp => self.connect().map(Request::Connect),
             Command::Send => self.send(body).map(Request::Send),
@@ -316,20 +307,18 @@ impl Fields<'_> {
             Command::Begin => self.transaction().map(Request::Begin),
             Command::Commit => self.transaction().map(Request::Commit),
             Command::Abort => self.transaction().map(Request::Abort),
-            Command::Disconnect => Ok(Request::Disconnect(self.disconnect())),
+            Command::Disconnect => Ok(Request::Disconnect(Disconnect { receipt: self.receipt, headers: self.headers })),
             Command::Connected | Command::Message | Command::Receipt | Command::Error => {
                 Err(RequestError::ServerCommand(self.command))
             }
         }
     }
 
-    fn connect(&self) -> Result<Connect, RequestError> {
+    fn connect(self) -> Result<Connect, RequestError> {
         let heart_beat = match self.headers.find("heart-beat") {
             None => HeartBeat::default(),
-            Some(text) => HeartBeat::parse(text).ok_or(self.bad(
-                "heart-beat",
-                "two numbers of milliseconds with a comma between",
-            ))?,
+            Some(text) => HeartBeat::parse(text)
+                .ok_or(self.bad("heart-beat", "two numbers of milliseconds with a comma between"))?,
         };
         Ok(Connect {
             version: Version::negotiate(self.headers.find("accept-version")),
@@ -337,45 +326,39 @@ impl Fields<'_> {
             login: self.optional("login"),
             passcode: self.optional("passcode"),
             heart_beat,
-            headers: self.headers.clone(),
+            headers: self.headers,
         })
     }
 
-    fn send(&self, body: &Bytes) -> Result<Send, RequestError> {
+    fn send(self, body: Bytes) -> Result<Send, RequestError> {
         Ok(Send {
             destination: self.required("destination")?,
             transaction: self.optional("transaction"),
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-            body: body.clone(),
+            receipt: self.receipt,
+            headers: self.headers,
+            body,
         })
     }
 
-    fn subscribe(&self, version: Version) -> Result<Subscribe, RequestError> {
+    fn subscribe(self, version: Version) -> Result<Subscribe, RequestError> {
         let ack = match self.headers.find("ack") {
             None => AckMode::default(),
-            Some(text) => {
-                AckMode::parse(text).ok_or(self.bad("ack", "auto, client or client-individual"))?
-            }
+            Some(text) => AckMode::parse(text).ok_or(self.bad("ack", "auto, client or client-individual"))?,
         };
         Ok(Subscribe {
             destination: self.required("destination")?,
             id: self.subscription_id(version)?,
             ack,
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
+            receipt: self.receipt,
+            headers: self.headers,
         })
     }
 
-    fn unsubscribe(&self, version: Version) -> Result<Unsubscribe, RequestError> {
-        Ok(Unsubscribe {
-            id: self.subscription_id(version)?,
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        })
+    fn unsubscribe(self, version: Version) -> Result<Unsubscribe, RequestError> {
+        Ok(Unsubscribe { id: self.subscription_id(version)?, receipt: self.receipt, headers: self.headers })
     }
 
-    fn settle(&self, version: Version) -> Result<Settle, RequestError> {
+    fn settle(self, version: Version) -> Result<Settle, RequestError> {
         let name = match version.ack_by() {
             AckBy::AckId => AckName::AckId(self.required("id")?),
             AckBy::MessageId => AckName::MessageId {
@@ -387,40 +370,19 @@ impl Fields<'_> {
                 subscription: Some(self.required("subscription")?),
             },
         };
-        Ok(Settle {
-            name,
-            transaction: self.optional("transaction"),
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        })
+        let transaction = self.optional("transaction");
+        Ok(Settle { name, transaction, receipt: self.receipt, headers: self.headers })
     }
 
-    fn transaction(&self) -> Result<Transaction, RequestError> {
-        Ok(Transaction {
-            transaction: self.required("transaction")?,
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        })
-    }
-
-    fn disconnect(&self) -> Disconnect {
-        Disconnect {
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        }
+    fn transaction(self) -> Result<Transaction, RequestError> {
+        Ok(Transaction { transaction: self.required("transaction")?, receipt: self.receipt, headers: self.headers })
     }
 
     fn subscription_id(&self, version: Version) -> Result<ByteString, RequestError> {
         let stand_in = || {
-            if version.requires_subscription_id() {
-                None
-            } else {
-                self.optional("destination")
-            }
+            if version.requires_subscription_id() { None } else { self.optional("destination") }
         };
-        self.optional("id")
-            .or_else(stand_in)
-            .ok_or(self.missing("id"))
+        self.optional("id").or_else(stand_in).ok_or(self.missing("id"))
     }
 
     fn optional(&self, header: &'static str) -> Option<ByteString> {
@@ -432,18 +394,11 @@ impl Fields<'_> {
     }
 
     fn missing(&self, header: &'static str) -> RequestError {
-        RequestError::MissingHeader {
-            command: self.command,
-            header,
-        }
+        RequestError::MissingHeader { command: self.command, header }
     }
 
     fn bad(&self, header: &'static str, wanted: &'static str) -> RequestError {
-        RequestError::BadHeader {
-            command: self.command,
-            header,
-            wanted,
-        }
+        RequestError::BadHeader { command: self.command, header, wanted }
     }
 }
 
