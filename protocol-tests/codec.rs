@@ -289,7 +289,7 @@ proptest! {
 #[test]
 fn a_frame_holds_no_more_than_itself() {
     let frame = Frame::new(Command::Send, [("destination", "/topic/a")], vec![7; 100_000]);
-    let bytes = wire(&[frame.clone()], Version::V1_2);
+    let bytes = wire(std::slice::from_ref(&frame), Version::V1_2);
     let (frames, error) = decode(bytes.chunks(8192), Version::V1_2, &Limits::default());
     assert_eq!(error, None);
     assert_eq!(frames.into_iter().map(without_length).collect::<Vec<_>>(), [frame]);

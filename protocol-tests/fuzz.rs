@@ -34,10 +34,17 @@ fn run(name: &str, target: fn(&[u8])) {
 /// The seed files in the order of their names, so that every run is the same.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-    let entries = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    match seeds(&directory) {
+        Ok(seeds) => seeds,
+        Err(error) => panic!("{}: {error}", directory.display()),
+    }
+}
+
+fn seeds(directory: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    let entries = std::fs::read_dir(directory)?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    paths.iter().map(std::fs::read).collect()
 }
 
 fn attempt(name: &str, mutation: Option<u64>, input: &[u8], target: fn(&[u8])) {

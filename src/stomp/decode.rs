@@ -154,4 +154,5 @@ fn append(bytes: &mut Vec<u8>, piece: &[u8], total: Option<usize>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -115,20 +115,35 @@ impl Progress {
         if self.spans.len() >= limits.header_count {
             return Err(DecodeError::TooManyHeaders { limit: limits.header_count });
         }
-        let (room, error) = self.line_room(limits);
-        if text.len() > room { Err(error) } else { Ok(()) }
+        if text.len() > self.line_room(limits) {
+            return Err(self.line_error(limits));
+        }
+        Ok(())
     }
 
-    /// How long the line at `line_start` may become, and what is wrong if it is longer.
-    fn line_room(&self, limits: &Limits) -> (usize, DecodeError) {
-        let in_block = limits.header_bytes.saturating_sub(self.line_start - self.block_start);
+    /// How long the line at `line_start` may become.
+    fn line_room(&self, limits: &Limits) -> usize {
         let in_frame = limits.frame_bytes.saturating_sub(self.line_start);
-        if limits.line_bytes <= in_block && limits.line_bytes <= in_frame {
-            (limits.line_bytes, DecodeError::LineTooLong { limit: limits.line_bytes })
-        } else if in_block <= in_frame {
-            (in_block, DecodeError::HeaderBlockTooLong { limit: limits.header_bytes })
+        limits.line_bytes.min(self.room_in_block(limits)).min(in_frame)
+    }
+
+    fn room_in_block(&self, limits: &Limits) -> usize {
+        limits.header_bytes.saturating_sub(self.line_start - self.block_start)
+    }
+
+    /// What is wrong with a line that is longer than [`Progress::line_room`]: the limit that it reaches first.
+    #[cold]
+    fn line_error(&self, limits: &Limits) -> DecodeError {
+        let room = self.line_room(limits);
+        if room == limits.line_bytes {
+            let limit = limits.line_bytes;
+            DecodeError::LineTooLong { limit }
+        } else if room == self.room_in_block(limits) {
+            let limit = limits.header_bytes;
+            DecodeError::HeaderBlockTooLong { limit }
         } else {
-            (in_frame, DecodeError::FrameTooLong { limit: limits.frame_bytes })
+            let limit = limits.frame_bytes;
+            DecodeError::FrameTooLong { limit }
         }
     }
 
@@ -152,26 +167,33 @@ impl Progress {
         Ok(())
     }
 
-    /// How long the body may become, and what is wrong if it is longer.
-    fn body_room(&self, limits: &Limits) -> (usize, DecodeError) {
-        let in_frame = limits.frame_bytes.saturating_sub(self.line_start + 1);
-        if limits.body_bytes <= in_frame && self.line_start < limits.frame_bytes {
-            (limits.body_bytes, DecodeError::BodyTooLong { limit: limits.body_bytes })
+    /// How long the body may become; none if not even its NUL has room.
+    fn body_room(&self, limits: &Limits) -> Option<usize> {
+        let in_frame = limits.frame_bytes.checked_sub(self.line_start + 1)?;
+        Some(limits.body_bytes.min(in_frame))
+    }
+
+    /// What is wrong with a body that is longer than [`Progress::body_room`].
+    #[cold]
+    fn body_error(&self, limits: &Limits) -> DecodeError {
+        if self.body_room(limits) == Some(limits.body_bytes) {
+            let limit = limits.body_bytes;
+            DecodeError::BodyTooLong { limit }
         } else {
-            (in_frame, DecodeError::FrameTooLong { limit: limits.frame_bytes })
+            let limit = limits.frame_bytes;
+            DecodeError::FrameTooLong { limit }
         }
     }
 
     fn body(&mut self, bytes: &[u8], rules: &Rules) -> Result<Option<Places>, DecodeError> {
-        let (room, too_long) = self.body_room(&rules.limits);
         let body_start = self.line_start;
-        if body_start >= rules.limits.frame_bytes {
-            // Not even the NUL has room.
-            return Err(too_long);
-        }
+        let limits = &rules.limits;
+        let Some(room) = self.body_room(limits) else {
+            return Err(self.body_error(limits));
+        };
         let body_end = if let Some(length) = self.content_length {
             if length > room {
-                return Err(too_long);
+                return Err(self.body_error(limits));
             }
             match grammar::counted_body(bytes.get(body_start..).unwrap_or_default(), length) {
                 Ok(_) => body_start + length,
@@ -184,7 +206,7 @@ impl Progress {
             let end = found.as_ref().map_or(bytes.len(), |(_, body)| from + body.len());
             self.searched = end;
             if end - body_start > room {
-                return Err(too_long);
+                return Err(self.body_error(limits));
             }
             if found.is_err() {
                 return Ok(None);
@@ -202,11 +224,11 @@ impl Progress {
             return total.saturating_sub(held).max(1);
         }
         if self.block_end.is_some() {
-            let room = self.body_room(&rules.limits).0.saturating_sub(held - self.line_start);
+            let room = self.body_room(&rules.limits).unwrap_or_default().saturating_sub(held - self.line_start);
             let piece = input.get(..room.saturating_add(1)).unwrap_or(input);
             return memchr::memchr(0, piece).map_or(piece.len(), |at| at + 1);
         }
-        let room = if self.command.is_none() { LONGEST_COMMAND } else { self.line_room(&rules.limits).0 };
+        let room = if self.command.is_none() { LONGEST_COMMAND } else { self.line_room(&rules.limits) };
         // Two more for a line end, of which the CR may be held.
         let room = room.saturating_add(2).saturating_sub(held - self.line_start).max(1);
         let piece = input.get(..room).unwrap_or(input);

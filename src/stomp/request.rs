@@ -403,4 +403,5 @@ impl Fields {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
