@@ -1,13 +1,14 @@
 //! Bytes to frames, in whatever pieces they come.
 
 use bytes::{Buf, Bytes};
-use bytestring::ByteString;
-use nom::Err;
 
 use super::error::DecodeError;
-use super::frame::{Command, Frame};
+use super::frame::Frame;
 use super::grammar;
+use super::limits::Limits;
+use super::progress::{Progress, Rules};
 use super::version::Version;
+<<<<<<< HEAD
 use crate::headers::{Headers, Span, Spans};
 
 /// The length of the longest command, `UNSUBSCRIBE`.
@@ -48,6 +49,8 @@ impl Limits {
         Limits { frame_bytes: 8 * 1024, ..Limits::default() }
     }
 }
+=======
+>>>>>>> stomp
 
 /// What a peer has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +156,11 @@ impl Decoder {
                 let (bytes, rest) = input.split_at_checked(places.end).unwrap_or((input, &[]));
                 *input = rest;
                 let kept = bytes.get(places.kept()).unwrap_or_default();
+<<<<<<< HEAD
                 progress.finish(Bytes::copy_from_slice(kept), &places, rules).map(Some)
+=======
+                progress.finish(Bytes::copy_from_slice(kept), &places, rules).map(|frame| Some(Decoded::Frame(frame)))
+>>>>>>> stomp
             }
             None => {
                 self.state = State::Within(Box::new(Partial { bytes: input.to_vec(), progress }));
@@ -180,7 +187,7 @@ impl Decoder {
                 bytes.truncate(kept.end);
                 let mut bytes = Bytes::from(bytes.into_boxed_slice());
                 bytes.advance(kept.start.min(bytes.len()));
-                return progress.finish(bytes, &places, rules).map(Some);
+                return progress.finish(bytes, &places, rules).map(|frame| Some(Decoded::Frame(frame)));
             }
         }
         self.state = State::Within(partial);
@@ -198,6 +205,7 @@ fn append(bytes: &mut Vec<u8>, piece: &[u8], total: Option<usize>) {
     bytes.extend_from_slice(piece);
 }
 
+<<<<<<< HEAD
 /// What holds for one frame.
 struct Rules {
     limits: Limits,
@@ -457,5 +465,8 @@ fn unknown_command(line: &[u8]) -> DecodeError {
     DecodeError::UnknownCommand(start.escape_ascii().to_string().into_boxed_str())
 }
 
+=======
+>>>>>>> stomp
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
