@@ -302,6 +302,11 @@ fn takes_compressed_packets() {
         &[frame(RSV1 | TEXT, &bytes), frame(FIN | CONTINUE, b""), frame(FIN | TEXT, b"plain")],
         &[text(&line), text("plain")],
     );
+    check_with(
+        true,
+        &[frame(RSV1 | TEXT, front), frame(FIN | PING, b"one"), frame(FIN | PONG, b"two"), frame(FIN | CONTINUE, back)],
+        &[Said::Ping(b"one".to_vec()), Said::Pong(b"two".to_vec()), text(&line)],
+    );
     // The examples of RFC 7692 section 7.2.3 that need no context.
     for hello in [
         &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..],
@@ -311,6 +316,8 @@ fn takes_compressed_packets() {
     ] {
         check_with(true, &[frame(FIN | RSV1 | TEXT, hello)], &[text("Hello")]);
     }
+    let two_streams = b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x48\xcd\xc9\xc9\x07\x00";
+    check_with(true, &[frame(FIN | RSV1 | TEXT, two_streams)], &[text("HelloHello")]);
     check_with(true, &[frame(FIN | RSV1 | TEXT, b"\x00")], &[text("")]);
     check_with(true, &[frame(FIN | RSV1 | TEXT, b"")], &[text("")]);
 }
