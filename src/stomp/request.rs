@@ -251,18 +251,12 @@ pub struct Refusal {
 impl Request {
     /// Reads a frame's meaning under the session's version. What it is for CONNECT and STOMP makes no difference.
     pub fn parse(frame: Frame, version: Version) -> Result<Request, Refusal> {
-<<<<<<< HEAD
-        let fields = Fields { command: frame.command, headers: &frame.headers };
-        let parsed = fields.check(&frame.body, version).and_then(|()| fields.request(&frame.body, version));
-        parsed.map_err(|error| Refusal { error, receipt: fields.optional("receipt") })
-=======
         let receipt = frame.headers.find_shared("receipt");
         let fields = Fields { command: frame.command, headers: frame.headers, receipt: receipt.clone() };
         fields
             .check(&frame.body, version)
             .and_then(|()| fields.request(frame.body, version))
             .map_err(|error| Refusal { error, receipt })
->>>>>>> stomp
     }
 
     /// The receipt asked for. CONNECT has none: CONNECTED answers it.
@@ -380,21 +374,8 @@ impl Fields {
         Ok(Settle { name, transaction, receipt: self.receipt, headers: self.headers })
     }
 
-<<<<<<< HEAD
-    fn transaction(&self) -> Result<Transaction, RequestError> {
-        Ok(Transaction {
-            transaction: self.required("transaction")?,
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        })
-    }
-
-    fn disconnect(&self) -> Disconnect {
-        Disconnect { receipt: self.optional("receipt"), headers: self.headers.clone() }
-=======
     fn transaction(self) -> Result<Transaction, RequestError> {
         Ok(Transaction { transaction: self.required("transaction")?, receipt: self.receipt, headers: self.headers })
->>>>>>> stomp
     }
 
     fn subscription_id(&self, version: Version) -> Result<ByteString, RequestError> {

@@ -191,11 +191,6 @@ fn inflate_some(
     let produced_before = out.len();
     let status = decompressor.decompress_vec(input, out, FlushDecompress::None);
     let consumed = usize::try_from(decompressor.total_in() - consumed_before).unwrap_or(usize::MAX);
-<<<<<<< HEAD
-    let produced = usize::try_from(decompressor.total_out() - produced_before).unwrap_or(usize::MAX);
-    out.truncate(from.saturating_add(produced));
-=======
->>>>>>> websocket
     let status = status.map_err(|_| InflateError::Damaged)?;
     if out.len() > limit {
         return Err(InflateError::TooBig { limit });
