@@ -12,8 +12,11 @@
 //! writable, overflow, closing, lost, too-long, bad-bytes
 //! ```
 
+#![allow(clippy::expect_used)]
+
 mod connect;
 mod end;
+mod random;
 mod send;
 mod settle;
 mod slow;
@@ -226,10 +229,11 @@ fn render(action: Action) -> String {
             text += if subscribe.paced { " paced" } else { "" };
             text + &format!(" credit:{}", subscribe.credit)
         }
-        Action::Unsubscribe { subscription, id, target, paced, ticket } => {
+        Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
             let ticket = render_ticket(ticket);
             let paced = if paced { " paced" } else { "" };
-            format!("{ticket} unsubscribe {}={id} {}{paced}", subscription.0, render_target(&target))
+            let by_client = if by_client { " by-client" } else { "" };
+            format!("{ticket} unsubscribe {}={id} {}{paced}{by_client}", subscription.0, render_target(&target))
         }
         Action::Note(note) => format!("note {note:?}"),
         Action::Close(close) => format!("close {} {}", close.code as u16, close.reason),

@@ -31,7 +31,7 @@ fn x5_the_receipts_before_it_come_first() {
          > SEND destination:/topic/a receipt:r
          < #1 send /topic/a |
          > DISCONNECT receipt:bye
-         < #- unsubscribe 0=a queue /queue/a
+         < #- unsubscribe 0=a queue /queue/a by-client
          > SEND destination:/topic/a receipt:ignored
          > NACK
          bad-bytes

@@ -170,7 +170,7 @@ fn q4_what_is_gone_cannot_be_settled() {
         "1.2",
         "client",
         "> UNSUBSCRIBE id:a
-         < #- unsubscribe 0=a queue /queue/a
+         < #- unsubscribe 0=a queue /queue/a by-client
          > ACK id:0-1
          < ERROR code:unknown-ack
          < close 1002 unknown-ack",

@@ -135,7 +135,7 @@ fn the_bytes_of_all_subscriptions_count_together() {
          < note Dropped { subscription: SubscriptionKey(1), count: 1 }
          < (holds messages)
          > UNSUBSCRIBE id:a
-         < #- unsubscribe 0=a topic /topic/a
+         < #- unsubscribe 0=a topic /topic/a by-client
          + 1 /topic/b 3 drop-oldest full
          < (holds messages)
          writable
@@ -188,6 +188,6 @@ fn subscriptions_take_turns() {
          < MESSAGE b 3 settle-when-written:3
          < (holds messages)
          > UNSUBSCRIBE id:a
-         < #- unsubscribe 0=a queue /queue/a",
+         < #- unsubscribe 0=a queue /queue/a by-client",
     );
 }

@@ -26,7 +26,7 @@ fn g3_the_receipt_comes_when_it_is_live() {
         "> SUBSCRIBE id:a destination:/topic/a receipt:r0
          < #0 subscribe 0=a topic /topic/a credit:100
          > UNSUBSCRIBE id:a receipt:r1
-         < #1 unsubscribe 0=a topic /topic/a
+         < #1 unsubscribe 0=a topic /topic/a by-client
          = 0 0
          < RECEIPT receipt-id:r0
          = 1 0
@@ -65,7 +65,7 @@ fn u2_in_1_0_the_destination_stands_in() {
          + 0 /topic/a 1 disconnect
          < MESSAGE /topic/a 1
          > UNSUBSCRIBE destination:/topic/a
-         < #- unsubscribe 0=/topic/a topic /topic/a",
+         < #- unsubscribe 0=/topic/a topic /topic/a by-client",
     );
 }
 
@@ -77,7 +77,7 @@ fn u6_a_live_id_is_replaced() {
         "> SUBSCRIBE id:a destination:/queue/a ack:client
          < #0 subscribe 0=a queue /queue/a credit:100
          > SUBSCRIBE id:a destination:/topic/b
-         < #- unsubscribe 0=a queue /queue/a
+         < #- unsubscribe 0=a queue /queue/a by-client
          < #1 subscribe 1=a topic /topic/b credit:100
          + 0 /queue/a 1 queue
          + 1 /topic/b 2 disconnect
@@ -161,7 +161,7 @@ fn limits_of_subscriptions() {
          < ERROR code:id-too-long
          < note Refused { code: \"id-too-long\" }
          > UNSUBSCRIBE id:a
-         < #- unsubscribe 0=a topic /topic/a
+         < #- unsubscribe 0=a topic /topic/a by-client
          > SUBSCRIBE id:b destination:/topic/a
          < #1 subscribe 1=b topic /topic/a credit:100",
     );
@@ -224,7 +224,7 @@ fn many_subscriptions_are_found_by_id_and_by_key() {
         let asked = player.happen(&format!("+ {n} /topic/{n} 1 disconnect"));
         assert_eq!(asked, [format!("MESSAGE s{n} 1")]);
         let asked = player.happen(&format!("> UNSUBSCRIBE id:s{n}"));
-        assert_eq!(asked, [format!("#- unsubscribe {n}=s{n} topic /topic/{n}")]);
+        assert_eq!(asked, [format!("#- unsubscribe {n}=s{n} topic /topic/{n} by-client")]);
         assert_eq!(player.happen(&format!("+ {n} /topic/{n} 1 disconnect")), [""; 0]);
     }
 }
