@@ -276,6 +276,11 @@ impl Stage<'_> {
                     seen => self.check_closed(name, *code, seen),
                 }
             }
+            Expect::Refused => match self.next(name, |seen| matches!(seen, Seen::Frame(..)))? {
+                Seen::Frame(frame, _) if frame.command == "ERROR" => Ok(()),
+                Seen::Closed(_) => Ok(()),
+                other => Err(Trouble::Differs(other.describe())),
+            },
             Expect::Beat { within } => {
                 let patience = match within {
                     Some(within) => self.time(within)?,

@@ -71,6 +71,8 @@ pub(crate) enum Expect {
     Handshake { status: u16, fields: Vec<(String, Want)> },
     Nothing(Option<Text>),
     Pong(Text),
+    /// An ERROR, or the connection closes without one.
+    Refused,
     /// Not even a heart-beat.
     Silence(Text),
 }
@@ -247,6 +249,7 @@ fn expect(scanner: &mut Scanner<'_>) -> Result<Expect, String> {
             Expect::Handshake { status, fields: text_wants(scanner)? }
         }
         "nothing" => Expect::Nothing(if scanner.is_done() { None } else { Some(scanner.value()?) }),
+        "refused" => Expect::Refused,
         "silence" => Expect::Silence(scanner.value()?),
         "pong" => Expect::Pong(if scanner.is_done() { Text::empty() } else { scanner.value()? }),
         _ => Expect::Frame(pattern(what, scanner)?),
