@@ -86,6 +86,10 @@ impl Outbox {
 
     /// Appends bytes of an open buffer.
     pub(super) fn push_run(&mut self, run: Run) {
+        // A piece without bytes could never be written, and would be tried for ever.
+        if run.start == run.end {
+            return;
+        }
         self.queued += run.end - run.start;
         if let Some(Piece::Open(last)) = self.pieces.back_mut()
             && last.source == run.source
@@ -238,6 +242,15 @@ mod tests {
         assert_eq!(outbox.pieces.len(), 2);
         outbox.seal(sealed, false);
         assert_eq!(drain(&mut outbox, 100), "abcde5");
+    }
+
+    #[test]
+    fn there_is_never_an_empty_piece_to_write() {
+        let mut outbox = Outbox::default();
+        outbox.push_run(run(Source::Private, 4, 4));
+        outbox.push_bytes(Bytes::new());
+        outbox.seal(sealed, false);
+        assert_eq!(outbox.slices(&mut [IoSlice::new(&[]); 2]), 0);
     }
 
     #[test]
