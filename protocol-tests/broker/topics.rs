@@ -53,6 +53,10 @@ fn m6_the_sender_learns_how_many_it_reached() {
     net.publish(alice, mandatory);
     assert_eq!(net.verdicts(), [Ok(11)], "all but its own with no-local");
     assert_eq!(net.log.topic.len(), 11);
+    net.unsubscribe(subscription(session(2, 1), 1), "/topic/{x}");
+    net.verdicts();
+    net.publish(alice, content("/topic/a", "x"));
+    assert_eq!(net.verdicts(), [Ok(10)], "one less on another worker");
 }
 
 #[test]

@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn u4_finds_what_takes_a_destination_and_forgets_the_rest() {
-        let ant = ["/t/a", "/t/*", "/t/**", "/**/a", "/t/a?", "/t/*b*", "/t/*c", "/t/**/a/**"];
+        let ant = ["/t/a", "/t/*", "/t/**", "/**/a", "/t/a?", "/t/*b*", "/t/*c", "/t/**/a/**", "/**/x/**/y"];
         let amqp = ["/t/a.*", "/t/#", "/t/#.a"];
         let mut matcher = Matcher::new();
         let ant_patterns = ant.map(|text| (text, pattern(text, Style::Ant, '/')));
@@ -393,6 +393,7 @@ mod tests {
         check(&matcher, "/t/a.b", &["/t/#", "/t/*", "/t/**", "/t/*b*", "/t/a.*"]);
         check(&matcher, "/t", &["/t/**"]);
         check(&matcher, "", &[]);
+        check(&matcher, "/x/x/x/y", &["/**/x/**/y"]);
         for (text, pattern) in &all {
             assert_eq!(matcher.find(pattern), Some(text));
             assert_eq!(matcher.remove(pattern), Some(*text));
