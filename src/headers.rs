@@ -5,11 +5,14 @@ use smallvec::SmallVec;
 
 /// Where one header lies in its block: `block[start..colon]` is the name, `block[colon + 1..end]` the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    colon: u32,
-    end: u32,
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) colon: u32,
+    pub(crate) end: u32,
 }
+
+/// The places of a block's headers. Eight fit without an allocation: most frames have fewer.
+pub(crate) type Spans = SmallVec<[Span; 8]>;
 
 /// The headers of a frame in the order sent, repeated ones included.
 ///
@@ -18,13 +21,26 @@ struct Span {
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
     block: ByteString,
-    spans: SmallVec<[Span; 8]>,
+    spans: Spans,
 }
 
 impl Headers {
+    /// The headers that a decoder has found in `block`. A span outside the block reads as an empty header.
+    pub(crate) fn of_spans(block: ByteString, spans: Spans) -> Headers {
+        debug_assert!(
+            spans
+                .iter()
+                .all(|span| span.colon < span.end && span.end as usize <= block.len())
+        );
+        Headers { block, spans }
+    }
+
     /// No headers; `block` is the text that later [`Headers::push_span`] calls point into.
     pub fn over(block: ByteString) -> Headers {
-        Headers { block, spans: SmallVec::new() }
+        Headers {
+            block,
+            spans: SmallVec::new(),
+        }
     }
 
     /// Adds the header whose name is `block[start..colon]` and whose value is `block[colon + 1..end]`.
@@ -34,9 +50,12 @@ impl Headers {
     pub fn push_span(&mut self, start: usize, colon: usize, end: usize) {
         let text: &str = &self.block;
         let fits = text.get(start..colon).is_some() && text.get(colon + 1..end).is_some();
-        if let (true, Ok(start), Ok(colon), Ok(end)) =
-            (fits, u32::try_from(start), u32::try_from(colon), u32::try_from(end))
-        {
+        if let (true, Ok(start), Ok(colon), Ok(end)) = (
+            fits,
+            u32::try_from(start),
+            u32::try_from(colon),
+            u32::try_from(end),
+        ) {
             self.spans.push(Span { start, colon, end });
         }
         debug_assert!(fits, "a span outside its block");
@@ -44,7 +63,16 @@ impl Headers {
 
     /// The value of the first header called `name`.
     pub fn find(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(each, _)| *each == name).map(|(_, value)| value)
+        self.iter()
+            .find(|(each, _)| *each == name)
+            .map(|(_, value)| value)
+    }
+
+    /// As [`Headers::find`], but the value shares the block's buffer instead of borrowing it.
+    ///
+    /// It keeps the buffer of the whole frame alive: copy what is to outlive the frame for long.
+    pub fn find_shared(&self, name: &str) -> Option<ByteString> {
+        self.find(name).map(|value| self.block.slice_ref(value))
     }
 
     /// All headers in the order sent.
@@ -77,7 +105,11 @@ impl Headers {
         let spans = std::mem::take(&mut self.spans);
         for span in spans {
             let (name, _) = split(block, span);
-            if !self.spans.iter().any(|earlier| split(block, *earlier).0 == name) {
+            if !self
+                .spans
+                .iter()
+                .any(|earlier| split(block, *earlier).0 == name)
+            {
                 self.spans.push(span);
             }
         }
@@ -125,8 +157,12 @@ impl PartialEq for Headers {
 impl Eq for Headers {}
 
 fn split(block: &str, span: Span) -> (&str, &str) {
-    let name = block.get(span.start as usize..span.colon as usize).unwrap_or_default();
-    let value = block.get(span.colon as usize + 1..span.end as usize).unwrap_or_default();
+    let name = block
+        .get(span.start as usize..span.colon as usize)
+        .unwrap_or_default();
+    let value = block
+        .get(span.colon as usize + 1..span.end as usize)
+        .unwrap_or_default();
     (name, value)
 }
 

@@ -4,3 +4,4 @@ pub mod destination;
 pub mod hash;
 pub mod headers;
 pub mod message;
+pub mod stomp;
