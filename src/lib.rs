@@ -1,7 +1,10 @@
 //! Gumboot, a STOMP broker over WebSocket and TCP.
 
+pub mod config;
 pub mod destination;
 pub mod hash;
 pub mod headers;
+pub mod log;
 pub mod message;
 pub mod stomp;
+pub mod websocket;
