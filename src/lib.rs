@@ -1,5 +1,6 @@
 //! Gumboot, a STOMP broker over WebSocket and TCP.
 
+pub mod broker;
 pub mod config;
 pub mod destination;
 pub mod hash;
