@@ -66,7 +66,6 @@ impl Headers {
         self.iter()
             .find(|(each, _)| *each == name)
             .map(|(_, value)| value)
-<<<<<<< HEAD
     }
 
     /// As [`Headers::find`], but the value shares the block's buffer instead of borrowing it.
@@ -74,8 +73,6 @@ impl Headers {
     /// It keeps the buffer of the whole frame alive: copy what is to outlive the frame for long.
     pub fn find_shared(&self, name: &str) -> Option<ByteString> {
         self.find(name).map(|value| self.block.slice_ref(value))
-=======
->>>>>>> websocket
     }
 
     /// All headers in the order sent.
