@@ -7,5 +7,6 @@ pub mod hash;
 pub mod headers;
 pub mod log;
 pub mod message;
+pub mod session;
 pub mod stomp;
 pub mod websocket;
