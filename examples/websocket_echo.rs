@@ -35,22 +35,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let address: SocketAddr = env::args()
-        .nth(1)
-        .as_deref()
-        .unwrap_or("127.0.0.1:9001")
-        .parse()?;
+    let address: SocketAddr = env::args().nth(1).as_deref().unwrap_or("127.0.0.1:9001").parse()?;
     let listener = TcpListener::bind(address).await?;
-    let mut options = Options {
-        max_packet_bytes: 16 * 1024 * 1024,
-        ..Options::default()
-    };
+    let mut options = Options { max_packet_bytes: 16 * 1024 * 1024, ..Options::default() };
     options.deflate.threshold_bytes = 0;
     let options = Rc::new(options);
-    let origin = Listener {
-        loopback: address.ip().is_loopback(),
-        tls: false,
-    };
+    let origin = Listener { loopback: address.ip().is_loopback(), tls: false };
     println!("echoing at ws://{}", listener.local_addr()?);
     LocalSet::new()
         .run_until(async {
@@ -68,20 +58,12 @@ async fn serve(stream: TcpStream, options: Rc<Options>, listener: Listener) {
         let answer = answer(request, &options, listener);
         async move { Ok::<_, Infallible>(answer) }
     });
-    if let Err(error) = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await
-    {
+    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await {
         eprintln!("http: {error}");
     }
 }
 
-fn answer(
-    mut request: Request<Incoming>,
-    options: &Rc<Options>,
-    listener: Listener,
-) -> Response<Full<&'static [u8]>> {
+fn answer(mut request: Request<Incoming>, options: &Rc<Options>, listener: Listener) -> Response<Full<&'static [u8]>> {
     let accepted = match handshake::accept(&request, options, listener) {
         Ok(accepted) => accepted,
         Err(rejection) => {
@@ -100,10 +82,7 @@ fn answer(
             return;
         };
         let mut echo = Echo::new(accepted.deflate, options);
-        if let Err(error) = echo
-            .run(parts.io.into_inner(), parts.read_buf.to_vec())
-            .await
-        {
+        if let Err(error) = echo.run(parts.io.into_inner(), parts.read_buf.to_vec()).await {
             eprintln!("connection: {error}");
         }
     });
@@ -159,24 +138,14 @@ impl Echo {
     /// Turns what came into what goes out; answers whether the connection stays open.
     fn take(&mut self, mut input: &mut [u8]) -> bool {
         loop {
-            match self
-                .receiver
-                .next(&mut input, self.options.max_packet_bytes, &mut self.codec)
-            {
+            match self.receiver.next(&mut input, self.options.max_packet_bytes, &mut self.codec) {
                 Ok(None) => return true,
                 Ok(Some(Event::Data { kind, payload, fin })) => {
                     self.packet.extend_from_slice(payload);
                     if fin {
-                        let compression =
-                            self.agreement.map(|agreement| (agreement, &mut self.codec));
+                        let compression = self.agreement.map(|agreement| (agreement, &mut self.codec));
                         let threshold = self.options.deflate.threshold_bytes;
-                        send::write_packet(
-                            &mut self.out,
-                            kind,
-                            &self.packet,
-                            compression,
-                            threshold,
-                        );
+                        send::write_packet(&mut self.out, kind, &self.packet, compression, threshold);
                         self.packet.clear();
                     }
                 }
@@ -188,11 +157,7 @@ impl Echo {
                     return false;
                 }
                 Err(violation) => {
-                    send::write_close(
-                        &mut self.out,
-                        violation.close_code(),
-                        &violation.to_string(),
-                    );
+                    send::write_close(&mut self.out, violation.close_code(), &violation.to_string());
                     return false;
                 }
             }

@@ -27,20 +27,13 @@ pub struct Headers {
 impl Headers {
     /// The headers that a decoder has found in `block`. A span outside the block reads as an empty header.
     pub(crate) fn of_spans(block: ByteString, spans: Spans) -> Headers {
-        debug_assert!(
-            spans
-                .iter()
-                .all(|span| span.colon < span.end && span.end as usize <= block.len())
-        );
+        debug_assert!(spans.iter().all(|span| span.colon < span.end && span.end as usize <= block.len()));
         Headers { block, spans }
     }
 
     /// No headers; `block` is the text that later [`Headers::push_span`] calls point into.
     pub fn over(block: ByteString) -> Headers {
-        Headers {
-            block,
-            spans: SmallVec::new(),
-        }
+        Headers { block, spans: SmallVec::new() }
     }
 
     /// Adds the header whose name is `block[start..colon]` and whose value is `block[colon + 1..end]`.
@@ -50,12 +43,9 @@ impl Headers {
     pub fn push_span(&mut self, start: usize, colon: usize, end: usize) {
         let text: &str = &self.block;
         let fits = text.get(start..colon).is_some() && text.get(colon + 1..end).is_some();
-        if let (true, Ok(start), Ok(colon), Ok(end)) = (
-            fits,
-            u32::try_from(start),
-            u32::try_from(colon),
-            u32::try_from(end),
-        ) {
+        if let (true, Ok(start), Ok(colon), Ok(end)) =
+            (fits, u32::try_from(start), u32::try_from(colon), u32::try_from(end))
+        {
             self.spans.push(Span { start, colon, end });
         }
         debug_assert!(fits, "a span outside its block");
@@ -63,9 +53,7 @@ impl Headers {
 
     /// The value of the first header called `name`.
     pub fn find(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(each, _)| *each == name)
-            .map(|(_, value)| value)
+        self.iter().find(|(each, _)| *each == name).map(|(_, value)| value)
     }
 
     /// As [`Headers::find`], but the value shares the block's buffer instead of borrowing it.
@@ -105,11 +93,7 @@ impl Headers {
         let spans = std::mem::take(&mut self.spans);
         for span in spans {
             let (name, _) = split(block, span);
-            if !self
-                .spans
-                .iter()
-                .any(|earlier| split(block, *earlier).0 == name)
-            {
+            if !self.spans.iter().any(|earlier| split(block, *earlier).0 == name) {
                 self.spans.push(span);
             }
         }
@@ -157,12 +141,8 @@ impl PartialEq for Headers {
 impl Eq for Headers {}
 
 fn split(block: &str, span: Span) -> (&str, &str) {
-    let name = block
-        .get(span.start as usize..span.colon as usize)
-        .unwrap_or_default();
-    let value = block
-        .get(span.colon as usize + 1..span.end as usize)
-        .unwrap_or_default();
+    let name = block.get(span.start as usize..span.colon as usize).unwrap_or_default();
+    let value = block.get(span.colon as usize + 1..span.end as usize).unwrap_or_default();
     (name, value)
 }
 

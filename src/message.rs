@@ -216,11 +216,7 @@ mod tests {
 
     #[test]
     fn message_ids_read_back_in_one_spelling() {
-        let id = MessageId {
-            boot: 0xbeef,
-            worker: WorkerId(10),
-            sequence: u64::MAX,
-        };
+        let id = MessageId { boot: 0xbeef, worker: WorkerId(10), sequence: u64::MAX };
         assert_eq!(MessageId::parse(&id.to_string()), Some(id));
         for other in ["", "1-2-3", "0000beef-A-1", "0000beef-+1-1", "0000beef-01-1", "0000beef-1-1 "] {
             assert_eq!(MessageId::parse(other), None, "{other}");

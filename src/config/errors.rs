@@ -6,18 +6,21 @@ use std::ops::Range;
 
 use super::file::{Origin, Source};
 
+/// Nobody reads more at a time. A file with more errors than this is no configuration file.
+const MOST_SHOWN: usize = 100;
+
 /// Everything that is wrong with a configuration, in the order of the file.
 #[derive(Debug, thiserror::Error)]
 pub struct Errors {
-    source: Option<Source>,
+    file: Option<Source>,
     problems: Vec<Problem>,
 }
 
 impl Errors {
-    pub(super) fn new(source: Option<Source>, mut problems: Vec<Problem>) -> Errors {
+    pub(super) fn new(file: Option<Source>, mut problems: Vec<Problem>) -> Errors {
         problems.sort_by_key(Problem::order);
         problems.dedup();
-        Errors { source, problems }
+        Errors { file, problems }
     }
 
     /// How many.
@@ -30,10 +33,10 @@ impl Errors {
         self.problems.is_empty()
     }
 
-    /// The line and column, both from 1, of each problem that has a place in the file.
+    /// The line and column, both from 1, of each problem shown that has a place in the file.
     pub fn positions(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let text = self.source.as_ref().map_or("", Source::text);
-        self.problems.iter().filter_map(|problem| problem.span()).map(move |span| {
+        let text = self.file.as_ref().map_or("", Source::text);
+        self.problems.iter().take(MOST_SHOWN).filter_map(Problem::span).map(move |span| {
             let spot = Spot::find(text, &span);
             (spot.line, spot.column)
         })
@@ -42,13 +45,16 @@ impl Errors {
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
+        for (index, problem) in self.problems.iter().take(MOST_SHOWN).enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
-            problem.show(f, self.source.as_ref())?;
+            problem.show(f, self.file.as_ref())?;
         }
-        Ok(())
+        match self.problems.len().checked_sub(MOST_SHOWN) {
+            None | Some(0) => Ok(()),
+            Some(more) => writeln!(f, "\n... and {more} more"),
+        }
     }
 }
 
@@ -113,8 +119,12 @@ impl Problem {
     fn show(&self, f: &mut fmt::Formatter<'_>, source: Option<&Source>) -> fmt::Result {
         writeln!(f, "error: {}", self.fault)?;
         match (&self.origin, self.span(), source) {
-            (Origin::File { .. }, Some(span), Some(source)) => Spot::find(source.text(), &span).show(f, source.name())?,
-            (Origin::Environment { name, text }, _, _) => show_line(f, "environment variable", &format!("{name}={text}"))?,
+            (Origin::File { .. }, Some(span), Some(source)) => {
+                Spot::find(source.text(), &span).show(f, source.name())?
+            }
+            (Origin::Environment { name, text }, _, _) => {
+                show_line(f, "environment variable", &format!("{name}={text}"))?
+            }
             (Origin::Set { text }, _, _) => show_line(f, "command line", &format!("--set {text}"))?,
             (Origin::Profile(name), _, _) => writeln!(f, "  --> profile {name}")?,
             _ => {}

@@ -12,6 +12,9 @@ use super::errors::{Fault, Problem};
 /// Files beyond this size are not configurations.
 const LARGEST_FILE: usize = 1024 * 1024;
 
+/// A file with more syntax errors than this is not searched for other errors.
+const MOST_BROKEN: usize = 100;
+
 /// A configuration file's name and text.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -53,7 +56,7 @@ impl Source {
 
 /// Where a value comes from. A later layer wins over an earlier one, in the order of these variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     /// Nobody set it.
     Default,
     /// The profile of this name stands for it.
@@ -109,7 +112,7 @@ impl Value {
         match self {
             Value::Boolean(truth) => format!("`{truth}`"),
             Value::Integer(number) => format!("the number {number}"),
-            Value::Text(text) => format!("the text {}", super::value::write_text(&shorten(text))),
+            Value::Text(text) => format!("{:?}", shorten(text)),
             Value::List(_) => "a list".to_owned(),
             Value::Table(_) => "a table".to_owned(),
             Value::Other(kind, text) => format!("the {kind} {}", shorten(text)),
@@ -140,12 +143,22 @@ pub(super) fn parse(source: &Source) -> (Table, Vec<Problem>) {
         .iter()
         .map(|error| syntax(error.span().unwrap_or(source.text.len()..source.text.len()), error.message()))
         .collect();
-    let mut table = convert_table(document.into_inner(), &|key, value| Origin::File { key, value });
-    if !problems.is_empty() {
-        let broken: Vec<Range<usize>> = problems.iter().filter_map(|problem| lines_of(source, problem)).collect();
-        drop_broken(&mut table, &broken);
+    let broken: Vec<Range<usize>> = problems.iter().filter_map(|problem| lines_of(source, problem)).collect();
+    let is_header =
+        |line: &Range<usize>| source.text.get(line.clone()).is_some_and(|line| line.trim_start().starts_with('['));
+    if broken.len() > MOST_BROKEN || broken.iter().any(is_header) {
+        // Without its header, what follows would be taken for part of another section.
+        return (Table::new(), problems);
     }
+    let mut table = convert_table(document.into_inner(), &|key, value| Origin::File { key, value });
+    drop_broken(&mut table, &broken);
     (table, problems)
+}
+
+/// Parses a profile's own text, which a test keeps right.
+pub(super) fn parse_profile(text: &str, origin: &Origin) -> Table {
+    let (document, _) = DeTable::parse_recoverable(text);
+    convert_table(document.into_inner(), &|_, _| origin.clone())
 }
 
 /// Parses the value of an environment variable or of `--set`: TOML, and any other text stands for itself.
@@ -160,7 +173,7 @@ pub(super) fn parse_value(text: &str, origin: &Origin) -> Result<Value, String> 
 /// Makes an origin from the spans of a key and of its value.
 type Locate<'l> = &'l dyn Fn(Range<usize>, Range<usize>) -> Origin;
 
-pub(super) fn convert_table(table: DeTable<'_>, locate: Locate<'_>) -> Table {
+fn convert_table(table: DeTable<'_>, locate: Locate<'_>) -> Table {
     table
         .into_iter()
         .map(|(key, value)| {

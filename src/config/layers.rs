@@ -8,6 +8,8 @@ use super::file::{Origin, Table, Value, Written, parse_value};
 /// What the names of our environment variables begin with. The separator is doubled because keys hold single ones.
 const PREFIX: &str = "GUMBOOT__";
 const SEPARATOR: &str = "__";
+/// No key lies deeper.
+const DEEPEST: usize = 8;
 
 /// The environment variable that sets this key.
 pub(super) fn variable(key: &str) -> String {
@@ -24,8 +26,7 @@ pub(super) fn lay_environment(
         variables.into_iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes())).collect();
     ours.sort();
     for (name, text) in ours {
-        let origin =
-            Origin::Environment { name: name.to_string_lossy().into(), text: text.to_string_lossy().into() };
+        let origin = Origin::Environment { name: name.to_string_lossy().into(), text: text.to_string_lossy().into() };
         let refuse = |fault| Problem { fault, origin: origin.clone(), help: None };
         let path = name.to_str().and_then(path_of_variable);
         match (path, text.to_str()) {
@@ -48,7 +49,7 @@ pub(super) fn lay_argument(tree: &mut Table, argument: &str) -> Option<Problem> 
     lay(tree, &path, text.trim(), origin)
 }
 
-/// Puts what only `below` says into the tree, and notes what the tree says otherwise as shadowing it.
+/// Puts into the tree what only `below` says.
 pub(super) fn underlay(tree: &mut Table, below: Table) {
     for (key, lower) in below {
         match tree.get_mut(&key) {
@@ -74,6 +75,9 @@ fn path_of_variable(name: &str) -> Option<Vec<String>> {
 }
 
 fn lay(tree: &mut Table, path: &[String], text: &str, origin: Origin) -> Option<Problem> {
+    if path.len() > DEEPEST {
+        return Some(Problem { fault: Fault::UnknownKey { key: path.join(".") }, origin, help: None });
+    }
     match parse_value(text, &origin) {
         Ok(value) => {
             insert(tree, path, value, origin);

@@ -28,8 +28,16 @@ pub(super) struct Findings {
 impl Findings {
     /// Where the value of this key comes from.
     pub(super) fn origin(&self, key: &str) -> Origin {
-        let found = self.settings.iter().find(|setting| setting.key() == key);
-        found.map_or(Origin::Default, |setting| setting.origin.clone())
+        self.setting(key).map_or(Origin::Default, |setting| setting.origin.clone())
+    }
+
+    /// The effective value of this key, as TOML.
+    pub(super) fn value(&self, key: &str) -> &str {
+        self.setting(key).map_or("", |setting| &setting.value)
+    }
+
+    fn setting(&self, key: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.key() == key)
     }
 
     /// Reads the whole tree.
@@ -51,6 +59,11 @@ pub(super) struct Section<'f> {
 }
 
 impl Section<'_> {
+    /// What was found so far.
+    pub(super) fn findings(&mut self) -> &mut Findings {
+        self.findings
+    }
+
     /// A table below this one.
     pub(super) fn section<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let mut next = self.take(name);
@@ -80,8 +93,7 @@ impl Section<'_> {
         let schema = join(&self.schema, name);
         // Reading an empty row makes its keys known even where there is no row.
         let mut blank = Findings::default();
-        let row =
-            Section { findings: &mut blank, path: path.clone(), schema, table: Table::new(), names: Vec::new() };
+        let row = Section { findings: &mut blank, path: path.clone(), schema, table: Table::new(), names: Vec::new() };
         let _ = row.run(&mut read);
         self.findings.known.append(&mut blank.known);
 
@@ -169,9 +181,7 @@ impl Section<'_> {
                 Wrong::new(written, format!("a duration {bounds}, {DURATION_EXAMPLES}"))
             };
             match &written.value {
-                Value::Text(text) => {
-                    parse_duration(text).filter(|span| range.contains(span)).ok_or_else(expected)
-                }
+                Value::Text(text) => parse_duration(text).filter(|span| range.contains(span)).ok_or_else(expected),
                 Value::Integer(number) => {
                     Err(expected().with_help(format!("say the unit: \"{number}s\" or \"{number}ms\"")))
                 }
@@ -310,12 +320,7 @@ impl Section<'_> {
         self.findings.settings.push(Setting { section, name, value, origin });
     }
 
-    fn record_rows<T>(
-        &mut self,
-        name: &'static str,
-        rows: &[T],
-        write: impl Fn(&T) -> Vec<(&'static str, String)>,
-    ) {
+    fn record_rows<T>(&mut self, name: &'static str, rows: &[T], write: impl Fn(&T) -> Vec<(&'static str, String)>) {
         if rows.is_empty() {
             self.record(name, "[]".to_owned(), Origin::Default);
         }
@@ -365,7 +370,7 @@ pub(super) trait Whole: Copy + TryFrom<u64> {
     fn widen(self) -> u64;
 }
 
-impl Whole for u16 {
+impl Whole for u8 {
     fn widen(self) -> u64 {
         u64::from(self)
     }

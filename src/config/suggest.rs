@@ -43,7 +43,8 @@ fn distance(from: &[char], to: &[char]) -> usize {
             let at = |line: &[usize], index: usize| line.get(index).copied().unwrap_or(usize::MAX - 1);
             let mut best = at(&last, column) + usize::from(letter != other);
             best = best.min(at(&last, column + 1) + 1).min(at(&current, column) + 1);
-            let swapped = row > 0 && column > 0 && from.get(row - 1) == Some(&other) && to.get(column - 1) == Some(&letter);
+            let swapped =
+                row > 0 && column > 0 && from.get(row - 1) == Some(&other) && to.get(column - 1) == Some(&letter);
             if swapped {
                 best = best.min(at(&before_last, column - 1) + 1);
             }

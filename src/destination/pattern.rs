@@ -86,11 +86,7 @@ pub(crate) struct Glob(ByteString);
 
 impl Pattern {
     /// Reads a pattern. Its text is copied, so that it holds no frame in memory.
-    pub fn parse(
-        text: impl Into<ByteString>,
-        style: Style,
-        separator: char,
-    ) -> Result<Pattern, PatternError> {
+    pub fn parse(text: impl Into<ByteString>, style: Style, separator: char) -> Result<Pattern, PatternError> {
         let text: ByteString = text.into();
         let head = head_of(&text, style, separator);
         let rest = text.get(head..).unwrap_or_default();
@@ -98,22 +94,14 @@ impl Pattern {
         if rest.contains(style.wildcards()) {
             segments = segments_of(rest, style, separator)?;
         }
-        let is_literal = segments
-            .iter()
-            .all(|segment| matches!(segment, Segment::Literal(_)));
+        let is_literal = segments.iter().all(|segment| matches!(segment, Segment::Literal(_)));
         if is_literal {
             segments = Vec::new();
         } else if text.len() > MAX_TEXT {
             return Err(PatternError::TooLong { limit: MAX_TEXT });
         }
         let text = Destination::new(text).detached();
-        Ok(Pattern(Arc::new(Inner {
-            text,
-            style,
-            separator,
-            head,
-            segments,
-        })))
+        Ok(Pattern(Arc::new(Inner { text, style, separator, head, segments })))
     }
 
     /// The destination that this pattern stands for, where it has no wildcards.
@@ -172,13 +160,7 @@ impl Hash for Pattern {
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Pattern({:?}, {:?}, {:?})",
-            self.as_str(),
-            self.0.style,
-            self.0.separator
-        )
+        write!(f, "Pattern({:?}, {:?}, {:?})", self.as_str(), self.0.style, self.0.separator)
     }
 }
 
@@ -247,10 +229,7 @@ fn head_of(text: &str, style: Style, separator: char) -> usize {
     if separator == '/' {
         return 0;
     }
-    let before = text
-        .find(style.wildcards())
-        .and_then(|wildcard| text.get(..wildcard))
-        .unwrap_or(text);
+    let before = text.find(style.wildcards()).and_then(|wildcard| text.get(..wildcard)).unwrap_or(text);
     before.rfind('/').map_or(0, |slash| slash + 1)
 }
 
@@ -265,13 +244,9 @@ fn segments_of(rest: &str, style: Style, separator: char) -> Result<Vec<Segment>
         }
         segments.push(segment);
     }
-    let has_wildcard = segments
-        .iter()
-        .any(|segment| !matches!(segment, Segment::Literal(_)));
+    let has_wildcard = segments.iter().any(|segment| !matches!(segment, Segment::Literal(_)));
     match has_wildcard && segments.len() > MAX_SEGMENTS {
-        true => Err(PatternError::TooManySegments {
-            limit: MAX_SEGMENTS,
-        }),
+        true => Err(PatternError::TooManySegments { limit: MAX_SEGMENTS }),
         false => Ok(segments),
     }
 }
@@ -283,24 +258,15 @@ fn segment_of(part: &str, style: Style, is_last: bool) -> Segment {
         (Style::Ant, "*") => Segment::One { empty: false },
         (Style::Amqp | Style::Activemq, "*") => Segment::One { empty: true },
         (Style::Ant, part) if is_variable(part) => Segment::One { empty: false },
-        (Style::Ant, part) if part.contains(['*', '?']) => {
-            Segment::Glob(Glob(ByteString::from(part.to_owned())))
-        }
+        (Style::Ant, part) if part.contains(['*', '?']) => Segment::Glob(Glob(ByteString::from(part.to_owned()))),
         (_, part) => Segment::Literal(ByteString::from(part.to_owned())),
     }
 }
 
 /// `{name}`, where the name is one word.
 fn is_variable(part: &str) -> bool {
-    let name = part
-        .strip_prefix('{')
-        .and_then(|part| part.strip_suffix('}'));
-    name.is_some_and(|name| {
-        !name.is_empty()
-            && name
-                .chars()
-                .all(|c| c.is_alphanumeric() || "_-.".contains(c))
-    })
+    let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+    name.is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c)))
 }
 
 /// The same walk over segments as [`Glob::matches`] does over characters: [`Segment::Many`] is the `*` here.
@@ -353,142 +319,59 @@ mod tests {
         let parsed = Pattern::parse(pattern, style, separator).expect("a pattern");
         assert_eq!(parsed.to_string(), pattern);
         for text in takes {
-            assert!(
-                parsed.matches(&Destination::new(*text)),
-                "{parsed:?} should take {text}"
-            );
+            assert!(parsed.matches(&Destination::new(*text)), "{parsed:?} should take {text}");
         }
         for text in leaves {
-            assert!(
-                !parsed.matches(&Destination::new(*text)),
-                "{parsed:?} should leave {text}"
-            );
+            assert!(!parsed.matches(&Destination::new(*text)), "{parsed:?} should leave {text}");
         }
     }
 
     #[test]
     fn u4_ant() {
-        let ant = |pattern, takes: &[&str], leaves: &[&str]| {
-            check(Style::Ant, '/', pattern, takes, leaves)
-        };
-        ant(
-            "/topic/a",
-            &["/topic/a"],
-            &["/topic/a/", "/topic/A", "/topic", "/topic/aa"],
-        );
-        ant(
-            "/topic/?",
-            &["/topic/a", "/topic/ä"],
-            &["/topic/", "/topic/ab", "/topic//"],
-        );
-        ant(
-            "/topic/pr*ce",
-            &["/topic/price", "/topic/prce", "/topic/pr-ce-ce"],
-            &["/topic/pr/ce", "/topic/prices"],
-        );
-        ant(
-            "/topic/*",
-            &["/topic/a", "/topic/{x}"],
-            &["/topic/a/b", "/topic", "/topic/"],
-        );
-        ant(
-            "/topic/**",
-            &["/topic", "/topic/", "/topic/a", "/topic/a/b/c"],
-            &["/topicX", "/queue/topic"],
-        );
-        ant(
-            "/topic/**/c",
-            &["/topic/c", "/topic/a/b/c", "/topic/c/c"],
-            &["/topic/c/d", "/topic/a/cc"],
-        );
-        ant(
-            "/**/b/**/d",
-            &["/b/d", "/a/b/c/d", "/b/b/d/d"],
-            &["/b", "/d/b", "/a/b/d/e"],
-        );
-        ant(
-            "/topic/{id}/x",
-            &["/topic/7/x"],
-            &["/topic/7/8/x", "/topic//x", "/topic/x"],
-        );
+        let ant = |pattern, takes: &[&str], leaves: &[&str]| check(Style::Ant, '/', pattern, takes, leaves);
+        ant("/topic/a", &["/topic/a"], &["/topic/a/", "/topic/A", "/topic", "/topic/aa"]);
+        ant("/topic/?", &["/topic/a", "/topic/ä"], &["/topic/", "/topic/ab", "/topic//"]);
+        ant("/topic/pr*ce", &["/topic/price", "/topic/prce", "/topic/pr-ce-ce"], &["/topic/pr/ce", "/topic/prices"]);
+        ant("/topic/*", &["/topic/a", "/topic/{x}"], &["/topic/a/b", "/topic", "/topic/"]);
+        ant("/topic/**", &["/topic", "/topic/", "/topic/a", "/topic/a/b/c"], &["/topicX", "/queue/topic"]);
+        ant("/topic/**/c", &["/topic/c", "/topic/a/b/c", "/topic/c/c"], &["/topic/c/d", "/topic/a/cc"]);
+        ant("/**/b/**/d", &["/b/d", "/a/b/c/d", "/b/b/d/d"], &["/b", "/d/b", "/a/b/d/e"]);
+        ant("/topic/{id}/x", &["/topic/7/x"], &["/topic/7/8/x", "/topic//x", "/topic/x"]);
         ant("/topic/{id:[0-9]+}", &["/topic/{id:[0-9]+}"], &["/topic/7"]);
         ant("/topic/{}", &["/topic/{}"], &["/topic/7"]);
         ant("/topic/a**b", &["/topic/ab", "/topic/axb"], &["/topic/a/b"]);
         ant("**", &["", "/", "a", "/topic/a"], &[]);
         ant("/topic/#", &["/topic/#"], &["/topic/a"]);
-        check(
-            Style::Ant,
-            '.',
-            "/topic/price.*",
-            &["/topic/price.x", "/topic/price.x/y"],
-            &["/topic/price.x.y"],
-        );
+        check(Style::Ant, '.', "/topic/price.*", &["/topic/price.x", "/topic/price.x/y"], &["/topic/price.x.y"]);
     }
 
     #[test]
     fn u4_amqp() {
-        let amqp = |pattern, takes: &[&str], leaves: &[&str]| {
-            check(Style::Amqp, '.', pattern, takes, leaves)
-        };
-        amqp(
-            "/topic/stocks.*.nyse",
-            &["/topic/stocks.ibm.nyse"],
-            &["/topic/stocks.nyse", "/topic/stocks.a.b.nyse"],
-        );
-        amqp(
-            "/topic/*",
-            &["/topic/a", "/topic/a/b"],
-            &["/topic/a.b", "/queue/a", "/topic"],
-        );
-        amqp(
-            "/topic/#",
-            &["/topic/a", "/topic/a.b.c", "/topic/"],
-            &["/queue/a", "/topicX"],
-        );
-        amqp(
-            "/topic/a.#",
-            &["/topic/a", "/topic/a.b", "/topic/a.b.c"],
-            &["/topic/ab", "/topic/b.a"],
-        );
-        amqp(
-            "/topic/#.z",
-            &["/topic/z", "/topic/y.z", "/topic/z.z"],
-            &["/topic/z.y"],
-        );
+        let amqp = |pattern, takes: &[&str], leaves: &[&str]| check(Style::Amqp, '.', pattern, takes, leaves);
+        amqp("/topic/stocks.*.nyse", &["/topic/stocks.ibm.nyse"], &["/topic/stocks.nyse", "/topic/stocks.a.b.nyse"]);
+        amqp("/topic/*", &["/topic/a", "/topic/a/b"], &["/topic/a.b", "/queue/a", "/topic"]);
+        amqp("/topic/#", &["/topic/a", "/topic/a.b.c", "/topic/"], &["/queue/a", "/topicX"]);
+        amqp("/topic/a.#", &["/topic/a", "/topic/a.b", "/topic/a.b.c"], &["/topic/ab", "/topic/b.a"]);
+        amqp("/topic/#.z", &["/topic/z", "/topic/y.z", "/topic/z.z"], &["/topic/z.y"]);
         amqp("/topic/a*b.#c", &["/topic/a*b.#c"], &["/topic/axb.c"]);
         amqp("/topic/*.a/b", &["/topic/x.a/b"], &["/topic/x.a"]);
     }
 
     #[test]
     fn u4_activemq() {
-        let activemq = |pattern, takes: &[&str], leaves: &[&str]| {
-            check(Style::Activemq, '.', pattern, takes, leaves)
-        };
-        activemq(
-            "/topic/PRICE.>",
-            &["/topic/PRICE", "/topic/PRICE.A", "/topic/PRICE.A.B"],
-            &["/topic/PRICES"],
-        );
-        activemq(
-            "/topic/PRICE.*",
-            &["/topic/PRICE.A"],
-            &["/topic/PRICE", "/topic/PRICE.A.B"],
-        );
+        let activemq = |pattern, takes: &[&str], leaves: &[&str]| check(Style::Activemq, '.', pattern, takes, leaves);
+        activemq("/topic/PRICE.>", &["/topic/PRICE", "/topic/PRICE.A", "/topic/PRICE.A.B"], &["/topic/PRICES"]);
+        activemq("/topic/PRICE.*", &["/topic/PRICE.A"], &["/topic/PRICE", "/topic/PRICE.A.B"]);
         activemq("/topic/>", &["/topic/a.b"], &["/queue/a.b"]);
         activemq("/topic/>.a", &["/topic/>.a"], &["/topic/b.a"]);
     }
 
     #[test]
     fn literals_are_equal_however_they_are_read() {
-        let literal =
-            |style, separator| Pattern::parse("/topic/a.b", style, separator).expect("a literal");
+        let literal = |style, separator| Pattern::parse("/topic/a.b", style, separator).expect("a literal");
         assert_eq!(literal(Style::Ant, '/'), literal(Style::Amqp, '.'));
-        assert_eq!(
-            literal(Style::Ant, '/').literal(),
-            Some(&Destination::new("/topic/a.b"))
-        );
-        let star =
-            |style, separator| Pattern::parse("/topic/*", style, separator).expect("a pattern");
+        assert_eq!(literal(Style::Ant, '/').literal(), Some(&Destination::new("/topic/a.b")));
+        let star = |style, separator| Pattern::parse("/topic/*", style, separator).expect("a pattern");
         assert_ne!(star(Style::Ant, '/'), star(Style::Amqp, '.'));
         assert_eq!(star(Style::Ant, '/').literal(), None);
     }
@@ -497,21 +380,10 @@ mod tests {
     fn bounds_patterns_but_not_literals() {
         let parse = |text: String| Pattern::parse(text, Style::Ant, '/');
         let many = "/a".repeat(MAX_SEGMENTS);
-        assert_eq!(
-            parse(format!("{many}/*")),
-            Err(PatternError::TooManySegments {
-                limit: MAX_SEGMENTS
-            })
-        );
-        assert_eq!(
-            parse("*".repeat(MAX_TEXT + 1)),
-            Err(PatternError::TooLong { limit: MAX_TEXT })
-        );
+        assert_eq!(parse(format!("{many}/*")), Err(PatternError::TooManySegments { limit: MAX_SEGMENTS }));
+        assert_eq!(parse("*".repeat(MAX_TEXT + 1)), Err(PatternError::TooLong { limit: MAX_TEXT }));
         assert!(parse(many.repeat(9)).is_ok());
-        assert!(
-            parse("/**".repeat(100)).is_ok(),
-            "repeated double stars are one"
-        );
+        assert!(parse("/**".repeat(100)).is_ok(), "repeated double stars are one");
     }
 
     /// Would not end within a lifetime if each star tried all it could take.
@@ -519,19 +391,7 @@ mod tests {
     fn hostile_globs_take_no_exponential_time() {
         let glob = format!("{}b", "*a".repeat(200));
         let segments = format!("{}b", "**/a/".repeat(30));
-        check(
-            Style::Ant,
-            '/',
-            &glob,
-            &[&format!("{}b", "a".repeat(5000))],
-            &[&"a".repeat(5000)],
-        );
-        check(
-            Style::Ant,
-            '/',
-            &segments,
-            &[&format!("{}b", "a/".repeat(500))],
-            &[&"a/".repeat(500)],
-        );
+        check(Style::Ant, '/', &glob, &[&format!("{}b", "a".repeat(5000))], &[&"a".repeat(5000)]);
+        check(Style::Ant, '/', &segments, &[&format!("{}b", "a/".repeat(500))], &[&"a/".repeat(500)]);
     }
 }

@@ -75,29 +75,15 @@ impl Spaces {
         if spaces.len() > MAX_SPACES {
             return Err(SpacesError::TooMany { limit: MAX_SPACES });
         }
-        spaces.sort_by(|a, b| {
-            b.prefix
-                .len()
-                .cmp(&a.prefix.len())
-                .then_with(|| a.prefix.cmp(&b.prefix))
-        });
+        spaces.sort_by(|a, b| b.prefix.len().cmp(&a.prefix.len()).then_with(|| a.prefix.cmp(&b.prefix)));
         for (space, next) in spaces.iter().zip(spaces.iter().skip(1)) {
             if space.prefix == next.prefix {
                 return Err(SpacesError::Duplicate(space.prefix.clone()));
             }
         }
-        for Space {
-            prefix,
-            style,
-            separator,
-            ..
-        } in &spaces
-        {
+        for Space { prefix, style, separator, .. } in &spaces {
             if style.wildcards().contains(separator) {
-                return Err(SpacesError::WildcardSeparator {
-                    prefix: prefix.clone(),
-                    separator: *separator,
-                });
+                return Err(SpacesError::WildcardSeparator { prefix: prefix.clone(), separator: *separator });
             }
         }
         Ok(Spaces { spaces, unknown })
@@ -122,16 +108,9 @@ impl Spaces {
 /// `/topic` and `/queue`, with patterns as Spring spells them; anything else is refused.
 impl Default for Spaces {
     fn default() -> Spaces {
-        let space = |prefix, kind| Space {
-            prefix: ByteString::from_static(prefix),
-            kind,
-            style: Style::Ant,
-            separator: '/',
-        };
-        Spaces {
-            spaces: vec![space("/queue", Kind::Queue), space("/topic", Kind::Topic)],
-            unknown: Unknown::Refuse,
-        }
+        let space =
+            |prefix, kind| Space { prefix: ByteString::from_static(prefix), kind, style: Style::Ant, separator: '/' };
+        Spaces { spaces: vec![space("/queue", Kind::Queue), space("/topic", Kind::Topic)], unknown: Unknown::Refuse }
     }
 }
 
@@ -146,11 +125,7 @@ impl Space {
         match destination.strip_prefix(&*self.prefix) {
             None => false,
             Some("") => true,
-            Some(rest) => {
-                self.prefix.is_empty()
-                    || self.prefix.ends_with(boundaries)
-                    || rest.starts_with(boundaries)
-            }
+            Some(rest) => self.prefix.is_empty() || self.prefix.ends_with(boundaries) || rest.starts_with(boundaries),
         }
     }
 }
@@ -160,12 +135,7 @@ mod tests {
     use super::*;
 
     fn space(prefix: &'static str, separator: char) -> Space {
-        Space {
-            prefix: ByteString::from_static(prefix),
-            kind: Kind::Topic,
-            style: Style::Ant,
-            separator,
-        }
+        Space { prefix: ByteString::from_static(prefix), kind: Kind::Topic, style: Style::Ant, separator }
     }
 
     fn prefix<'a>(spaces: &'a Spaces, destination: &str) -> Option<&'a str> {
@@ -187,12 +157,7 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_wins_in_any_order() {
-        let entries = [
-            space("/a", '/'),
-            space("/a/b", '/'),
-            space("jms.", '.'),
-            space("/x/", '/'),
-        ];
+        let entries = [space("/a", '/'), space("/a/b", '/'), space("jms.", '.'), space("/x/", '/')];
         for turn in 0..entries.len() {
             let mut entries = entries.to_vec();
             entries.rotate_left(turn);
@@ -207,8 +172,7 @@ mod tests {
 
     #[test]
     fn an_empty_prefix_takes_the_rest() {
-        let spaces =
-            Spaces::new(vec![space("", '/'), space("/a", '/')], Unknown::Refuse).expect("fine");
+        let spaces = Spaces::new(vec![space("", '/'), space("/a", '/')], Unknown::Refuse).expect("fine");
         assert_eq!(prefix(&spaces, "/a/b"), Some("/a"));
         assert_eq!(prefix(&spaces, "anything"), Some(""));
     }
@@ -218,10 +182,7 @@ mod tests {
         let new = |spaces| Spaces::new(spaces, Unknown::Refuse);
         let twice = vec![space("/a", '/'), space("/b", '/'), space("/a", '.')];
         assert_eq!(new(twice), Err(SpacesError::Duplicate("/a".into())));
-        let star = SpacesError::WildcardSeparator {
-            prefix: "/a".into(),
-            separator: '*',
-        };
+        let star = SpacesError::WildcardSeparator { prefix: "/a".into(), separator: '*' };
         assert_eq!(new(vec![space("/a", '*')]), Err(star));
         let many = vec![space("/a", '/'); MAX_SPACES + 1];
         assert_eq!(new(many), Err(SpacesError::TooMany { limit: MAX_SPACES }));

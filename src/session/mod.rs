@@ -4,5 +4,7 @@
 //! [`Session::poll_action`] to `None`, and asks [`Session::poll_timeout`] when to come back.
 
 mod action;
+mod options;
 
 pub use action::{Action, Close, CloseCode, Outgoing, Subscribe, Target};
+pub use options::Options;

@@ -45,10 +45,7 @@ impl Default for Limits {
 impl Limits {
     /// The limits before login: a frame is at most 8 KiB in all.
     pub fn before_login() -> Limits {
-        Limits {
-            frame_bytes: 8 * 1024,
-            ..Limits::default()
-        }
+        Limits { frame_bytes: 8 * 1024, ..Limits::default() }
     }
 }
 
@@ -96,11 +93,7 @@ struct Partial {
 impl Decoder {
     /// A decoder before the first frame of a connection.
     pub fn new(limits: &Limits) -> Decoder {
-        Decoder {
-            limits: *limits,
-            version: None,
-            state: State::Between { after_cr: false },
-        }
+        Decoder { limits: *limits, version: None, state: State::Between { after_cr: false } }
     }
 
     /// From the next frame on the rules of `version` hold. Call it when the version is agreed upon.
@@ -124,10 +117,7 @@ impl Decoder {
     /// Takes bytes from the front of `input` up to the end of the next frame or run of line ends. Call it until it
     /// answers `None`: then all of `input` is taken. After an error it answers that error for ever.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Decoded>, DecodeError> {
-        let rules = Rules {
-            limits: self.limits,
-            version: self.version,
-        };
+        let rules = Rules { limits: self.limits, version: self.version };
         let state = std::mem::replace(&mut self.state, State::Between { after_cr: false });
         let outcome = match state {
             State::Between { after_cr } => self.between(after_cr, input, &rules),
@@ -140,14 +130,8 @@ impl Decoder {
         outcome
     }
 
-    fn between(
-        &mut self,
-        after_cr: bool,
-        input: &mut &[u8],
-        rules: &Rules,
-    ) -> Result<Option<Decoded>, DecodeError> {
-        let (rest, (taken, after_cr)) =
-            grammar::line_ends(input, after_cr).map_err(|_| DecodeError::CarriageReturn)?;
+    fn between(&mut self, after_cr: bool, input: &mut &[u8], rules: &Rules) -> Result<Option<Decoded>, DecodeError> {
+        let (rest, (taken, after_cr)) = grammar::line_ends(input, after_cr).map_err(|_| DecodeError::CarriageReturn)?;
         if taken > 0 {
             let beats = input.iter().take(taken).any(|octet| *octet == b'\n');
             *input = rest;
@@ -164,15 +148,10 @@ impl Decoder {
                 let (bytes, rest) = input.split_at_checked(places.end).unwrap_or((input, &[]));
                 *input = rest;
                 let kept = bytes.get(places.kept()).unwrap_or_default();
-                progress
-                    .finish(Bytes::copy_from_slice(kept), &places, rules)
-                    .map(Some)
+                progress.finish(Bytes::copy_from_slice(kept), &places, rules).map(Some)
             }
             None => {
-                self.state = State::Within(Box::new(Partial {
-                    bytes: input.to_vec(),
-                    progress,
-                }));
+                self.state = State::Within(Box::new(Partial { bytes: input.to_vec(), progress }));
                 *input = &[];
                 Ok(None)
             }
@@ -191,10 +170,7 @@ impl Decoder {
             *input = rest;
             append(&mut partial.bytes, piece, partial.progress.total());
             if let Some(places) = partial.progress.advance(&partial.bytes, rules)? {
-                let Partial {
-                    mut bytes,
-                    progress,
-                } = *partial;
+                let Partial { mut bytes, progress } = *partial;
                 let kept = places.kept();
                 bytes.truncate(kept.end);
                 let mut bytes = Bytes::from(bytes.into_boxed_slice());
@@ -211,10 +187,7 @@ impl Decoder {
 fn append(bytes: &mut Vec<u8>, piece: &[u8], total: Option<usize>) {
     let needed = bytes.len().saturating_add(piece.len());
     if needed > bytes.capacity() {
-        let doubled = bytes
-            .capacity()
-            .saturating_mul(2)
-            .min(total.unwrap_or(usize::MAX));
+        let doubled = bytes.capacity().saturating_mul(2).min(total.unwrap_or(usize::MAX));
         bytes.reserve_exact(doubled.max(needed) - bytes.len());
     }
     bytes.extend_from_slice(piece);
@@ -238,11 +211,7 @@ struct Places {
 impl Places {
     /// What is kept of the frame: the header block, and the body if there is one.
     fn kept(&self) -> std::ops::Range<usize> {
-        let end = if self.body_start == self.body_end {
-            self.block_end
-        } else {
-            self.body_end
-        };
+        let end = if self.body_start == self.body_end { self.block_end } else { self.body_end };
         self.block_start..end
     }
 }
@@ -287,10 +256,7 @@ impl Progress {
         let line = bytes.get(self.line_start..end).unwrap_or_default();
         // A last CR may be half of a line end even while the LF is missing.
         let may_end_in_cr = self.command.is_none() || self.cr_lf;
-        let text = line
-            .strip_suffix(b"\r")
-            .filter(|_| may_end_in_cr)
-            .unwrap_or(line);
+        let text = line.strip_suffix(b"\r").filter(|_| may_end_in_cr).unwrap_or(line);
         self.check_length(text, rules)?;
         match after {
             None => return Ok(false),
@@ -317,62 +283,34 @@ impl Progress {
     /// Fails as soon as a line is too long for any limit, be it complete or not.
     fn check_length(&self, text: &[u8], rules: &Rules) -> Result<(), DecodeError> {
         if self.command.is_none() {
-            return if text.len() > LONGEST_COMMAND {
-                Err(unknown_command(text))
-            } else {
-                Ok(())
-            };
+            return if text.len() > LONGEST_COMMAND { Err(unknown_command(text)) } else { Ok(()) };
         }
         if text.is_empty() {
             return Ok(());
         }
         let limits = &rules.limits;
         if self.spans.len() >= limits.header_count {
-            return Err(DecodeError::TooManyHeaders {
-                limit: limits.header_count,
-            });
+            return Err(DecodeError::TooManyHeaders { limit: limits.header_count });
         }
         let (room, error) = self.line_room(limits);
-        if text.len() > room {
-            Err(error)
-        } else {
-            Ok(())
-        }
+        if text.len() > room { Err(error) } else { Ok(()) }
     }
 
     /// How long the line at `line_start` may become, and what is wrong if it is longer.
     fn line_room(&self, limits: &Limits) -> (usize, DecodeError) {
-        let in_block = limits
-            .header_bytes
-            .saturating_sub(self.line_start - self.block_start);
+        let in_block = limits.header_bytes.saturating_sub(self.line_start - self.block_start);
         let in_frame = limits.frame_bytes.saturating_sub(self.line_start);
         if limits.line_bytes <= in_block && limits.line_bytes <= in_frame {
-            (
-                limits.line_bytes,
-                DecodeError::LineTooLong {
-                    limit: limits.line_bytes,
-                },
-            )
+            (limits.line_bytes, DecodeError::LineTooLong { limit: limits.line_bytes })
         } else if in_block <= in_frame {
-            (
-                in_block,
-                DecodeError::HeaderBlockTooLong {
-                    limit: limits.header_bytes,
-                },
-            )
+            (in_block, DecodeError::HeaderBlockTooLong { limit: limits.header_bytes })
         } else {
-            (
-                in_frame,
-                DecodeError::FrameTooLong {
-                    limit: limits.frame_bytes,
-                },
-            )
+            (in_frame, DecodeError::FrameTooLong { limit: limits.frame_bytes })
         }
     }
 
     fn header(&mut self, line_start: usize, line: &[u8]) -> Result<(), DecodeError> {
-        let (value, name) =
-            grammar::header(line).map_err(|_: Err<_>| DecodeError::HeaderWithoutColon)?;
+        let (value, name) = grammar::header(line).map_err(|_: Err<_>| DecodeError::HeaderWithoutColon)?;
         if name.is_empty() {
             return Err(DecodeError::EmptyHeaderName);
         }
@@ -383,14 +321,9 @@ impl Progress {
         }
         let start = line_start - self.block_start;
         let offset = |at: usize| u32::try_from(at);
-        let (Ok(start), Ok(colon), Ok(end)) = (
-            offset(start),
-            offset(start + name.len()),
-            offset(start + line.len()),
-        ) else {
-            return Err(DecodeError::HeaderBlockTooLong {
-                limit: u32::MAX as usize,
-            });
+        let (Ok(start), Ok(colon), Ok(end)) = (offset(start), offset(start + name.len()), offset(start + line.len()))
+        else {
+            return Err(DecodeError::HeaderBlockTooLong { limit: u32::MAX as usize });
         };
         self.spans.push(Span { start, colon, end });
         Ok(())
@@ -400,19 +333,9 @@ impl Progress {
     fn body_room(&self, limits: &Limits) -> (usize, DecodeError) {
         let in_frame = limits.frame_bytes.saturating_sub(self.line_start + 1);
         if limits.body_bytes <= in_frame {
-            (
-                limits.body_bytes,
-                DecodeError::BodyTooLong {
-                    limit: limits.body_bytes,
-                },
-            )
+            (limits.body_bytes, DecodeError::BodyTooLong { limit: limits.body_bytes })
         } else {
-            (
-                in_frame,
-                DecodeError::FrameTooLong {
-                    limit: limits.frame_bytes,
-                },
-            )
+            (in_frame, DecodeError::FrameTooLong { limit: limits.frame_bytes })
         }
     }
 
@@ -431,9 +354,7 @@ impl Progress {
         } else {
             let from = self.searched.max(body_start);
             let found = grammar::open_body(bytes.get(from..).unwrap_or_default());
-            let end = found
-                .as_ref()
-                .map_or(bytes.len(), |(_, body)| from + body.len());
+            let end = found.as_ref().map_or(bytes.len(), |(_, body)| from + body.len());
             self.searched = end;
             if end - body_start > room {
                 return Err(too_long);
@@ -444,13 +365,7 @@ impl Progress {
             end
         };
         let block_end = self.block_end.unwrap_or(body_start);
-        Ok(Some(Places {
-            block_start: self.block_start,
-            block_end,
-            body_start,
-            body_end,
-            end: body_end + 1,
-        }))
+        Ok(Some(Places { block_start: self.block_start, block_end, body_start, body_end, end: body_end + 1 }))
     }
 
     /// How many bytes of `input` to take for a frame of which `held` bytes are there: those that surely belong to it,
@@ -460,23 +375,13 @@ impl Progress {
             return total.saturating_sub(held).max(1);
         }
         if self.block_end.is_some() {
-            let room = self
-                .body_room(&rules.limits)
-                .0
-                .saturating_sub(held - self.line_start);
+            let room = self.body_room(&rules.limits).0.saturating_sub(held - self.line_start);
             let piece = input.get(..room.saturating_add(1)).unwrap_or(input);
             return memchr::memchr(0, piece).map_or(piece.len(), |at| at + 1);
         }
-        let room = if self.command.is_none() {
-            LONGEST_COMMAND
-        } else {
-            self.line_room(&rules.limits).0
-        };
+        let room = if self.command.is_none() { LONGEST_COMMAND } else { self.line_room(&rules.limits).0 };
         // Two more for a line end, of which the CR may be held.
-        let room = room
-            .saturating_add(2)
-            .saturating_sub(held - self.line_start)
-            .max(1);
+        let room = room.saturating_add(2).saturating_sub(held - self.line_start).max(1);
         let piece = input.get(..room).unwrap_or(input);
         memchr::memchr2(b'\n', 0, piece).map_or(piece.len(), |at| at + 1)
     }
@@ -484,17 +389,11 @@ impl Progress {
     /// The frame's length, once it is known.
     fn total(&self) -> Option<usize> {
         self.block_end?;
-        self.content_length
-            .map(|length| self.line_start.saturating_add(length).saturating_add(1))
+        self.content_length.map(|length| self.line_start.saturating_add(length).saturating_add(1))
     }
 
     /// Makes the frame from its `kept` bytes, the header block first.
-    fn finish(
-        self,
-        mut kept: Bytes,
-        places: &Places,
-        rules: &Rules,
-    ) -> Result<Decoded, DecodeError> {
+    fn finish(self, mut kept: Bytes, places: &Places, rules: &Rules) -> Result<Decoded, DecodeError> {
         // Invariant: a frame is finished only after its blank line, which comes after its command.
         let Some(command) = self.command else {
             return Err(unknown_command(&[]));
@@ -508,23 +407,13 @@ impl Progress {
         };
         kept.truncate(places.block_end - places.block_start);
         let headers = headers(kept, self.spans, command, rules.version)?;
-        Ok(Decoded::Frame(Frame {
-            command,
-            headers,
-            body,
-        }))
+        Ok(Decoded::Frame(Frame { command, headers, body }))
     }
 }
 
 /// The headers at `spans` of `block`. Only a block that holds an escape is copied.
-fn headers(
-    block: Bytes,
-    spans: Spans,
-    command: Command,
-    version: Option<Version>,
-) -> Result<Headers, DecodeError> {
-    let Some(version) = version.filter(|version| version.has_escapes() && command.is_escaped())
-    else {
+fn headers(block: Bytes, spans: Spans, command: Command, version: Option<Version>) -> Result<Headers, DecodeError> {
+    let Some(version) = version.filter(|version| version.has_escapes() && command.is_escaped()) else {
         return Ok(Headers::of_spans(text(block)?, spans));
     };
     match memchr::memchr2(b'\\', b'\r', &block) {
@@ -538,12 +427,8 @@ fn unescaped(block: &[u8], mut spans: Spans, version: Version) -> Result<Headers
     // Invariant: the copy is never longer than the block, whose offsets fit.
     let offset = |out: &Vec<u8>| u32::try_from(out.len()).unwrap_or(u32::MAX);
     for span in &mut spans {
-        let name = block
-            .get(span.start as usize..span.colon as usize)
-            .unwrap_or_default();
-        let value = block
-            .get(span.colon as usize + 1..span.end as usize)
-            .unwrap_or_default();
+        let name = block.get(span.start as usize..span.colon as usize).unwrap_or_default();
+        let value = block.get(span.colon as usize + 1..span.end as usize).unwrap_or_default();
         if version.allows_cr_lf() && [name, value].iter().any(|text| text.contains(&b'\r')) {
             return Err(DecodeError::CarriageReturn);
         }

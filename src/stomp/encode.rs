@@ -9,32 +9,18 @@ use crate::headers::Headers;
 
 /// The headers that [`encode_message`] writes from its own arguments. Take them out of a SEND's headers before these
 /// are passed on, or the subscriber gets them twice, ours first.
-pub const OWN_HEADERS: [&str; 7] = [
-    "subscription",
-    "message-id",
-    "destination",
-    "ack",
-    "redelivered",
-    "redelivery-count",
-    "content-length",
-];
+pub const OWN_HEADERS: [&str; 7] =
+    ["subscription", "message-id", "destination", "ack", "redelivered", "redelivery-count", "content-length"];
 
 /// Appends `frame` to `out`.
 ///
 /// `content-length` is written for the body as it is, after the other headers, with SEND, MESSAGE, ERROR and every
 /// frame that has a body; one among the frame's headers is left out.
 pub fn encode(frame: &Frame, version: Version, out: &mut Vec<u8>) {
-    let escapes = Escapes {
-        version,
-        apply: frame.command.is_escaped(),
-    };
+    let escapes = Escapes { version, apply: frame.command.is_escaped() };
     out.extend_from_slice(frame.command.as_str().as_bytes());
     out.push(b'\n');
-    for (name, value) in frame
-        .headers
-        .iter()
-        .filter(|(name, _)| *name != "content-length")
-    {
+    for (name, value) in frame.headers.iter().filter(|(name, _)| *name != "content-length") {
         escapes.header(name, value, out);
     }
     if frame.command.may_have_body() || !frame.body.is_empty() {
@@ -72,16 +58,8 @@ pub fn encode_message(message: &Message<'_>, body: &[u8], version: Version, out:
 
 /// Appends a MESSAGE up to and including its blank line. A body of `body_len` bytes and a NUL must follow: so a large
 /// body is shared by all who get it instead of being copied for each.
-pub fn encode_message_head(
-    message: &Message<'_>,
-    body_len: usize,
-    version: Version,
-    out: &mut Vec<u8>,
-) {
-    let escapes = Escapes {
-        version,
-        apply: Command::Message.is_escaped(),
-    };
+pub fn encode_message_head(message: &Message<'_>, body_len: usize, version: Version, out: &mut Vec<u8>) {
+    let escapes = Escapes { version, apply: Command::Message.is_escaped() };
     out.reserve(message.length_hint());
     out.extend_from_slice(b"MESSAGE\n");
     escapes.header("subscription", message.subscription, out);
@@ -129,9 +107,7 @@ impl Escapes {
 
     fn text(self, text: &[u8], is_name: bool, out: &mut Vec<u8>) {
         // One pass without a branch per octet: almost no header needs more.
-        let special = text
-            .iter()
-            .fold(false, |found, octet| found | is_special(*octet));
+        let special = text.iter().fold(false, |found, octet| found | is_special(*octet));
         if !special {
             return out.extend_from_slice(text);
         }

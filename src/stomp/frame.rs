@@ -102,10 +102,7 @@ impl Command {
 
     /// Whether servers send it, so that a client must not.
     pub fn is_servers(self) -> bool {
-        matches!(
-            self,
-            Command::Connected | Command::Message | Command::Receipt | Command::Error
-        )
+        matches!(self, Command::Connected | Command::Message | Command::Receipt | Command::Error)
     }
 }
 
@@ -135,11 +132,7 @@ impl Frame {
         headers: impl IntoIterator<Item = (N, V)>,
         body: impl Into<Bytes>,
     ) -> Frame {
-        Frame {
-            command,
-            headers: headers.into_iter().collect(),
-            body: body.into(),
-        }
+        Frame { command, headers: headers.into_iter().collect(), body: body.into() }
     }
 }
 
@@ -151,10 +144,7 @@ mod tests {
     fn commands_read_back_in_upper_case_only() {
         for command in Command::ALL {
             assert_eq!(Command::parse(command.as_str().as_bytes()), Some(command));
-            assert_eq!(
-                Command::parse(command.as_str().to_lowercase().as_bytes()),
-                None
-            );
+            assert_eq!(Command::parse(command.as_str().to_lowercase().as_bytes()), None);
         }
     }
 }

@@ -92,11 +92,7 @@ pub(super) fn content_length(value: &[u8]) -> Option<usize> {
 /// ```text
 /// escape = "\\" / "\n" / "\c" / "\r"        each written with a backslash; \r in 1.2 only
 /// ```
-pub(super) fn unescape(
-    mut text: &[u8],
-    version: Version,
-    out: &mut Vec<u8>,
-) -> Result<(), DecodeError> {
+pub(super) fn unescape(mut text: &[u8], version: Version, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     while let Some(at) = memchr::memchr(b'\\', text) {
         let (plain, escape) = text.split_at_checked(at).ok_or(DecodeError::BadEscape)?;
         let letter = escape.get(1).ok_or(DecodeError::BadEscape)?;
@@ -132,9 +128,7 @@ pub(super) mod tests {
 
     #[test]
     fn content_length_is_digits_and_nothing_else() {
-        let check = |text: &str, wanted: Option<usize>| {
-            assert_eq!(content_length(text.as_bytes()), wanted, "{text:?}")
-        };
+        let check = |text: &str, wanted: Option<usize>| assert_eq!(content_length(text.as_bytes()), wanted, "{text:?}");
         check("0", Some(0));
         check("007", Some(7));
         check("12", Some(12));
@@ -153,11 +147,7 @@ pub(super) mod tests {
     #[test]
     fn line_ends_stop_at_the_first_other_octet() {
         let check = |input: &[u8], after_cr: bool, wanted: Option<(usize, bool)>| {
-            assert_eq!(
-                line_ends(input, after_cr).ok().map(|(_, ends)| ends),
-                wanted,
-                "{input:?}"
-            );
+            assert_eq!(line_ends(input, after_cr).ok().map(|(_, ends)| ends), wanted, "{input:?}");
         };
         check(b"", false, Some((0, false)));
         check(b"\n\n", false, Some((2, false)));

@@ -18,7 +18,7 @@ pub use encode::{Message, OWN_HEADERS, encode, encode_message, encode_message_he
 pub use error::DecodeError;
 pub use frame::{Command, Frame};
 pub use request::{
-    AckMode, AckName, Connect, Disconnect, HeartBeat, Refusal, Request, RequestError, Send, Settle,
-    Subscribe, Transaction, Unsubscribe,
+    AckMode, AckName, Connect, Disconnect, HeartBeat, Refusal, Request, RequestError, Send, Settle, Subscribe,
+    Transaction, Unsubscribe,
 };
 pub use version::{AckBy, Version};

@@ -66,10 +66,7 @@ impl HeartBeat {
     /// Reads `<can_send>,<wants>`. Greater numbers than fit are the greatest that fits: years.
     pub fn parse(text: &str) -> Option<HeartBeat> {
         let (can_send, wants) = text.split_once(',')?;
-        Some(HeartBeat {
-            can_send: milliseconds(can_send)?,
-            wants: milliseconds(wants)?,
-        })
+        Some(HeartBeat { can_send: milliseconds(can_send)?, wants: milliseconds(wants)? })
     }
 }
 
@@ -255,17 +252,9 @@ impl Request {
     /// Reads a frame's meaning under the session's version. For CONNECT and STOMP the version plays no part, except
     /// that `V1_0` before login takes what any version takes.
     pub fn parse(frame: Frame, version: Version) -> Result<Request, Refusal> {
-        let fields = Fields {
-            command: frame.command,
-            headers: &frame.headers,
-        };
-        let parsed = fields
-            .check(&frame.body, version)
-            .and_then(|()| fields.request(&frame.body, version));
-        parsed.map_err(|error| Refusal {
-            error,
-            receipt: fields.optional("receipt"),
-        })
+        let fields = Fields { command: frame.command, headers: &frame.headers };
+        let parsed = fields.check(&frame.body, version).and_then(|()| fields.request(&frame.body, version));
+        parsed.map_err(|error| Refusal { error, receipt: fields.optional("receipt") })
     }
 
     /// The receipt asked for. CONNECT has none: CONNECTED answers it.
@@ -276,9 +265,7 @@ impl Request {
             Request::Subscribe(subscribe) => subscribe.receipt.as_ref(),
             Request::Unsubscribe(unsubscribe) => unsubscribe.receipt.as_ref(),
             Request::Ack(settle) | Request::Nack(settle) => settle.receipt.as_ref(),
-            Request::Begin(each) | Request::Commit(each) | Request::Abort(each) => {
-                each.receipt.as_ref()
-            }
+            Request::Begin(each) | Request::Commit(each) | Request::Abort(each) => each.receipt.as_ref(),
             Request::Disconnect(disconnect) => disconnect.receipt.as_ref(),
         }
     }
@@ -326,10 +313,8 @@ impl Fields<'_> {
     fn connect(&self) -> Result<Connect, RequestError> {
         let heart_beat = match self.headers.find("heart-beat") {
             None => HeartBeat::default(),
-            Some(text) => HeartBeat::parse(text).ok_or(self.bad(
-                "heart-beat",
-                "two numbers of milliseconds with a comma between",
-            ))?,
+            Some(text) => HeartBeat::parse(text)
+                .ok_or(self.bad("heart-beat", "two numbers of milliseconds with a comma between"))?,
         };
         Ok(Connect {
             version: Version::negotiate(self.headers.find("accept-version")),
@@ -354,9 +339,7 @@ impl Fields<'_> {
     fn subscribe(&self, version: Version) -> Result<Subscribe, RequestError> {
         let ack = match self.headers.find("ack") {
             None => AckMode::default(),
-            Some(text) => {
-                AckMode::parse(text).ok_or(self.bad("ack", "auto, client or client-individual"))?
-            }
+            Some(text) => AckMode::parse(text).ok_or(self.bad("ack", "auto, client or client-individual"))?,
         };
         Ok(Subscribe {
             destination: self.required("destination")?,
@@ -404,23 +387,14 @@ impl Fields<'_> {
     }
 
     fn disconnect(&self) -> Disconnect {
-        Disconnect {
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        }
+        Disconnect { receipt: self.optional("receipt"), headers: self.headers.clone() }
     }
 
     fn subscription_id(&self, version: Version) -> Result<ByteString, RequestError> {
         let stand_in = || {
-            if version.requires_subscription_id() {
-                None
-            } else {
-                self.optional("destination")
-            }
+            if version.requires_subscription_id() { None } else { self.optional("destination") }
         };
-        self.optional("id")
-            .or_else(stand_in)
-            .ok_or(self.missing("id"))
+        self.optional("id").or_else(stand_in).ok_or(self.missing("id"))
     }
 
     fn optional(&self, header: &'static str) -> Option<ByteString> {
@@ -432,18 +406,11 @@ impl Fields<'_> {
     }
 
     fn missing(&self, header: &'static str) -> RequestError {
-        RequestError::MissingHeader {
-            command: self.command,
-            header,
-        }
+        RequestError::MissingHeader { command: self.command, header }
     }
 
     fn bad(&self, header: &'static str, wanted: &'static str) -> RequestError {
-        RequestError::BadHeader {
-            command: self.command,
-            header,
-            wanted,
-        }
+        RequestError::BadHeader { command: self.command, header, wanted }
     }
 }
 

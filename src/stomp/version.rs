@@ -41,19 +41,14 @@ impl Version {
 
     /// The version of that number, if we speak it.
     pub fn parse(text: &str) -> Option<Version> {
-        Version::ALL
-            .into_iter()
-            .find(|version| version.as_str() == text)
+        Version::ALL.into_iter().find(|version| version.as_str() == text)
     }
 
     /// The highest version of an `accept-version` header that we speak too. No header means 1.0: that version has none.
     pub fn negotiate(accept_version: Option<&str>) -> Option<Version> {
         match accept_version {
             None => Some(Version::V1_0),
-            Some(list) => list
-                .split(',')
-                .filter_map(|each| Version::parse(each.trim()))
-                .max(),
+            Some(list) => list.split(',').filter_map(|each| Version::parse(each.trim())).max(),
         }
     }
 
@@ -152,19 +147,10 @@ mod tests {
         let check = |version: Version, escaped: &[u8]| {
             for octet in 0..=255u8 {
                 let letter = version.escape(octet);
-                assert_eq!(
-                    letter.is_some(),
-                    escaped.contains(&octet),
-                    "{version} {octet}"
-                );
-                assert!(
-                    letter.is_none_or(|letter| version.unescape(letter) == Some(octet)),
-                    "{version} {octet}"
-                );
+                assert_eq!(letter.is_some(), escaped.contains(&octet), "{version} {octet}");
+                assert!(letter.is_none_or(|letter| version.unescape(letter) == Some(octet)), "{version} {octet}");
             }
-            let known = (0..=255u8)
-                .filter(|letter| version.unescape(*letter).is_some())
-                .count();
+            let known = (0..=255u8).filter(|letter| version.unescape(*letter).is_some()).count();
             assert_eq!(known, escaped.len(), "{version}");
         };
         check(Version::V1_0, b"");

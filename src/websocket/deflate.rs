@@ -40,11 +40,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            enabled: true,
-            threshold_bytes: 1024,
-            level: 1,
-        }
+        Options { enabled: true, threshold_bytes: 1024, level: 1 }
     }
 }
 
@@ -106,9 +102,10 @@ impl Codec {
     pub fn deflate(&mut self, payload: &[u8], window_bits: u8) -> Option<&[u8]> {
         let index = usize::from(window_bits.checked_sub(*WINDOW_BITS.start())?);
         let level = self.level;
-        let compressor = self.compressors.get_mut(index)?.get_or_insert_with(|| {
-            Box::new(Compress::new_with_window_bits(level, false, window_bits))
-        });
+        let compressor = self
+            .compressors
+            .get_mut(index)?
+            .get_or_insert_with(|| Box::new(Compress::new_with_window_bits(level, false, window_bits)));
         compressor.reset();
         clear(&mut self.deflated);
         let out = &mut self.deflated;
@@ -117,9 +114,7 @@ impl Codec {
         loop {
             let rest = payload.get(usize::try_from(compressor.total_in()).ok()?..)?;
             out.reserve(GROWTH.max(rest.len() / 2));
-            compressor
-                .compress_vec(rest, out, FlushCompress::Sync)
-                .ok()?;
+            compressor.compress_vec(rest, out, FlushCompress::Sync).ok()?;
             // The flush is complete once the compressor leaves room.
             if out.len() < out.capacity() {
                 break;
@@ -141,9 +136,7 @@ impl Codec {
         if compressed.is_empty() {
             return Ok(&self.inflated);
         }
-        let decompressor = self
-            .decompressor
-            .get_or_insert_with(|| Box::new(Decompress::new(false)));
+        let decompressor = self.decompressor.get_or_insert_with(|| Box::new(Decompress::new(false)));
         decompressor.reset(false);
         let verdict = inflate_packet(decompressor, compressed, limit, &mut self.inflated);
         if verdict.is_err() {
@@ -199,8 +192,7 @@ fn inflate_some(
     let room = out.get_mut(from..).unwrap_or_default();
     let status = decompressor.decompress(input, room, FlushDecompress::None);
     let consumed = usize::try_from(decompressor.total_in() - consumed_before).unwrap_or(usize::MAX);
-    let produced =
-        usize::try_from(decompressor.total_out() - produced_before).unwrap_or(usize::MAX);
+    let produced = usize::try_from(decompressor.total_out() - produced_before).unwrap_or(usize::MAX);
     out.truncate(from.saturating_add(produced));
     let status = status.map_err(|_| InflateError::Damaged)?;
     if out.len() > limit {

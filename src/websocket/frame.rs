@@ -81,9 +81,7 @@ impl PartialHeader {
 impl Frame {
     /// Takes and unmasks what is there of the frame's payload.
     pub(super) fn take_payload<'i>(&mut self, input: &mut &'i mut [u8]) -> &'i [u8] {
-        let available = usize::try_from(self.remaining)
-            .unwrap_or(usize::MAX)
-            .min(input.len());
+        let available = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(input.len());
         let piece = take(input, available);
         self.mask.apply(piece);
         self.remaining -= piece.len() as u64;
@@ -100,9 +98,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Violation> {
     let mut cursor = Cursor::new(bytes);
     // The parser's only complaint is about opcodes: a slice has no other way to fail than to end early.
     let opcode = bytes.first().copied().unwrap_or_default() & 0x0f;
-    let Some((header, length)) =
-        FrameHeader::parse(&mut cursor).map_err(|_| Violation::ReservedOpcode(opcode))?
-    else {
+    let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| Violation::ReservedOpcode(opcode))? else {
         return Ok(None);
     };
     let size = usize::try_from(cursor.position()).unwrap_or(MAX_HEADER);
@@ -118,17 +114,9 @@ fn parse(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Violation> {
             return Err(Violation::ReservedOpcode(code));
         }
     };
-    let frame = Frame {
-        remaining: length,
-        purpose,
-        fin: header.is_final,
-        compressed: header.rsv1,
-        mask: Mask::new(key),
-    };
-    if header.rsv2
-        || header.rsv3
-        || (header.rsv1 && !matches!(purpose, Purpose::Text | Purpose::Binary))
-    {
+    let frame =
+        Frame { remaining: length, purpose, fin: header.is_final, compressed: header.rsv1, mask: Mask::new(key) };
+    if header.rsv2 || header.rsv3 || (header.rsv1 && !matches!(purpose, Purpose::Text | Purpose::Binary)) {
         return Err(Violation::ReservedBit);
     }
     if length > i64::MAX as u64 {

@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{
-        ALLOW, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_VERSION, UPGRADE,
+        ALLOW, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+        UPGRADE,
     },
 };
 use thiserror::Error;
@@ -56,9 +56,7 @@ pub enum Rejection {
     )]
     NotAnUpgrade,
     /// Another version of the protocol than 13: 426.
-    #[error(
-        "this server speaks version 13 of WebSocket: a request needs the header \"Sec-WebSocket-Version: 13\""
-    )]
+    #[error("this server speaks version 13 of WebSocket: a request needs the header \"Sec-WebSocket-Version: 13\"")]
     Version,
     /// No `Sec-WebSocket-Key`, or not 16 bytes in base64: 400.
     #[error("a request needs the header \"Sec-WebSocket-Key\" with 16 random bytes in base64")]
@@ -72,18 +70,14 @@ pub enum Rejection {
 ///
 /// # Errors
 /// See [`Rejection`]; [`Rejection::response`] makes the answer.
-pub fn accept<B>(
-    request: &Request<B>,
-    options: &Options,
-    listener: Listener,
-) -> Result<Accepted, Rejection> {
+pub fn accept<B>(request: &Request<B>, options: &Options, listener: Listener) -> Result<Accepted, Rejection> {
     let mut response = create_response_with_body(request, || ()).map_err(|error| match error {
         Error::Protocol(ProtocolError::WrongHttpMethod) => Rejection::Method,
         Error::Protocol(ProtocolError::WrongHttpVersion) => Rejection::HttpVersion,
         Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => Rejection::Version,
-        Error::Protocol(
-            ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey,
-        ) => Rejection::Key,
+        Error::Protocol(ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey) => {
+            Rejection::Key
+        }
         _ => Rejection::NotAnUpgrade,
     })?;
     let headers = request.headers();
@@ -93,19 +87,12 @@ pub fn accept<B>(
     if let Subprotocol::Agreed(name) = &subprotocol {
         insert(&mut response, SEC_WEBSOCKET_PROTOCOL, name);
     }
-    let offers = headers
-        .get_all(SEC_WEBSOCKET_EXTENSIONS)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let offers = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
     let agreed = deflate::negotiate(offers, &options.deflate);
     if let Some((_, value)) = &agreed {
         insert(&mut response, SEC_WEBSOCKET_EXTENSIONS, value);
     }
-    Ok(Accepted {
-        response,
-        subprotocol,
-        deflate: agreed.map(|(agreement, _)| agreement),
-    })
+    Ok(Accepted { response, subprotocol, deflate: agreed.map(|(agreement, _)| agreement) })
 }
 
 impl Rejection {
@@ -125,10 +112,7 @@ impl Rejection {
         let mut response = Response::new(format!("{self}\n"));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         match self {
             Rejection::Method => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));

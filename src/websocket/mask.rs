@@ -34,18 +34,9 @@ mod tests {
     fn unmasks_by_position_however_the_payload_is_cut() {
         let key = [0x11, 0x80, 0xff, 0x03];
         let plain: Vec<u8> = (0..100).collect();
-        let masked: Vec<u8> = plain
-            .iter()
-            .zip(key.iter().cycle())
-            .map(|(byte, key)| byte ^ key)
-            .collect();
+        let masked: Vec<u8> = plain.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
         for first in 0..=plain.len() {
-            for second in [
-                first,
-                (first + 3).min(100),
-                (first + 17).min(100),
-                (first + 32).min(100),
-            ] {
+            for second in [first, (first + 3).min(100), (first + 17).min(100), (first + 32).min(100)] {
                 let mut bytes = masked.clone();
                 let mut mask = Mask::new(key);
                 mask.apply(&mut bytes[..first]);

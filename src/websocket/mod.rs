@@ -61,9 +61,7 @@ impl Default for Options {
             max_packet_bytes: 1024 * 1024,
             deflate: deflate::Options::default(),
             allowed_origins: Vec::new(),
-            subprotocols: ["v12.stomp", "v11.stomp", "v10.stomp"]
-                .map(String::from)
-                .to_vec(),
+            subprotocols: ["v12.stomp", "v11.stomp", "v10.stomp"].map(String::from).to_vec(),
         }
     }
 }

@@ -31,11 +31,7 @@ pub struct Pattern(Shape);
 enum Shape {
     Any,
     Null,
-    Origin {
-        scheme: String,
-        host: HostPattern,
-        port: PortPattern,
-    },
+    Origin { scheme: String, host: HostPattern, port: PortPattern },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,15 +94,11 @@ pub fn check(headers: &HeaderMap, allowed: &[Pattern], listener: Listener) -> Re
 
 fn is_allowed(text: &str, host: Option<&str>, allowed: &[Pattern], listener: Listener) -> bool {
     let origin = Origin::parse(text);
-    if allowed
-        .iter()
-        .any(|pattern| pattern.covers(text, origin.as_ref()))
-    {
+    if allowed.iter().any(|pattern| pattern.covers(text, origin.as_ref())) {
         return true;
     }
     origin.is_some_and(|origin| {
-        (listener.loopback && is_loopback(&origin.host))
-            || host.is_some_and(|host| origin.is_same(host, listener))
+        (listener.loopback && is_loopback(&origin.host)) || host.is_some_and(|host| origin.is_same(host, listener))
     })
 }
 
@@ -137,16 +129,10 @@ impl Pattern {
         }
         let port = match port {
             Some("*") => PortPattern::Any,
-            Some(digits) => {
-                PortPattern::Exactly(Some(port_number(digits).ok_or(PatternError::Port)?))
-            }
+            Some(digits) => PortPattern::Exactly(Some(port_number(digits).ok_or(PatternError::Port)?)),
             None => PortPattern::Exactly(default_port(&scheme)),
         };
-        let host = if below {
-            HostPattern::Below(format!(".{name}"))
-        } else {
-            HostPattern::Exactly(host)
-        };
+        let host = if below { HostPattern::Below(format!(".{name}")) } else { HostPattern::Exactly(host) };
         Ok(Pattern(Shape::Origin { scheme, host, port }))
     }
 
@@ -191,11 +177,7 @@ impl Origin {
             Some(digits) => Some(port_number(digits)?),
             None => default_port(&scheme),
         };
-        Some(Origin {
-            scheme,
-            host: host.to_ascii_lowercase(),
-            port,
-        })
+        Some(Origin { scheme, host: host.to_ascii_lowercase(), port })
     }
 
     /// Whether a page of this origin talks to where it came from, given the request's `Host`.
@@ -227,38 +209,24 @@ fn split_authority(authority: &str) -> Option<(&str, Option<&str>)> {
 
 fn is_scheme(scheme: &str) -> bool {
     scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 /// A name, an IPv4 address, or an IPv6 address in brackets. Other scripts come in their ASCII form.
 fn is_host(host: &str) -> bool {
-    match host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => {
-            !address.is_empty()
-                && address
-                    .bytes()
-                    .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
+            !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
         }
         None => {
             !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         }
     }
 }
 
 fn port_number(digits: &str) -> Option<u16> {
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| digits.parse().ok())
-        .flatten()
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -275,9 +243,7 @@ fn is_loopback(host: &str) -> bool {
         return true;
     }
     let mut parts = host.split('.');
-    parts.next() == Some("127")
-        && parts.clone().count() == 3
-        && parts.all(|part| part.parse::<u8>().is_ok())
+    parts.next() == Some("127") && parts.clone().count() == 3 && parts.all(|part| part.parse::<u8>().is_ok())
 }
 
 #[cfg(test)]

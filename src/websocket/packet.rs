@@ -84,21 +84,10 @@ struct Held {
 /// An event whose payload may still lie in the receiver or the codec.
 enum Step<'i> {
     NeedMore,
-    Data {
-        kind: Kind,
-        payload: &'i [u8],
-        fin: bool,
-    },
-    Inflated {
-        kind: Kind,
-    },
-    Control {
-        purpose: Purpose,
-        payload: &'i [u8],
-    },
-    HeldControl {
-        purpose: Purpose,
-    },
+    Data { kind: Kind, payload: &'i [u8], fin: bool },
+    Inflated { kind: Kind },
+    Control { purpose: Purpose, payload: &'i [u8] },
+    HeldControl { purpose: Purpose },
 }
 
 impl Receiver {
@@ -137,11 +126,7 @@ impl Receiver {
         Ok(match step {
             Step::NeedMore => None,
             Step::Data { kind, payload, fin } => Some(Event::Data { kind, payload, fin }),
-            Step::Inflated { kind } => Some(Event::Data {
-                kind,
-                payload: codec.inflated(),
-                fin: true,
-            }),
+            Step::Inflated { kind } => Some(Event::Data { kind, payload: codec.inflated(), fin: true }),
             Step::Control { purpose, payload } => Some(control_event(purpose, payload)?),
             Step::HeldControl { purpose } => {
                 let payload = self.held.as_ref().map_or(&[][..], |held| &held.control);
@@ -152,9 +137,7 @@ impl Receiver {
 
     /// Bytes of heap held at the moment, for accounting.
     pub fn held_bytes(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| {
-            size_of::<Held>() + held.compressed.capacity() + held.control.capacity()
-        })
+        self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.compressed.capacity() + held.control.capacity())
     }
 
     fn step<'i>(
@@ -215,11 +198,7 @@ impl Receiver {
             _ => None,
         };
         let mut packet = match (kind, self.packet) {
-            (Some(kind), None) => Packet {
-                kind,
-                compressed: frame.compressed,
-                announced: 0,
-            },
+            (Some(kind), None) => Packet { kind, compressed: frame.compressed, announced: 0 },
             (None, Some(packet)) => packet,
             (Some(_), Some(_)) => return Err(Violation::PacketUnfinished),
             (None, None) => return Err(Violation::NothingToContinue),
@@ -228,9 +207,7 @@ impl Receiver {
             .ok()
             .and_then(|length| packet.announced.checked_add(length))
             .filter(|total| *total <= max_packet_bytes)
-            .ok_or(Violation::PacketTooBig {
-                limit: max_packet_bytes,
-            })?;
+            .ok_or(Violation::PacketTooBig { limit: max_packet_bytes })?;
         self.packet = Some(packet);
         Ok(())
     }
@@ -243,10 +220,7 @@ impl Receiver {
         codec: &mut Codec,
     ) -> Result<Option<Step<'i>>, Violation> {
         // Invariant: `admit` has opened a packet before any payload of it is taken.
-        let Some(Packet {
-            kind, compressed, ..
-        }) = self.packet
-        else {
+        let Some(Packet { kind, compressed, .. }) = self.packet else {
             return Err(Violation::NothingToContinue);
         };
         let fin = frame.fin && frame.remaining == 0;
@@ -262,10 +236,7 @@ impl Receiver {
                 }
                 return Ok(Some(Step::Inflated { kind }));
             }
-            self.held
-                .get_or_insert_default()
-                .compressed
-                .extend_from_slice(piece);
+            self.held.get_or_insert_default().compressed.extend_from_slice(piece);
             return Ok(None);
         }
         if kind == Kind::Text {
@@ -274,20 +245,11 @@ impl Receiver {
                 self.text.finish()?;
             }
         }
-        Ok((fin || !piece.is_empty()).then_some(Step::Data {
-            kind,
-            payload: piece,
-            fin,
-        }))
+        Ok((fin || !piece.is_empty()).then_some(Step::Data { kind, payload: piece, fin }))
     }
 
     /// Inflates a packet whose last piece has come; one that came whole is not copied first.
-    fn inflate(
-        &mut self,
-        last: &[u8],
-        max_packet_bytes: usize,
-        codec: &mut Codec,
-    ) -> Result<(), Violation> {
+    fn inflate(&mut self, last: &[u8], max_packet_bytes: usize, codec: &mut Codec) -> Result<(), Violation> {
         let inflated = match self.held.take() {
             Some(mut held) => {
                 held.compressed.extend_from_slice(last);
@@ -301,39 +263,18 @@ impl Receiver {
         })
     }
 
-    fn control_piece<'i>(
-        &mut self,
-        frame: &Frame,
-        piece: &'i [u8],
-    ) -> Result<Option<Step<'i>>, Violation> {
+    fn control_piece<'i>(&mut self, frame: &Frame, piece: &'i [u8]) -> Result<Option<Step<'i>>, Violation> {
         let purpose = frame.purpose;
-        let begun = self
-            .held
-            .as_ref()
-            .is_some_and(|held| !held.control.is_empty());
+        let begun = self.held.as_ref().is_some_and(|held| !held.control.is_empty());
         if begun || frame.remaining > 0 {
-            self.held
-                .get_or_insert_default()
-                .control
-                .extend_from_slice(piece);
+            self.held.get_or_insert_default().control.extend_from_slice(piece);
         }
         if frame.remaining > 0 {
             return Ok(None);
         }
-        let step = if begun {
-            Step::HeldControl { purpose }
-        } else {
-            Step::Control {
-                purpose,
-                payload: piece,
-            }
-        };
+        let step = if begun { Step::HeldControl { purpose } } else { Step::Control { purpose, payload: piece } };
         if purpose == Purpose::Close {
-            let payload = self
-                .held
-                .as_ref()
-                .filter(|_| begun)
-                .map_or(piece, |held| &held.control);
+            let payload = self.held.as_ref().filter(|_| begun).map_or(piece, |held| &held.control);
             parse_close(payload)?;
             self.phase = Phase::Closed;
         }

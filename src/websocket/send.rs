@@ -24,15 +24,7 @@ pub fn write_header(out: &mut Vec<u8>, kind: Kind, compressed: bool, length: usi
         Kind::Text => OpCode::Data(Data::Text),
         Kind::Binary => OpCode::Data(Data::Binary),
     };
-    write_frame_header(
-        out,
-        FrameHeader {
-            opcode,
-            rsv1: compressed,
-            ..FrameHeader::default()
-        },
-        length,
-    );
+    write_frame_header(out, FrameHeader { opcode, rsv1: compressed, ..FrameHeader::default() }, length);
 }
 
 /// Writes a whole packet, compressed where that was agreed on, is worth it and makes it smaller. `threshold_bytes` is
@@ -75,15 +67,9 @@ pub fn write_close(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
         return write_control(out, Control::Close, &[]);
     }
     let room = MAX_CONTROL_BYTES - 2;
-    let cut = (0..=room.min(reason.len()))
-        .rev()
-        .find(|end| reason.is_char_boundary(*end))
-        .unwrap_or(0);
+    let cut = (0..=room.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
     let reason = reason.get(..cut).unwrap_or_default();
-    let header = FrameHeader {
-        opcode: OpCode::Control(Control::Close),
-        ..FrameHeader::default()
-    };
+    let header = FrameHeader { opcode: OpCode::Control(Control::Close), ..FrameHeader::default() };
     write_frame_header(out, header, 2 + reason.len());
     out.extend_from_slice(&number.to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
@@ -97,14 +83,7 @@ pub(super) fn may_be_sent(code: u16) -> bool {
 
 fn write_control(out: &mut Vec<u8>, control: Control, payload: &[u8]) {
     let payload = payload.get(..MAX_CONTROL_BYTES).unwrap_or(payload);
-    write_frame_header(
-        out,
-        FrameHeader {
-            opcode: OpCode::Control(control),
-            ..FrameHeader::default()
-        },
-        payload.len(),
-    );
+    write_frame_header(out, FrameHeader { opcode: OpCode::Control(control), ..FrameHeader::default() }, payload.len());
     out.extend_from_slice(payload);
 }
 

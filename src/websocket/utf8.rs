@@ -29,11 +29,7 @@ impl Utf8Check {
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
         let complete = self.len == 0;
         self.len = 0;
-        if complete {
-            Ok(())
-        } else {
-            Err(Violation::InvalidUtf8)
-        }
+        if complete { Ok(()) } else { Err(Violation::InvalidUtf8) }
     }
 
     /// Completes the character begun in an earlier piece, if there is one, and gives back what lies behind it.
@@ -79,15 +75,9 @@ mod tests {
     fn check(text: &[u8], fails_at: Option<usize>) {
         for cut in 0..=text.len() {
             let mut state = Utf8Check::default();
-            let verdict = state
-                .feed(&text[..cut])
-                .and_then(|()| state.feed(&text[cut..]))
-                .and_then(|()| state.finish());
-            assert_eq!(
-                verdict.is_err(),
-                fails_at.is_some(),
-                "{text:x?} cut at {cut}"
-            );
+            let verdict =
+                state.feed(&text[..cut]).and_then(|()| state.feed(&text[cut..])).and_then(|()| state.finish());
+            assert_eq!(verdict.is_err(), fails_at.is_some(), "{text:x?} cut at {cut}");
         }
         let mut state = Utf8Check::default();
         let failed = text.iter().position(|byte| state.feed(&[*byte]).is_err());

@@ -7,31 +7,19 @@ use super::{Agreement, Options};
 /// `offers` are the values of the request's `Sec-WebSocket-Extensions` headers in order. The answer holds the value of
 /// the response's header. An offer with an unknown, repeated or ill-formed parameter is declined, and the next one
 /// tried; no acceptable offer means that the connection goes uncompressed.
-pub fn negotiate<'a>(
-    offers: impl IntoIterator<Item = &'a str>,
-    options: &Options,
-) -> Option<(Agreement, String)> {
+pub fn negotiate<'a>(offers: impl IntoIterator<Item = &'a str>, options: &Options) -> Option<(Agreement, String)> {
     if !options.enabled {
         return None;
     }
-    let offer = offers
-        .into_iter()
-        .flat_map(|value| split(value, ','))
-        .find_map(Offer::parse)?;
-    let mut response =
-        String::from("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+    let offer = offers.into_iter().flat_map(|value| split(value, ',')).find_map(Offer::parse)?;
+    let mut response = String::from("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
     if let Some(bits) = offer.server_max_window_bits {
         response.push_str(&format!("; server_max_window_bits={bits}"));
     }
     if let Some(bits) = offer.client_max_window_bits {
         response.push_str(&format!("; client_max_window_bits={bits}"));
     }
-    Some((
-        Agreement {
-            server_window_bits: offer.server_max_window_bits.unwrap_or(15),
-        },
-        response,
-    ))
+    Some((Agreement { server_window_bits: offer.server_max_window_bits.unwrap_or(15) }, response))
 }
 
 /// One offer of `permessage-deflate`. The two parameters about context takeover are met by never having any.
@@ -95,9 +83,7 @@ fn window_bits(value: &str) -> Option<u8> {
 /// The text of a token or of a quoted string. Escapes have no use in any value we accept, so they make it ill-formed.
 fn unquote(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
-        Some(quoted) => quoted
-            .strip_suffix('"')
-            .filter(|inner| !inner.contains(['"', '\\'])),
+        Some(quoted) => quoted.strip_suffix('"').filter(|inner| !inner.contains(['"', '\\'])),
         None => Some(value),
     }
 }
@@ -125,12 +111,8 @@ mod tests {
     fn check(offers: &[&str], expected: Option<(&str, Option<u8>)>) {
         let answer = negotiate(offers.iter().copied(), &Options::default());
         let answer = answer.as_ref().map(|(agreement, response)| {
-            let fixed =
-                "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-            (
-                response.strip_prefix(fixed).expect("the fixed part"),
-                agreement.window_bits(),
-            )
+            let fixed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+            (response.strip_prefix(fixed).expect("the fixed part"), agreement.window_bits())
         });
         assert_eq!(answer, expected, "{offers:?}");
     }
@@ -140,41 +122,18 @@ mod tests {
         check(&[], None);
         check(&[""], None);
         check(&["permessage-deflate"], Some(("", Some(15))));
-        check(
-            &["permessage-deflate; client_max_window_bits"],
-            Some(("", Some(15))),
-        );
-        check(
-            &["permessage-deflate;client_max_window_bits=9"],
-            Some(("; client_max_window_bits=9", Some(15))),
-        );
-        check(
-            &["permessage-deflate; server_max_window_bits=10"],
-            Some(("; server_max_window_bits=10", Some(10))),
-        );
-        check(
-            &["permessage-deflate; server_max_window_bits=8"],
-            Some(("; server_max_window_bits=8", None)),
-        );
-        check(
-            &["permessage-deflate; server_max_window_bits=\"12\""],
-            Some(("; server_max_window_bits=12", Some(12))),
-        );
-        check(
-            &["permessage-deflate ;\tserver_no_context_takeover ; client_no_context_takeover"],
-            Some(("", Some(15))),
-        );
-        check(
-            &["x-webkit-deflate-frame, permessage-deflate"],
-            Some(("", Some(15))),
-        );
+        check(&["permessage-deflate; client_max_window_bits"], Some(("", Some(15))));
+        check(&["permessage-deflate;client_max_window_bits=9"], Some(("; client_max_window_bits=9", Some(15))));
+        check(&["permessage-deflate; server_max_window_bits=10"], Some(("; server_max_window_bits=10", Some(10))));
+        check(&["permessage-deflate; server_max_window_bits=8"], Some(("; server_max_window_bits=8", None)));
+        check(&["permessage-deflate; server_max_window_bits=\"12\""], Some(("; server_max_window_bits=12", Some(12))));
+        check(&["permessage-deflate ;\tserver_no_context_takeover ; client_no_context_takeover"], Some(("", Some(15))));
+        check(&["x-webkit-deflate-frame, permessage-deflate"], Some(("", Some(15))));
         check(&["x; a=\"b, permessage-deflate\""], None);
         check(&["x; a=\"\\\", permessage-deflate\""], None);
         check(&["x", "permessage-deflate"], Some(("", Some(15))));
         check(
-            &[
-                "permessage-deflate; server_max_window_bits=7, permessage-deflate; server_max_window_bits=11",
-            ],
+            &["permessage-deflate; server_max_window_bits=7, permessage-deflate; server_max_window_bits=11"],
             Some(("; server_max_window_bits=11", Some(11))),
         );
     }
@@ -210,10 +169,7 @@ mod tests {
 
     #[test]
     fn agrees_to_nothing_when_compression_is_off() {
-        let options = Options {
-            enabled: false,
-            ..Options::default()
-        };
+        let options = Options { enabled: false, ..Options::default() };
         assert_eq!(negotiate(["permessage-deflate"], &options), None);
     }
 }
