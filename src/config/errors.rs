@@ -18,7 +18,7 @@ pub struct Errors {
 
 impl Errors {
     pub(super) fn new(file: Option<Source>, mut problems: Vec<Problem>) -> Errors {
-        problems.sort_by_key(Problem::order);
+        problems.sort_by(|one, other| one.order().cmp(&other.order()));
         problems.dedup();
         Errors { file, problems }
     }
@@ -107,39 +107,39 @@ impl Problem {
     }
 
     /// The file from top to bottom, then the environment, then the command line; what has no place comes last.
-    fn order(&self) -> (u8, usize) {
+    fn order(&self) -> (u8, usize, &str) {
         match &self.origin {
-            Origin::File { .. } => (0, self.span().map_or(0, |span| span.start)),
-            Origin::Environment { .. } => (1, 0),
-            Origin::Set { .. } => (2, 0),
-            Origin::Default | Origin::Profile(_) => (3, 0),
+            Origin::File { .. } => (0, self.span().map_or(0, |span| span.start), ""),
+            Origin::Environment { name, .. } => (1, 0, name),
+            Origin::Set { text } => (2, 0, text),
+            Origin::Default | Origin::Profile(_) => (3, 0, ""),
         }
     }
 
-    fn show(&self, f: &mut fmt::Formatter<'_>, source: Option<&Source>) -> fmt::Result {
+    fn show(&self, f: &mut fmt::Formatter<'_>, file: Option<&Source>) -> fmt::Result {
         writeln!(f, "error: {}", self.fault)?;
-        match (&self.origin, self.span(), source) {
-            (Origin::File { .. }, Some(span), Some(source)) => {
-                Spot::find(source.text(), &span).show(f, source.name())?
+        let mut gutter = 1;
+        match (&self.origin, self.span(), file) {
+            (Origin::File { .. }, Some(span), Some(file)) => {
+                let spot = Spot::find(file.text(), &span);
+                gutter = spot.line.to_string().len();
+                spot.show(f, gutter, file.name())?;
             }
-            (Origin::Environment { name, text }, _, _) => {
-                show_line(f, "environment variable", &format!("{name}={text}"))?
-            }
-            (Origin::Set { text }, _, _) => show_line(f, "command line", &format!("--set {text}"))?,
-            (Origin::Profile(name), _, _) => writeln!(f, "  --> profile {name}")?,
+            (Origin::Environment { name, text }, ..) => show_line(f, "environment", &format!("{name}={text}"))?,
+            (Origin::Set { text }, ..) => show_line(f, "command line", &format!("--set {text}"))?,
+            (Origin::Profile(name), ..) => writeln!(f, " --> profile {name}")?,
             _ => {}
         }
         match &self.help {
-            Some(help) => writeln!(f, "   = help: {help}"),
+            Some(help) => writeln!(f, "{:gutter$} = help: {help}", ""),
             None => Ok(()),
         }
     }
 }
 
 fn show_line(f: &mut fmt::Formatter<'_>, what: &str, line: &str) -> fmt::Result {
-    writeln!(f, "  --> {what}")?;
-    writeln!(f, "   |")?;
-    writeln!(f, "   | {}", printable(line.chars().take(WINDOW)))
+    writeln!(f, " --> {what}\n  |")?;
+    writeln!(f, "  | {}", printable(line.chars().take(WINDOW)))
 }
 
 /// How much of a line is shown: lines of ordinary files whole, of others the part around the caret.
@@ -173,19 +173,17 @@ impl<'t> Spot<'t> {
         }
     }
 
-    fn show(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-        let number = self.line.to_string();
-        let gutter = " ".repeat(number.len());
+    fn show(&self, f: &mut fmt::Formatter<'_>, gutter: usize, name: &str) -> fmt::Result {
         let skipped = if self.column + 20 > WINDOW { self.column - 20 } else { 0 };
         let shown = printable(self.text.chars().skip(skipped).take(WINDOW));
         // Tabs stay tabs under tabs, so that the caret stands below its letter however wide they are shown.
         let lead = |c: char| if c == '\t' { '\t' } else { ' ' };
         let indent: String = self.text.chars().skip(skipped).take(self.column - 1 - skipped).map(lead).collect();
         let carets = "^".repeat(self.width.min(WINDOW));
-        writeln!(f, "{gutter} --> {name}:{}:{}", self.line, self.column)?;
-        writeln!(f, "{gutter}  |")?;
-        writeln!(f, "{number}  | {shown}")?;
-        writeln!(f, "{gutter}  | {indent}{carets}")
+        writeln!(f, "{:gutter$}--> {name}:{}:{}", "", self.line, self.column)?;
+        writeln!(f, "{:gutter$} |", "")?;
+        writeln!(f, "{} | {shown}", self.line)?;
+        writeln!(f, "{:gutter$} | {indent}{carets}", "")
     }
 }
 

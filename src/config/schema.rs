@@ -45,10 +45,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     let server = root.section("server", |section| read_server(section, default.server));
     let access = root.section("access", |section| section.choice("anonymous", default.access, &ACCESS));
     let websocket = root.section("websocket", |section| read_websocket(section, default.websocket));
-    let (tcp, continue_on_error) = root.section("tcp", |section| {
-        let continue_on_error = section.flag("continue_on_error", default.tcp_session.continue_on_error);
-        (read_tcp(section, default.tcp), continue_on_error)
-    });
+    let mut tcp_continues = default.tcp_session.continue_on_error;
+    let tcp = root.section("tcp", |section| read_tcp(section, default.tcp, &mut tcp_continues));
     let limits = (server, default.worker, default.frames);
     let (server, worker, frames) =
         root.section("limits", |section| read_limits(section, limits, &mut session, &mut broker));
@@ -57,7 +55,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     broker.queues = root.section("queues", |section| read_queues(section, broker.queues, &mut session));
     session.private_headers = root.section("headers", |section| read_headers(section, session.private_headers));
     let log = root.section("log", |section| read_log(section, default.log));
-    let tcp_session = session::Options { continue_on_error, ..session.clone() };
+    let tcp_session = session::Options { continue_on_error: tcp_continues, ..session.clone() };
     Options { profile, server, access, websocket, tcp, worker, frames, session, tcp_session, broker, log }
 }
 
@@ -143,10 +141,12 @@ fn parse_path(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-fn read_tcp(section: &mut Section<'_>, default: Tcp) -> Tcp {
+fn read_tcp(section: &mut Section<'_>, default: Tcp, continue_on_error: &mut bool) -> Tcp {
+    *continue_on_error = section.flag("continue_on_error", *continue_on_error);
     Tcp {
         enabled: section.flag("enabled", default.enabled),
         bind: section.addresses("bind", default.bind),
+        // Linux takes at most 32767 seconds.
         keepalive: section.duration("keepalive", default.keepalive, seconds(0)..=hours(9)),
     }
 }
