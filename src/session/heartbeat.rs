@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Options;
+use crate::stomp::{HeartBeat, Version};
 
 /// The agreed intervals and when bytes last moved. Intervals are in milliseconds; zero means none.
 #[derive(Debug)]
@@ -23,20 +24,25 @@ pub(super) enum Due {
 }
 
 impl HeartBeats {
-    /// The intervals that `(sends, wants)` of the client's CONNECT and our options come to.
+    /// The intervals that the client's CONNECT and our options come to.
     ///
     /// We send after four fifths of the agreed interval without output, so that a timer which fires late and a slow
     /// network still leave the client within its interval.
-    pub(super) fn agree(now: Instant, (sends, wants): (u32, u32), options: &Options) -> HeartBeats {
-        let (our_send, our_receive) = offer(options);
-        let send = if our_send == 0 || wants == 0 { 0 } else { our_send.max(wants) };
-        let receive = if our_receive == 0 || sends == 0 { 0 } else { our_receive.max(sends) };
+    pub(super) fn agree(now: Instant, version: Version, client: HeartBeat, options: &Options) -> HeartBeats {
+        let ours = offer(version, options);
+        let send = interval(ours.can_send, client.wants);
+        let receive = interval(client.can_send, ours.wants);
         HeartBeats {
             send: u32::try_from(u64::from(send) * 4 / 5).unwrap_or(send).max(send.min(1)),
             silence: receive.saturating_mul(options.heart_beat_tolerance.max(1)),
             last_sent: now,
             last_received: now,
         }
+    }
+
+    /// For how long the client may be silent.
+    pub(super) fn tolerated(&self) -> Duration {
+        Duration::from_millis(u64::from(self.silence))
     }
 
     /// Bytes came in.
@@ -68,9 +74,17 @@ impl HeartBeats {
     }
 }
 
-/// What our CONNECTED says: the interval we can send at, and the one we wish to receive at, in milliseconds.
-pub(super) fn offer(options: &Options) -> (u32, u32) {
-    (millis(options.heart_beat_send), millis(options.heart_beat_receive))
+/// What our CONNECTED says. 1.0 has no heart-beats.
+pub(super) fn offer(version: Version, options: &Options) -> HeartBeat {
+    if !version.has_heart_beats() {
+        return HeartBeat::default();
+    }
+    HeartBeat { can_send: millis(options.heart_beat_send), wants: millis(options.heart_beat_receive) }
+}
+
+/// The interval in one direction: the greater of both wishes, and none if either side wants none.
+fn interval(sender: u32, receiver: u32) -> u32 {
+    if sender == 0 || receiver == 0 { 0 } else { sender.max(receiver) }
 }
 
 fn millis(interval: Duration) -> u32 {
@@ -98,7 +112,8 @@ mod tests {
     fn agrees_as_the_specification_says() {
         let now = Instant::now();
         let check = |ours: (u64, u64), client: (u32, u32), send: u32, silence: u32| {
-            let beats = HeartBeats::agree(now, client, &options(ours.0, ours.1));
+            let wish = HeartBeat { can_send: client.0, wants: client.1 };
+            let beats = HeartBeats::agree(now, Version::V1_2, wish, &options(ours.0, ours.1));
             assert_eq!((beats.send, beats.silence), (send, silence), "{ours:?} with {client:?}");
         };
         check((10_000, 10_000), (10_000, 10_000), 8_000, 30_000);
@@ -114,7 +129,8 @@ mod tests {
     fn output_and_input_move_their_own_deadline() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let mut beats = HeartBeats::agree(start, (10_000, 10_000), &options(10_000, 10_000));
+        let mut beats =
+            HeartBeats::agree(start, Version::V1_1, HeartBeat { can_send: 10_000, wants: 10_000 }, &Options::default());
         assert_eq!(beats.deadline(), Some(start + 8 * second));
         assert_eq!(beats.due(start + 7 * second), None);
         assert_eq!(beats.due(start + 8 * second), Some(Due::Beat));

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use crate::destination::Spaces;
+
 /// What all sessions of a listener share. The doc of each field starts with the config key that sets it.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// `[[destinations]]`: which destinations are topics, and which are queues (U1, U8).
+    pub spaces: Spaces,
     /// `connect_timeout`: how long a client may take to CONNECT (H4).
     pub connect_timeout: Duration,
     /// `disconnect_timeout`: how long a DISCONNECT waits for the RECEIPTs of the frames before it.
@@ -41,11 +45,14 @@ pub struct Options {
     pub max_held_messages: usize,
     /// `limits.held_bytes`: how many bytes of messages of topics all subscriptions may hold back together.
     pub max_held_bytes: usize,
+    /// `limits.outbox_bytes`: the driver's limit on output that is not yet written. A session only names it in errors.
+    pub max_outbox_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
+            spaces: Spaces::default(),
             connect_timeout: Duration::from_secs(10),
             disconnect_timeout: Duration::from_secs(10),
             heart_beat_send: Duration::from_secs(10),
@@ -63,6 +70,7 @@ impl Default for Options {
             max_transaction_bytes: 16 * 1024 * 1024,
             max_held_messages: 256,
             max_held_bytes: 4 * 1024 * 1024,
+            max_outbox_bytes: 1024 * 1024,
         }
     }
 }
