@@ -6,6 +6,7 @@
 
 mod command;
 mod interest;
+mod matcher;
 mod options;
 mod shard;
 
