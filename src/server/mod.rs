@@ -1,0 +1,239 @@
+//! Starting the broker, handing out sockets, and going away in order.
+
+mod accept;
+mod thread;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::broker::Interest;
+use crate::message::WorkerId;
+use crate::transport::{http, tcp};
+use crate::worker::{self, Counters};
+
+/// Everything a broker needs to know. `Options::default()` is a broker on loopback on the usual ports.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many workers; 0: one for each core. Default: 0. Key `server.workers`.
+    pub workers: usize,
+    /// Where to listen for WebSocket. Default: 127.0.0.1:15674. Key `websocket.bind`.
+    pub websocket: Vec<SocketAddr>,
+    /// Where to listen for STOMP over TCP. Default: 127.0.0.1:61613. Key `tcp.bind`.
+    pub tcp: Vec<SocketAddr>,
+    /// Whether anybody who reaches a socket beyond loopback may use the broker (E4). Default: false. Key
+    /// `access.anonymous`.
+    pub anonymous_anywhere: bool,
+    /// Connections at a time, over all transports. Default: 100 000. Key `limits.connections`.
+    pub connections: usize,
+    /// After how much silence the system probes a TCP connection. Default: 60 s. Key `tcp.keepalive`.
+    pub keepalive: Option<Duration>,
+    /// How long clients have to take what is queued for them when the broker goes away. Default: 10 s. Key
+    /// `server.drain_timeout`.
+    pub drain_timeout: Duration,
+    /// The HTTP side of the WebSocket port.
+    pub http: http::Options,
+    /// What workers do.
+    pub worker: worker::Options,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            workers: 0,
+            websocket: vec![SocketAddr::from(([127, 0, 0, 1], 15674))],
+            tcp: vec![SocketAddr::from(([127, 0, 0, 1], 61613))],
+            anonymous_anywhere: false,
+            connections: 100_000,
+            keepalive: Some(Duration::from_secs(60)),
+            drain_timeout: Duration::from_secs(10),
+            http: http::Options::default(),
+            worker: worker::Options::default(),
+        }
+    }
+}
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Someone else listens there, or the address is not ours.
+    #[error("cannot listen on {address} ({key}): {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The config key that names it.
+        key: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// There is nothing to listen on.
+    #[error("no listener is enabled: set websocket.enabled or tcp.enabled to true")]
+    NoListener,
+    /// Anonymous clients from anywhere were not asked for (E4).
+    #[error(
+        "{key} = {address} is reachable from other machines, and clients need no login: set access.anonymous = \
+         \"anywhere\" if that is what you want, or bind to 127.0.0.1"
+    )]
+    OpenToAll {
+        /// The address.
+        address: SocketAddr,
+        /// The config key that names it.
+        key: &'static str,
+    },
+    /// The system gives no thread or no runtime.
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+}
+
+/// A running broker. Dropping it stops it at once; [`Server::shut_down`] lets clients take what is queued for them.
+#[derive(Debug)]
+pub struct Server {
+    websocket: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
+    counters: Vec<Arc<Counters>>,
+    stage: watch::Sender<Stage>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    drain_timeout: Duration,
+}
+
+/// How far the broker's end has come. Every thread watches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// No new connections; the open ones are told, and written to until then.
+    Draining,
+    Stopped,
+}
+
+impl Server {
+    /// Starts a broker. It serves when this returns.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    pub fn start(options: Options) -> Result<Server, StartError> {
+        let websocket = bind(&options.websocket, "websocket.bind", options.anonymous_anywhere)?;
+        let tcp = bind(&options.tcp, "tcp.bind", options.anonymous_anywhere)?;
+        if websocket.is_empty() && tcp.is_empty() {
+            return Err(StartError::NoListener);
+        }
+        let workers = match options.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            chosen => chosen.min(usize::from(u16::MAX)),
+        };
+        let (stage, _) = watch::channel(Stage::Serving);
+        let mut server = Server {
+            websocket: addresses(&websocket),
+            tcp: addresses(&tcp),
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+            stage,
+            threads: Vec::new(),
+            drain_timeout: options.drain_timeout,
+        };
+        let options = Arc::new(options);
+        let entrances = server.start_workers(&options)?;
+        let listeners = accept::Listeners { websocket, tcp };
+        let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
+        let acceptor = accept::Acceptor::new(entrances, counters, &options);
+        server.threads.push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);
+        Ok(server)
+    }
+
+    /// Where WebSocket clients connect: with the ports that the system chose where 0 was asked for.
+    pub fn websocket_addresses(&self) -> &[SocketAddr] {
+        &self.websocket
+    }
+
+    /// Where TCP clients connect.
+    pub fn tcp_addresses(&self) -> &[SocketAddr] {
+        &self.tcp
+    }
+
+    /// The counts of each worker.
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// Stops taking connections, tells every client, writes what is queued for at most the drain time, and stops.
+    pub fn shut_down(mut self) {
+        self.stage.send_replace(Stage::Draining);
+        let deadline = std::time::Instant::now() + self.drain_timeout;
+        while self.connections() > 0 && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left = self.connections();
+        if left > 0 {
+            tracing::warn!(left, "connections cut off at the end of server.drain_timeout");
+        }
+        self.stop();
+    }
+
+    fn connections(&self) -> u64 {
+        self.counters.iter().map(|counters| counters.connections.read()).sum()
+    }
+
+    fn start_workers(&mut self, options: &Arc<Options>) -> Result<Vec<thread::Entrance>, StartError> {
+        let workers = self.counters.len();
+        let interest = Arc::new(Interest::new(workers));
+        // Differs between starts, and that is all it has to do.
+        let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u32);
+        let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
+        let mut entrances = Vec::new();
+        for (index, inbox) in receivers.into_iter().enumerate() {
+            let plan = thread::Plan {
+                id: WorkerId(index as u16),
+                workers,
+                boot,
+                options: Arc::clone(options),
+                interest: Arc::clone(&interest),
+                counters: self.counters.get(index).map(Arc::clone).unwrap_or_default(),
+                outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
+                inbox,
+                stage: self.stage.subscribe(),
+            };
+            let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
+            entrances.push(entrance);
+            self.threads.push(handle);
+        }
+        Ok(entrances)
+    }
+
+    fn stop(&mut self) {
+        self.stage.send_replace(Stage::Stopped);
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn bind(
+    wanted: &[SocketAddr],
+    key: &'static str,
+    anywhere: bool,
+) -> Result<Vec<std::net::TcpListener>, StartError> {
+    let listen = |address: &SocketAddr| {
+        let address = *address;
+        if !anywhere && !is_loopback(address.ip()) {
+            return Err(StartError::OpenToAll { address, key });
+        }
+        tcp::listen(address).map_err(|error| StartError::Listen { address, key, error })
+    };
+    wanted.iter().map(listen).collect()
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+fn addresses(listeners: &[std::net::TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}

@@ -1,0 +1,135 @@
+//! The threads of a broker: one runtime each, nothing shared but what the plan names.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+use super::{Options, Stage};
+use crate::broker::Interest;
+use crate::message::WorkerId;
+use crate::transport::http;
+use crate::websocket::origin::Listener;
+use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Worker};
+
+/// Sockets that may wait for one worker.
+const WAITING_SOCKETS: usize = 256;
+
+/// Batches taken from the inbox at a time.
+const BATCHES: usize = 64;
+
+/// A socket for a worker.
+pub(super) struct Arrival {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    /// What it speaks: for HTTP, what must be known of the listener that it came through.
+    pub(super) speaks: Speaks,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Speaks {
+    Http(Listener),
+    Stomp,
+}
+
+/// The way into a worker.
+pub(super) type Entrance = mpsc::Sender<Arrival>;
+
+/// What a worker's thread is started with.
+pub(super) struct Plan {
+    pub(super) id: WorkerId,
+    pub(super) workers: usize,
+    pub(super) boot: u32,
+    pub(super) options: Arc<Options>,
+    pub(super) interest: Arc<Interest>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) outward: Outward,
+    pub(super) inbox: mpsc::Receiver<Batch>,
+    pub(super) stage: watch::Receiver<Stage>,
+}
+
+impl Plan {
+    /// Starts the thread.
+    pub(super) fn start(self) -> io::Result<(Entrance, JoinHandle<()>)> {
+        let (entrance, arrivals) = mpsc::channel(WAITING_SOCKETS);
+        let name = format!("worker-{}", self.id.0);
+        let handle = spawn(&name, move || {
+            run_local(async move { self.run(arrivals).await });
+        })?;
+        Ok((entrance, handle))
+    }
+
+    async fn run(self, arrivals: mpsc::Receiver<Arrival>) {
+        let options = Arc::new(self.options.worker.clone());
+        let hub = Hub::new(Instant::now(), self.id, self.workers, self.boot, options, self.interest, self.counters);
+        let worker = Worker::new(hub, self.outward);
+        tokio::task::spawn_local(Rc::clone(&worker).end_turns());
+        tokio::task::spawn_local(Rc::clone(&worker).keep_time());
+        tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
+        tokio::task::spawn_local(receive_arrivals(Rc::clone(&worker), self.options, arrivals));
+        let mut stage = self.stage;
+        // An error means that the server is gone, which is the end too.
+        if stage.wait_for(|stage| *stage != Stage::Serving).await.is_ok() {
+            worker.shut_down();
+            let _ = stage.wait_for(|stage| *stage == Stage::Stopped).await;
+        }
+    }
+}
+
+async fn receive_posts(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Batch>) {
+    let mut batches = Vec::new();
+    while inbox.recv_many(&mut batches, BATCHES).await > 0 {
+        worker.receive_posts(batches.drain(..));
+        // Those who sent them may have more, but this worker's connections come first.
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn receive_arrivals(worker: Rc<Worker>, options: Arc<Options>, mut arrivals: mpsc::Receiver<Arrival>) {
+    while let Some(Arrival { stream, peer, speaks, permit }) = arrivals.recv().await {
+        let stream = match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%peer, %error, "cannot take a connection on");
+                continue;
+            }
+        };
+        match speaks {
+            Speaks::Stomp => {
+                let peer = Peer { transport: "tcp", address: Some(peer) };
+                worker.adopt(Box::new(stream), peer, Framing::Stream, &[], permit);
+            }
+            Speaks::Http(listener) => {
+                // A task of its own, whose buffers are gone when the connection's small task begins.
+                let (worker, options) = (Rc::clone(&worker), Arc::clone(&options));
+                tokio::task::spawn_local(async move {
+                    let websocket = &options.worker.websocket;
+                    let served = http::serve(stream, peer, &options.http, websocket, listener).await;
+                    if let Some(upgraded) = served {
+                        let peer = Peer { transport: "websocket", address: Some(peer) };
+                        let framing = Framing::Packets(upgraded.deflate);
+                        worker.adopt(Box::new(upgraded.stream), peer, framing, &upgraded.early, permit);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// A named thread.
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+/// Runs `main` on a runtime of this thread alone.
+pub(super) fn run_local(main: impl Future<Output = ()>) {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+        Ok(runtime) => runtime.block_on(main),
+        Err(error) => tracing::error!(%error, "cannot start a runtime"),
+    }
+}

@@ -1,0 +1,390 @@
+//! How bytes, frames, actions and endings flow through a [`Hub`].
+
+use std::time::Instant;
+
+use super::encoder::Encoder;
+use super::hub::{Event, Hub};
+use super::peers::{ConnectionKey, Phase};
+use crate::broker::{Command, Consumer, Subscriber, TransactionId};
+use crate::message::{Operation, Outcome, SubscriberId, SubscriptionKey, Tag, Ticket};
+use crate::session::{Action, Close, CloseCode, Outgoing, Subscribe, Target};
+use crate::stomp::{Decoded, Decoder};
+use crate::websocket::deflate::Codec;
+use crate::websocket::packet::{Event as PacketEvent, Receiver};
+use crate::websocket::{self, Violation};
+
+impl Hub {
+    /// Feeds WebSocket bytes. Control frames are answered here; payload goes on to the STOMP decoder.
+    pub(super) fn feed_packets(
+        &mut self,
+        key: ConnectionKey,
+        receiver: &mut Receiver,
+        decoder: &mut Decoder,
+        input: &mut &mut [u8],
+        codec: &mut Codec,
+    ) {
+        let limit = self.options.websocket.max_packet_bytes;
+        loop {
+            match receiver.next(input, limit, codec) {
+                Ok(Some(PacketEvent::Data { payload, .. })) => self.feed(key, decoder, payload),
+                Ok(Some(PacketEvent::Ping(payload))) => {
+                    if self.phase(key) == Some(Phase::Open) {
+                        self.peers.write(key, |out, _| Encoder::pong(out, payload));
+                    }
+                }
+                Ok(Some(PacketEvent::Pong(_))) => {}
+                Ok(Some(PacketEvent::Close(close))) => {
+                    let code = close.map_or(websocket::CloseCode::Status, |(code, _)| code);
+                    self.closed_by_peer(key, code);
+                }
+                Ok(None) => return,
+                Err(violation) => return self.violated(key, violation),
+            }
+        }
+    }
+
+    /// Feeds STOMP bytes, or keeps them while the session waits for something.
+    pub(super) fn feed(&mut self, key: ConnectionKey, decoder: &mut Decoder, mut bytes: &[u8]) {
+        while let Some(connection) = self.peers.connections.get_mut(key)
+            && connection.phase == Phase::Open
+        {
+            if !connection.unread.is_empty() || !connection.session.wants_input() {
+                connection.unread.extend_from_slice(bytes);
+                connection.paused = true;
+                return;
+            }
+            match decoder.decode(&mut bytes) {
+                Ok(Some(Decoded::Frame(frame))) => {
+                    self.peers.counters.frames_in.add(1);
+                    connection.session.handle_frame(self.peers.now, frame);
+                    self.peers.stirred.push(key);
+                    self.settle_sessions();
+                    self.adopt_version(key, decoder);
+                }
+                Ok(Some(Decoded::Heartbeat)) => {}
+                Ok(None) => return,
+                Err(fault) => {
+                    connection.session.handle_fault(self.peers.now, &fault);
+                    self.peers.stirred.push(key);
+                    self.settle_sessions();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Once a session is connected its frames may be larger, and their escapes are known.
+    fn adopt_version(&self, key: ConnectionKey, decoder: &mut Decoder) {
+        if let Some(connection) = self.peers.connections.get(key)
+            && let Some(version) = connection.session.version()
+            && decoder.version() != Some(version)
+        {
+            decoder.set_version(version);
+            decoder.set_limits(self.options.limits);
+        }
+    }
+
+    /// Lets sessions act until none has anything left to do.
+    pub(super) fn settle_sessions(&mut self) {
+        while let Some(key) = self.peers.stirred.pop() {
+            while let Some(action) = self.next_action(key) {
+                self.perform(key, action);
+            }
+            self.note_resumed(key);
+            self.arm(key);
+        }
+    }
+
+    /// Tells the driver that a session which had enough wants input again.
+    fn note_resumed(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.peers.connections.get_mut(key)
+            && connection.paused
+            && connection.session.wants_input()
+        {
+            connection.paused = false;
+            self.events.push(Event::Resumed(key));
+        }
+    }
+
+    fn next_action(&mut self, key: ConnectionKey) -> Option<Action> {
+        self.peers.connections.get_mut(key)?.session.poll_action()
+    }
+
+    pub(super) fn apply(&mut self, command: Command) {
+        self.shard.apply(self.peers.now, command, &mut self.peers);
+    }
+
+    fn perform(&mut self, key: ConnectionKey, action: Action) {
+        let session = self.peers.session_id(key);
+        match action {
+            Action::Send(frame) => self.peers.send(key, &frame),
+            Action::Heartbeat => self.peers.write(key, Encoder::heart_beat),
+            Action::Deliver(outgoing) => self.deliver(key, &outgoing),
+            Action::Perform { operation: Operation::Send(content), ticket } => {
+                self.apply(Command::Publish { origin: session, content, ticket });
+            }
+            Action::Perform { operation: Operation::Settle(tags, outcome), ticket } => {
+                self.apply(Command::Settle { session, tags, outcome, ticket });
+            }
+            Action::Commit { operations, ticket } => {
+                let transaction = TransactionId { session, ticket };
+                self.apply(Command::Commit { transaction, operations });
+            }
+            Action::Subscribe(subscribe) => self.subscribe(key, subscribe),
+            Action::Unsubscribe { subscription, id, target, paced, ticket } => {
+                if let (Target::Topic(_), false) = (&target, paced) {
+                    self.peers.release_label(key, id);
+                }
+                self.unsubscribe(key, subscription, target, ticket);
+            }
+            Action::Close(close) => self.close(key, &close),
+        }
+    }
+
+    fn deliver(&mut self, key: ConnectionKey, outgoing: &Outgoing) {
+        self.peers.send_message(key, outgoing);
+    }
+
+    fn subscribe(&mut self, key: ConnectionKey, subscribe: Subscribe) {
+        let Subscribe { subscription, id, target, no_local, paced, credit, ticket } = subscribe;
+        let name = SubscriberId { session: self.peers.session_id(key), subscription };
+        match target {
+            Target::Topic(pattern) => {
+                let label = if paced { u32::MAX } else { self.peers.acquire_label(key, id) };
+                let subscriber = Subscriber { id: name, label, no_local, paced };
+                self.apply(Command::Subscribe { subscriber, pattern, ticket });
+            }
+            Target::Queue(queue) => {
+                let consumer = Consumer { id: name, credit, no_local };
+                self.apply(Command::Consume { consumer, queue, ticket });
+            }
+        }
+    }
+
+    fn unsubscribe(
+        &mut self,
+        key: ConnectionKey,
+        subscription: SubscriptionKey,
+        target: Target,
+        ticket: Option<Ticket>,
+    ) {
+        let name = SubscriberId { session: self.peers.session_id(key), subscription };
+        match target {
+            Target::Topic(pattern) => self.apply(Command::Unsubscribe { subscriber: name, pattern, ticket }),
+            Target::Queue(queue) => {
+                // What is already on its way to a client that unsubscribed by its own wish will reach it, and must not
+                // reach another consumer too.
+                if let Some(connection) = self.peers.connections.get_mut(key)
+                    && connection.phase == Phase::Open
+                {
+                    let consumed = connection.outbox.take_marks_of(subscription);
+                    self.settle(key, consumed);
+                }
+                self.apply(Command::Cancel { consumer: name, queue, ticket });
+            }
+        }
+    }
+
+    /// Settles deliveries in ack mode `auto` as consumed. They may be of several queues with several homes.
+    pub(super) fn settle(&mut self, key: ConnectionKey, tags: Vec<Tag>) {
+        let session = self.peers.session_id(key);
+        let mut rest = tags;
+        while let Some(home) = rest.first().map(|tag| tag.home) {
+            let (tags, others) = rest.into_iter().partition(|tag| tag.home == home);
+            rest = others;
+            self.apply(Command::Settle { session, tags, outcome: Outcome::Consumed, ticket: None });
+        }
+        self.settle_sessions();
+    }
+
+    /// Lets a session give out what it held while the outbox had no room.
+    pub(super) fn release_held(&mut self, key: ConnectionKey) {
+        loop {
+            let Some(connection) = self.peers.connections.get_mut(key) else { return };
+            let before = connection.outbox.queued();
+            // Half, so that a connection at its limit is not woken for every message.
+            if !connection.session.has_held() || before > self.options.outbox_bytes / 2 {
+                return;
+            }
+            connection.session.handle_writable(self.peers.now);
+            self.peers.stirred.push(key);
+            self.settle_sessions();
+            let after = self.peers.connections.get(key).map_or(before, |connection| connection.outbox.queued());
+            if after == before {
+                return;
+            }
+        }
+    }
+
+    /// Looks at a connection whose timer fired.
+    pub(super) fn look_at(&mut self, key: ConnectionKey) {
+        let now = self.peers.now;
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
+        match connection.phase {
+            Phase::Flushing { until } | Phase::Draining { until } => {
+                if until <= now {
+                    self.lose(key);
+                    self.remove(key);
+                }
+            }
+            Phase::Open => {
+                if connection.session.poll_timeout().is_some_and(|at| at <= now) {
+                    connection.session.handle_timeout(now);
+                    self.peers.stirred.push(key);
+                    self.settle_sessions();
+                }
+                self.check_pings(key);
+            }
+        }
+    }
+
+    /// Asks a silent peer for a sign of life, and gives up on one that did not answer (B3).
+    fn check_pings(&mut self, key: ConnectionKey) {
+        let now = self.peers.now;
+        let Some(at) = self.next_ping(key).filter(|at| *at <= now) else { return };
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
+        debug_assert!(at <= now);
+        if connection.pinged {
+            self.log_close(key, "ping-timeout");
+            self.lose(key);
+            self.remove(key);
+        } else {
+            connection.pinged = true;
+            self.peers.write(key, Encoder::ping);
+        }
+    }
+
+    /// When to ping the peer, or to give it up if it has been pinged.
+    fn next_ping(&self, key: ConnectionKey) -> Option<Instant> {
+        let connection = self.peers.connections.get(key)?;
+        let interval = self.options.ping_interval?;
+        let is_packets = connection.intake.as_ref().is_some_and(|intake| intake.packets.is_some());
+        if connection.phase != Phase::Open || !is_packets {
+            return None;
+        }
+        let patience = if connection.pinged { self.options.ping_timeout } else { std::time::Duration::ZERO };
+        Some(connection.last_received + interval + patience)
+    }
+
+    /// Makes sure that the timers look at the connection when it next wants it.
+    pub(super) fn arm(&mut self, key: ConnectionKey) {
+        let ping = self.next_ping(key);
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
+        let wanted = match connection.phase {
+            Phase::Open => [connection.session.poll_timeout(), ping].into_iter().flatten().min(),
+            Phase::Flushing { until } | Phase::Draining { until } => Some(until),
+        };
+        let Some(wanted) = wanted else { return };
+        if connection.armed.is_none_or(|armed| wanted < armed) {
+            connection.armed = Some(wanted);
+            self.timers.set(wanted, key);
+        }
+    }
+
+    /// The client ended the WebSocket connection: answer, write what is left, close.
+    fn closed_by_peer(&mut self, key: ConnectionKey, code: websocket::CloseCode) {
+        match self.phase(key) {
+            Some(Phase::Open) => {
+                self.log_close(key, "closed-by-peer");
+                self.lose(key);
+                self.peers.write(key, |out, framing| Encoder::close(out, framing, code, ""));
+                self.start_flushing(key);
+            }
+            // The answer to our own close.
+            Some(Phase::Draining { .. }) => self.remove(key),
+            Some(Phase::Flushing { .. }) | None => {}
+        }
+    }
+
+    /// The client broke the rules of WebSocket: there is no way left to say so in STOMP.
+    fn violated(&mut self, key: ConnectionKey, violation: Violation) {
+        if self.phase(key) != Some(Phase::Open) {
+            return;
+        }
+        self.peers.counters.refused.add(1);
+        let reason = violation.to_string();
+        self.log_close(key, &reason);
+        self.lose(key);
+        self.peers.write(key, |out, framing| Encoder::close(out, framing, violation.close_code(), &reason));
+        self.start_flushing(key);
+    }
+
+    /// The session wants the connection closed.
+    fn close(&mut self, key: ConnectionKey, close: &Close) {
+        if self.phase(key) != Some(Phase::Open) {
+            return;
+        }
+        match close.code {
+            CloseCode::Normal | CloseCode::GoingAway => {}
+            CloseCode::SlowConsumer => {
+                self.peers.counters.refused.add(1);
+                self.peers.counters.slow_consumers.add(1);
+            }
+            _ => self.peers.counters.refused.add(1),
+        }
+        self.log_close(key, close.reason);
+        let code = websocket::CloseCode::from(close.code as u16);
+        self.peers.write(key, |out, framing| Encoder::close(out, framing, code, close.reason));
+        self.start_flushing(key);
+        // After DISCONNECT the messages still queued go out before the end, and only then have its subscriptions ended
+        // (`finish_if_flushed`); anybody else's unwritten messages go back to their queues at once.
+        if close.code != CloseCode::Normal {
+            self.lose(key);
+        }
+    }
+
+    pub(super) fn start_flushing(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.peers.connections.get_mut(key) {
+            connection.phase = Phase::Flushing { until: self.peers.now + self.options.close_timeout };
+            connection.unread = Vec::new();
+        }
+        self.finish_if_flushed(key);
+        self.arm(key);
+    }
+
+    /// If the last byte is out, the connection's subscriptions end and its socket is closed.
+    pub(super) fn finish_if_flushed(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
+        if !matches!(connection.phase, Phase::Flushing { .. }) || !connection.outbox.is_empty() {
+            return;
+        }
+        connection.phase = Phase::Draining { until: self.peers.now + self.options.close_timeout };
+        self.events.push(Event::Finished(key));
+        self.lose(key);
+        self.arm(key);
+    }
+
+    /// The session ends, whatever the reason: its subscriptions go.
+    pub(super) fn lose(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.peers.connections.get_mut(key) {
+            connection.session.handle_lost(self.peers.now);
+            self.peers.stirred.push(key);
+            self.settle_sessions();
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: ConnectionKey) {
+        if self.peers.connections.remove(key).is_some() {
+            self.peers.counters.connections.take(1);
+            self.events.push(Event::Removed(key));
+        }
+    }
+
+    pub(super) fn phase(&self, key: ConnectionKey) -> Option<Phase> {
+        self.peers.connections.get(key).map(|connection| connection.phase)
+    }
+
+    /// One line for each session that ends, with why, who and which.
+    pub(super) fn log_close(&self, key: ConnectionKey, reason: &str) {
+        let Some(connection) = self.peers.connections.get(key) else { return };
+        let session = self.peers.session_id(key);
+        let peer = connection.peer.address.map(|address| address.to_string()).unwrap_or_default();
+        tracing::info!(
+            reason,
+            transport = connection.peer.transport,
+            peer,
+            session = format_args!("{:x}-{:x}", session.worker.0, session.key),
+            "session closed"
+        );
+    }
+}

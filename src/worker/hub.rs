@@ -1,0 +1,304 @@
+//! A worker without its sockets: bytes, posts and time in; bytes, posts and events out.
+//!
+//! The hub joins the pure parts: it feeds what a connection sent through the WebSocket and STOMP codecs into its
+//! session, carries the session's actions to the shard and the shard's effects to sessions and outboxes. It knows no
+//! socket, no runtime and no clock, so the whole broker also runs in one thread on a virtual clock.
+//!
+//! A *turn* is: some calls of `receive`, `receive_posts`, `handle_timeout` and the like, then [`Hub::seal`] and writing
+//! what it names. Nothing is written within a turn, so bytes for one connection gather, the more the higher the load.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slotmap::Key;
+
+use super::Options;
+use super::counters::Counters;
+use super::encoder::{Encoder, Framing};
+use super::outbox::Outbox;
+use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase};
+use super::post::{Post, Posts};
+use super::timers::Timers;
+use crate::broker::{Effects, Interest, Shard};
+use crate::message::{SessionId, WorkerId};
+use crate::session::Session;
+use crate::stomp::Decoder;
+use crate::websocket::deflate::Codec;
+use crate::websocket::packet::Receiver;
+
+/// What the driver of a hub must do, beyond writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// All is written: close the writing side and wait for the peer to close its own.
+    Finished(ConnectionKey),
+    /// The connection is no more: drop its socket.
+    Removed(ConnectionKey),
+    /// Input is wanted again.
+    Resumed(ConnectionKey),
+}
+
+/// One worker's part of the broker.
+#[derive(Debug)]
+pub struct Hub {
+    pub(super) shard: Shard,
+    pub(super) peers: Peers,
+    pub(super) timers: Timers,
+    pub(super) codec: Codec,
+    pub(super) options: Arc<Options>,
+    boot: u32,
+    pub(super) events: Vec<Event>,
+}
+
+impl Hub {
+    /// The hub of worker `id` among `workers`. `boot` tells this start of the broker from all others; all hubs of a
+    /// broker share it and the interest table.
+    pub fn new(
+        now: Instant,
+        id: WorkerId,
+        workers: usize,
+        boot: u32,
+        options: Arc<Options>,
+        interest: Arc<Interest>,
+        counters: Arc<Counters>,
+    ) -> Hub {
+        let encoder = Encoder::new(options.websocket.deflate);
+        let posts = Posts::new(workers);
+        Hub {
+            shard: Shard::new(id, boot, Arc::clone(&options.broker), interest),
+            peers: Peers::new(id, now, encoder, posts, counters, options.outbox_bytes),
+            timers: Timers::default(),
+            codec: Codec::new(options.websocket.deflate.level),
+            options,
+            boot,
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes a connection on. Its WebSocket handshake, if it has one, is done.
+    pub fn open(&mut self, now: Instant, peer: Peer, framing: Framing) -> ConnectionKey {
+        self.peers.now = now;
+        let options = Arc::clone(&self.options);
+        let (worker, boot) = (self.peers.worker, self.boot);
+        let packets = match framing {
+            Framing::Stream => None,
+            Framing::Packets(agreement) => Some(Receiver::new(agreement.is_some())),
+        };
+        let key = self.peers.connections.insert_with_key(|key| {
+            let id = SessionId { worker, key: key.data().as_ffi() };
+            let name = format!("{boot:08x}-{:x}-{:x}", worker.0, id.key);
+            let session = match peer.transport {
+                "tcp" => Arc::clone(&options.tcp_session),
+                _ => Arc::clone(&options.session),
+            };
+            Box::new(Connection {
+                session: Session::new(now, id, name.into(), session),
+                intake: Some(Intake { packets, decoder: Decoder::new(options.limits_before_login) }),
+                outbox: Outbox::default(),
+                framing,
+                peer,
+                phase: Phase::Open,
+                unread: Vec::new(),
+                paused: false,
+                last_received: now,
+                pinged: false,
+                armed: None,
+                dirty: false,
+                blocked: false,
+            })
+        });
+        self.peers.counters.connections.add(1);
+        self.peers.counters.opened.add(1);
+        self.arm(key);
+        key
+    }
+
+    /// The peer sent these bytes. They are unmasked where they lie.
+    pub fn receive(&mut self, now: Instant, key: ConnectionKey, mut input: &mut [u8]) {
+        self.peers.now = now;
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
+        self.peers.counters.bytes_in.add(input.len() as u64);
+        connection.last_received = now;
+        connection.pinged = false;
+        connection.session.note_received(now);
+        let Some(mut intake) = connection.intake.take() else { return };
+        match intake.packets.as_mut() {
+            None => self.feed(key, &mut intake.decoder, input),
+            Some(receiver) => {
+                let mut codec = std::mem::replace(&mut self.codec, Codec::new(1));
+                self.feed_packets(key, receiver, &mut intake.decoder, &mut input, &mut codec);
+                self.codec = codec;
+            }
+        }
+        if let Some(connection) = self.peers.connections.get_mut(key) {
+            connection.intake = Some(intake);
+        }
+        self.arm(key);
+    }
+
+    /// The peer closed its writing side. What is queued for it still goes out.
+    pub fn ended(&mut self, now: Instant, key: ConnectionKey) {
+        self.peers.now = now;
+        let Some(connection) = self.peers.connections.get(key) else { return };
+        match connection.phase {
+            Phase::Open => {
+                self.log_close(key, "closed-by-peer");
+                self.lose(key);
+                self.start_flushing(key);
+            }
+            Phase::Flushing { .. } => {}
+            Phase::Draining { .. } => self.remove(key),
+        }
+    }
+
+    /// The socket failed: nothing can be read or written any more.
+    pub fn failed(&mut self, now: Instant, key: ConnectionKey) {
+        self.peers.now = now;
+        let Some(connection) = self.peers.connections.get(key) else { return };
+        if connection.phase == Phase::Open {
+            self.log_close(key, "connection-lost");
+        }
+        self.lose(key);
+        self.remove(key);
+    }
+
+    /// Other workers have this for us.
+    pub fn receive_posts(&mut self, now: Instant, posts: Vec<Post>) {
+        self.peers.now = now;
+        for post in posts {
+            match post {
+                Post::Command(command) => self.apply(command),
+                Post::Deliver(consumer, delivery) => self.peers.deliver(consumer, delivery),
+                Post::Verdict(session, ticket, verdict) => self.peers.verdict(session, ticket, verdict),
+            }
+            self.settle_sessions();
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.peers.now = now;
+        if self.shard.poll_timeout().is_some_and(|at| at <= now) {
+            self.shard.handle_timeout(now, &mut self.peers);
+        }
+        while let Some((at, key)) = self.timers.due(now) {
+            let Some(connection) = self.peers.connections.get_mut(key) else { continue };
+            if connection.armed != Some(at) {
+                continue;
+            }
+            connection.armed = None;
+            self.look_at(key);
+            self.settle_sessions();
+            self.arm(key);
+        }
+        self.settle_sessions();
+    }
+
+    /// When [`Hub::handle_timeout`] is to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.shard.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The broker goes away: every session is told, and closed.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.peers.now = now;
+        let keys: Vec<_> = self.peers.connections.keys().collect();
+        for key in keys {
+            if let Some(connection) = self.peers.connections.get_mut(key)
+                && connection.phase == Phase::Open
+            {
+                connection.session.handle_closing(now);
+                self.peers.stirred.push(key);
+            }
+        }
+        self.settle_sessions();
+    }
+
+    /// What the driver must do; call it until it answers `None`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Whether the connection is to be read from. After a no, [`Event::Resumed`] tells when it is again.
+    pub fn wants_input(&mut self, key: ConnectionKey) -> bool {
+        let Some(connection) = self.peers.connections.get_mut(key) else { return false };
+        // A connection that ends is read only to notice that the peer closes.
+        connection.paused = connection.phase == Phase::Open && !connection.session.wants_input();
+        !connection.paused
+    }
+
+    /// Takes up what the peer sent while its session did not want input. To be called on [`Event::Resumed`], before
+    /// reading more.
+    pub fn resume(&mut self, now: Instant, key: ConnectionKey) {
+        self.peers.now = now;
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
+        let unread = std::mem::take(&mut connection.unread);
+        let Some(mut intake) = connection.intake.take() else { return };
+        self.feed(key, &mut intake.decoder, &unread);
+        if let Some(connection) = self.peers.connections.get_mut(key) {
+            connection.intake = Some(intake);
+        }
+        self.arm(key);
+    }
+
+    /// Whether so much has gathered in this turn that it should end now.
+    pub fn needs_flush(&self) -> bool {
+        self.peers.fresh_bytes() > self.options.turn_bytes
+    }
+
+    /// Whether anything waits to be written or posted.
+    pub fn has_output(&self) -> bool {
+        self.peers.is_dirty() || !self.peers.posts.is_empty()
+    }
+
+    /// Ends the turn and answers with the connections to write to. Write each until its outbox is empty or its socket
+    /// is full.
+    pub fn seal(&mut self) -> Vec<ConnectionKey> {
+        self.peers.seal()
+    }
+
+    /// Fills `slices` with what the connection is to be sent next; none: there is nothing.
+    pub fn slices<'a>(&'a self, key: ConnectionKey, slices: &mut [IoSlice<'a>]) -> usize {
+        self.peers.connections.get(key).map_or(0, |connection| connection.outbox.slices(slices))
+    }
+
+    /// The first `count` bytes of these slices are written.
+    pub fn wrote(&mut self, now: Instant, key: ConnectionKey, count: usize) {
+        self.peers.now = now;
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
+        self.peers.counters.bytes_out.add(count as u64);
+        connection.blocked = false;
+        connection.session.note_sent(now);
+        let consumed = connection.outbox.wrote(count);
+        if !consumed.is_empty() {
+            self.settle(key, consumed);
+        }
+        self.release_held(key);
+        self.finish_if_flushed(key);
+    }
+
+    /// The socket takes no more for now. Call [`Hub::wrote`] when it did.
+    pub fn blocked(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.peers.connections.get_mut(key)
+            && !connection.blocked
+        {
+            connection.blocked = true;
+            connection.outbox.detach();
+        }
+    }
+
+    /// What this turn has for another worker, in order.
+    pub fn take_posts(&mut self, worker: WorkerId) -> Vec<Post> {
+        self.peers.posts.take(worker)
+    }
+
+    /// Whether there is anything for other workers.
+    pub fn has_posts(&self) -> bool {
+        !self.peers.posts.is_empty()
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.peers.connections.len()
+    }
+}

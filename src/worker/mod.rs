@@ -1,0 +1,26 @@
+//! One worker: a thread with its connections, their sessions and one shard of the broker.
+//!
+//! [`Hub`] is the worker without its sockets: bytes in, bytes out. `connection` is the driver, which alone joins a hub
+//! to sockets, clock and other workers.
+
+mod connection;
+mod counters;
+mod encoder;
+mod flow;
+mod hub;
+mod inbox;
+mod labels;
+mod options;
+mod outbox;
+mod peers;
+mod post;
+mod timers;
+
+pub(crate) use connection::Worker;
+pub use counters::{Counter, Counters};
+pub use encoder::Framing;
+pub use hub::{Event, Hub};
+pub(crate) use inbox::{Batch, Outward, inboxes};
+pub use options::Options;
+pub use peers::{ConnectionKey, Peer};
+pub use post::Post;

@@ -1,0 +1,322 @@
+//! The connections of a worker, and how the broker's effects reach them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slotmap::{Key, KeyData, SlotMap};
+
+use super::counters::Counters;
+use super::encoder::{Encoder, Envelope, Framing};
+use super::labels::{LabelKey, Labels};
+use super::outbox::{Outbox, Run, Source};
+use super::post::{Post, Posts};
+use crate::broker::{Command, Effects, Note, Subscriber};
+use crate::message::{
+    Delivery, Message, SessionId, SubscriberId, SubscriptionKey, Ticket, Verdict, WhenSlow, WorkerId,
+};
+use crate::session::{Outgoing, Session};
+use crate::stomp::{Decoder, Frame, Version};
+use crate::websocket::packet::Receiver;
+
+slotmap::new_key_type! {
+    /// Names a connection of one worker; never used again for another.
+    pub struct ConnectionKey;
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The transport, for the log: `tcp` or `websocket`.
+    pub transport: &'static str,
+    /// Its address, where it has one.
+    pub address: Option<SocketAddr>,
+}
+
+/// The receiving half of a connection.
+#[derive(Debug)]
+pub(super) struct Intake {
+    /// Present where STOMP comes in WebSocket packets.
+    pub(super) packets: Option<Receiver>,
+    pub(super) decoder: Decoder,
+}
+
+/// How far a connection's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not at all.
+    Open,
+    /// The last bytes are queued; they must be out by then.
+    Flushing { until: Instant },
+    /// All is written; the peer has until then to close its side.
+    Draining { until: Instant },
+}
+
+/// Everything about one connection but its socket.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) session: Session,
+    /// Absent only while the intake is being fed.
+    pub(super) intake: Option<Intake>,
+    pub(super) outbox: Outbox,
+    pub(super) framing: Framing,
+    pub(super) peer: Peer,
+    pub(super) phase: Phase,
+    /// STOMP bytes that came while the session did not want any.
+    pub(super) unread: Vec<u8>,
+    /// Whether the driver was told not to read.
+    pub(super) paused: bool,
+    pub(super) last_received: Instant,
+    /// Whether a ping was sent since then.
+    pub(super) pinged: bool,
+    /// When the worker's timers will look at this connection.
+    pub(super) armed: Option<Instant>,
+    /// Whether it is in the list of connections to be written.
+    pub(super) dirty: bool,
+    /// Whether the socket takes no more bytes for now.
+    pub(super) blocked: bool,
+}
+
+impl Connection {
+    /// The version to write in. Before one is agreed upon nothing is escaped, as in 1.0.
+    pub(super) fn version(&self) -> Version {
+        self.session.version().unwrap_or(Version::V1_0)
+    }
+}
+
+/// The connections of one worker and what is on its way to them and to other workers.
+#[derive(Debug)]
+pub(super) struct Peers {
+    pub(super) worker: WorkerId,
+    /// The time of this turn.
+    pub(super) now: Instant,
+    pub(super) connections: SlotMap<ConnectionKey, Box<Connection>>,
+    pub(super) labels: Labels,
+    encoder: Encoder,
+    /// What only one connection gets, written during this turn.
+    private: Vec<u8>,
+    /// Connections with something to write.
+    dirty: Vec<ConnectionKey>,
+    /// Connections whose sessions may have actions.
+    pub(super) stirred: Vec<ConnectionKey>,
+    pub(super) posts: Posts,
+    pub(super) counters: Arc<Counters>,
+    outbox_limit: usize,
+}
+
+impl Peers {
+    pub(super) fn new(
+        worker: WorkerId,
+        now: Instant,
+        encoder: Encoder,
+        posts: Posts,
+        counters: Arc<Counters>,
+        outbox_limit: usize,
+    ) -> Peers {
+        Peers {
+            worker,
+            now,
+            connections: SlotMap::with_key(),
+            labels: Labels::default(),
+            encoder,
+            private: Vec::new(),
+            dirty: Vec::new(),
+            stirred: Vec::new(),
+            posts,
+            counters,
+            outbox_limit,
+        }
+    }
+
+    pub(super) fn session_id(&self, key: ConnectionKey) -> SessionId {
+        SessionId { worker: self.worker, key: key.data().as_ffi() }
+    }
+
+    /// Appends to the connection's outbox what `write` writes.
+    pub(super) fn write(&mut self, key: ConnectionKey, write: impl FnOnce(&mut Vec<u8>, Framing)) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let start = self.private.len();
+        write(&mut self.private, connection.framing);
+        connection.outbox.push_run(Run { source: Source::Private, start, end: self.private.len() });
+        self.mark_dirty(key);
+    }
+
+    /// Writes a frame of the broker's own.
+    pub(super) fn send(&mut self, key: ConnectionKey, frame: &Frame) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let start = self.private.len();
+        self.encoder.frame(&mut self.private, connection.framing, connection.version(), frame);
+        connection.outbox.push_run(Run { source: Source::Private, start, end: self.private.len() });
+        self.mark_dirty(key);
+    }
+
+    /// Writes a MESSAGE that a session gave out.
+    pub(super) fn send_message(&mut self, key: ConnectionKey, outgoing: &Outgoing) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let envelope = Envelope {
+            subscription: &outgoing.id,
+            ack: outgoing.ack.as_deref(),
+            redeliveries: outgoing.redeliveries,
+        };
+        let (framing, version) = (connection.framing, connection.version());
+        let shape = self.encoder.message(&mut self.private, framing, version, envelope, &outgoing.message);
+        push_shape(&mut connection.outbox, Source::Private, &shape);
+        if let Some(tag) = outgoing.settle_when_written {
+            connection.outbox.mark(outgoing.subscription, tag);
+        }
+        self.counters.deliveries.add(1);
+        self.mark_dirty(key);
+    }
+
+    /// Ends the turn for all connections with something to write, and answers with those that can be written to.
+    pub(super) fn seal(&mut self) -> Vec<ConnectionKey> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if dirty.is_empty() {
+            return dirty;
+        }
+        self.labels.seal();
+        let private = bytes::Bytes::from(std::mem::take(&mut self.private));
+        let labels = &self.labels;
+        let connections = &mut self.connections;
+        dirty.retain(|key| {
+            let Some(connection) = connections.get_mut(*key) else { return false };
+            connection.dirty = false;
+            let buffer = |source| match source {
+                Source::Private => private.clone(),
+                Source::Label(number) => labels.sealed(number),
+            };
+            connection.outbox.seal(buffer, connection.blocked);
+            !connection.blocked
+        });
+        self.labels.forget();
+        dirty
+    }
+
+    /// Bytes encoded during this turn, each encoding counted once.
+    pub(super) fn fresh_bytes(&self) -> usize {
+        self.labels.fresh() + self.private.len()
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Whether a connection's outbox takes more.
+    pub(super) fn has_room(&self, key: ConnectionKey) -> bool {
+        self.connections.get(key).is_some_and(|connection| connection.outbox.queued() < self.outbox_limit)
+    }
+
+    /// Gives a subscription's encoding back that [`Labels::acquire`] gave out for it.
+    pub(super) fn release_label(&mut self, key: ConnectionKey, subscription: bytestring::ByteString) {
+        if let Some(connection) = self.connections.get(key) {
+            let label = LabelKey { subscription, version: connection.version(), framing: connection.framing };
+            self.labels.release(&label);
+        }
+    }
+
+    /// The number of the encoding that a subscription of this connection shares.
+    pub(super) fn acquire_label(&mut self, key: ConnectionKey, subscription: bytestring::ByteString) -> u32 {
+        let Some(connection) = self.connections.get(key) else { return u32::MAX };
+        let label = LabelKey { subscription, version: connection.version(), framing: connection.framing };
+        self.labels.acquire(label)
+    }
+
+    fn mark_dirty(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Gives a delivery to the session, which may hold it, drop it or give it out.
+    fn deliver_through_session(&mut self, key: ConnectionKey, subscription: SubscriptionKey, delivery: Delivery) {
+        let room = self.has_room(key);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.session.handle_delivery(self.now, subscription, delivery, room);
+            self.stirred.push(key);
+        }
+    }
+}
+
+impl Effects for Peers {
+    fn deliver_topic(&mut self, subscriber: &Subscriber, message: &Arc<Message>, when_slow: WhenSlow) {
+        let key = ConnectionKey::from(KeyData::from_ffi(subscriber.id.session.key));
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        // The fast way: what a subscription in ack mode `auto` gets changes nothing in its session, so the encoding
+        // that it shares is appended, and that is all.
+        if !subscriber.paced && connection.phase == Phase::Open && !connection.session.has_held() {
+            let Some(shape) = self.labels.encoding(subscriber.label, message, &mut self.encoder) else { return };
+            let queued = connection.outbox.queued();
+            // A message larger than the limit can still be sent, alone.
+            if queued == 0 || queued + shape.len() <= self.outbox_limit {
+                push_shape(&mut connection.outbox, Source::Label(subscriber.label), shape);
+                self.counters.deliveries.add(1);
+                if !connection.dirty {
+                    connection.dirty = true;
+                    self.dirty.push(key);
+                }
+                return;
+            }
+        }
+        let delivery = Delivery { message: Arc::clone(message), when_slow, tag: None, redeliveries: 0 };
+        self.deliver_through_session(key, subscriber.id.subscription, delivery);
+    }
+
+    fn deliver(&mut self, consumer: SubscriberId, delivery: Delivery) {
+        if consumer.session.worker != self.worker {
+            self.posts.push(consumer.session.worker, Post::Deliver(consumer, delivery));
+            return;
+        }
+        let key = ConnectionKey::from(KeyData::from_ffi(consumer.session.key));
+        self.deliver_through_session(key, consumer.subscription, delivery);
+    }
+
+    fn verdict(&mut self, session: SessionId, ticket: Option<Ticket>, verdict: Verdict) {
+        if session.worker != self.worker {
+            self.posts.push(session.worker, Post::Verdict(session, ticket, verdict));
+            return;
+        }
+        let key = ConnectionKey::from(KeyData::from_ffi(session.key));
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.session.handle_verdict(self.now, ticket, verdict);
+            self.stirred.push(key);
+        }
+    }
+
+    fn post(&mut self, worker: WorkerId, command: Command) {
+        self.posts.push(worker, Post::Command(command));
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Unrouted(_) => self.counters.unrouted.add(1),
+            Note::UnknownDropped(destination) => {
+                self.counters.dropped.add(1);
+                tracing::warn!(%destination, "dropped a message: no destination prefix takes it");
+            }
+            Note::DeadLettered { queue, reason } => {
+                self.counters.dead_lettered.add(1);
+                tracing::info!(%queue, reason, "a message moved to the dead letters");
+            }
+            Note::Lost { queue, reason } => {
+                self.counters.lost.add(1);
+                tracing::warn!(%queue, reason, "a message was given up: no dead-letter queue takes it");
+            }
+            Note::LimitReached(refusal) => {
+                self.counters.limits_reached.add(1);
+                tracing::warn!(code = refusal.code(), "limit reached: {refusal}");
+            }
+        }
+    }
+}
+
+fn push_shape(outbox: &mut Outbox, source: Source, shape: &super::encoder::Shape) {
+    let (start, end) = shape.head;
+    outbox.push_run(Run { source, start, end });
+    if let Some((body, (start, end))) = &shape.shared {
+        outbox.push_bytes(body.clone());
+        outbox.push_run(Run { source, start: *start, end: *end });
+    }
+}

@@ -1,0 +1,47 @@
+//! What workers tell each other.
+
+use crate::broker::Command;
+use crate::message::{Delivery, SessionId, SubscriberId, Ticket, Verdict, WorkerId};
+
+/// One thing for another worker.
+#[derive(Debug)]
+pub enum Post {
+    /// For its shard.
+    Command(Command),
+    /// A queue message for one of its consumers.
+    Deliver(SubscriberId, Delivery),
+    /// An answer for one of its sessions.
+    Verdict(SessionId, Option<Ticket>, Verdict),
+}
+
+/// What one worker has for the others, in order, until the end of its turn.
+#[derive(Debug)]
+pub(super) struct Posts {
+    to: Vec<Vec<Post>>,
+    pending: usize,
+}
+
+impl Posts {
+    pub(super) fn new(workers: usize) -> Posts {
+        Posts { to: (0..workers).map(|_| Vec::new()).collect(), pending: 0 }
+    }
+
+    pub(super) fn push(&mut self, worker: WorkerId, post: Post) {
+        debug_assert!(worker.index() < self.to.len(), "a post for a worker that does not exist");
+        if let Some(posts) = self.to.get_mut(worker.index()) {
+            posts.push(post);
+            self.pending += 1;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending == 0
+    }
+
+    /// Everything for `worker`.
+    pub(super) fn take(&mut self, worker: WorkerId) -> Vec<Post> {
+        let posts = self.to.get_mut(worker.index()).map(std::mem::take).unwrap_or_default();
+        self.pending -= posts.len();
+        posts
+    }
+}
