@@ -5,17 +5,19 @@ use std::net::SocketAddr;
 use super::effective::Setting;
 use super::errors::{Fault, Problem};
 use super::file::Origin;
-use super::options::{Access, Options};
-use super::section::Findings;
+use super::options::Options;
+use super::section::{Findings, join};
 use super::value::write_text;
 use crate::destination::{Kind, SpacesError};
+use crate::{broker, server, worker};
 
 /// Finds them all. A key that is wrong by itself contradicts nothing.
 pub(super) fn contradictions(options: &Options, findings: &mut Findings) {
-    check_order(options, findings);
-    check_listeners(options, findings);
-    check_access(options, findings);
-    check_dead_letter(options, findings);
+    let server = &options.server;
+    check_order(&server.worker, findings);
+    check_listeners(server, findings);
+    check_access(server, findings);
+    check_dead_letter(&server.worker.broker, findings);
 }
 
 /// Notes why the list of prefixes cannot be used, at the entry that is meant.
@@ -36,10 +38,8 @@ pub(super) fn refuse_destinations(error: &SpacesError, findings: &mut Findings) 
 }
 
 /// Pairs of which the first must not be greater than the second.
-fn check_order(options: &Options, findings: &mut Findings) {
-    let Options { session, broker, frames, .. } = options;
-    let queues = &broker.queues;
-    let limits = &frames.after_login;
+fn check_order(worker: &worker::Options, findings: &mut Findings) {
+    let (session, queues, limits) = (&worker.session, &worker.broker.queues, &worker.limits);
     let pairs = [
         ("queues.prefetch", "queues.max_prefetch", session.prefetch > session.max_prefetch),
         (
@@ -61,28 +61,33 @@ fn check_order(options: &Options, findings: &mut Findings) {
     }
 }
 
-fn check_listeners(options: &Options, findings: &mut Findings) {
-    let (websocket, tcp) = (&options.websocket, &options.tcp);
-    if !websocket.enabled && !tcp.enabled {
+fn check_listeners(server: &server::Options, findings: &mut Findings) {
+    let is_on = |key: &str| findings.value(key) == "true";
+    if !is_on("websocket.enabled") && !is_on("tcp.enabled") {
         let message = "both listeners are off, so nobody could connect".to_owned();
         findings.contradict(&["websocket.enabled", "tcp.enabled"], message, None);
     }
-    let listeners = [("websocket.bind", websocket.enabled, &websocket.bind), ("tcp.bind", tcp.enabled, &tcp.bind)];
-    let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
-    for (key, enabled, addresses) in listeners.into_iter().filter(|(_, enabled, _)| *enabled) {
-        if enabled && addresses.is_empty() {
-            let section = key.trim_end_matches(".bind");
-            let message = format!("`{section}.enabled` is true, but `{key}` lists no address");
-            findings.contradict(&[key], message, None);
-        }
-        for address in addresses {
-            if let Some((other, rival)) = taken.iter().find(|(_, rival)| collide(address, rival)) {
-                let message = format!("`{key}` and `{other}` claim the same address, {address} and {rival}");
-                findings.contradict(&[key, other], message, Some("give them different ports".to_owned()));
-            }
-            taken.push((key, *address));
+    for section in ["websocket", "tcp"] {
+        let (enabled, bind) = (join(section, "enabled"), join(section, "bind"));
+        if findings.value(&enabled) == "true" && findings.value(&bind) == "[]" {
+            let message = format!("`{enabled}` is true, but `{bind}` lists no address");
+            findings.contradict(&[&bind, &enabled], message, None);
         }
     }
+    let mut taken: Vec<(&str, &SocketAddr)> = Vec::new();
+    for (key, address) in addresses(server) {
+        if let Some((other, rival)) = taken.iter().find(|(_, rival)| collide(address, rival)) {
+            let message = format!("`{key}` and `{other}` claim the same address, {address} and {rival}");
+            findings.contradict(&[key, other], message, Some("give them different ports".to_owned()));
+        }
+        taken.push((key, address));
+    }
+}
+
+/// Every address that would be listened on, with the key that says so.
+fn addresses(server: &server::Options) -> impl Iterator<Item = (&'static str, &SocketAddr)> {
+    let websocket = server.websocket.iter().map(|address| ("websocket.bind", address));
+    websocket.chain(server.tcp.iter().map(|address| ("tcp.bind", address)))
 }
 
 /// Port 0 is another free port each time; an unspecified address is every address of its family.
@@ -93,26 +98,21 @@ fn collide(one: &SocketAddr, other: &SocketAddr) -> bool {
 }
 
 /// E4: nobody opens an unprotected broker to the world by changing an address alone.
-fn check_access(options: &Options, findings: &mut Findings) {
-    if options.access == Access::Anywhere {
+fn check_access(server: &server::Options, findings: &mut Findings) {
+    if server.anonymous_anywhere {
         return;
     }
-    let (websocket, tcp) = (&options.websocket, &options.tcp);
-    let listeners = [("websocket.bind", websocket.enabled, &websocket.bind), ("tcp.bind", tcp.enabled, &tcp.bind)];
-    for (key, enabled, addresses) in listeners {
-        let Some(open) = addresses.iter().find(|address| enabled && !address.ip().is_loopback()) else { continue };
-        let message = format!(
-            "`{key}` lets other machines reach {open}, but clients that do not say who they are may come from this machine only"
-        );
-        let help =
-            "to let everyone who can reach the port read and write everything, set access.anonymous = \"anywhere\"";
+    for (key, address) in addresses(server).filter(|(_, address)| !address.ip().to_canonical().is_loopback()) {
+        let message = format!("`{key}`: other machines can reach {address}, and clients need no login");
+        let help = "bind to 127.0.0.1, or set access.anonymous = \"anywhere\" to let everyone who reaches it read and \
+                    write everything";
         findings.contradict(&[key, "access.anonymous"], message, Some(help.to_owned()));
     }
 }
 
-fn check_dead_letter(options: &Options, findings: &mut Findings) {
-    let Some(queue) = &options.broker.queues.dead_letter else { return };
-    let destinations = &options.broker.destinations;
+fn check_dead_letter(broker: &broker::Options, findings: &mut Findings) {
+    let Some(queue) = &broker.queues.dead_letter else { return };
+    let destinations = &broker.destinations;
     let has_queues = destinations.iter().any(|space| space.kind == Kind::Queue);
     let is_queue = destinations.resolve(queue.as_str()).is_some_and(|space| space.kind == Kind::Queue);
     if has_queues && !is_queue {

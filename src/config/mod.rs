@@ -41,7 +41,7 @@ use std::ffi::OsString;
 pub use effective::Effective;
 pub use errors::Errors;
 pub use file::Source;
-pub use options::{Access, Frames, Options, Profile, Server, Tcp, WebSocket, Worker};
+pub use options::{Options, Profile};
 
 use errors::Fault;
 use file::Table;

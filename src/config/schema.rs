@@ -1,22 +1,24 @@
 //! Every key there is: its name, its type, its range, the option it sets. The defaults are those of the options.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
 
 use super::check;
-use super::options::{Access, Frames, Options, Server, Tcp, WebSocket, Worker};
+use super::options::Options;
 use super::profile::PROFILES;
-use super::section::Section;
+use super::section::{Section, write_choice};
 use super::value::write_text;
 use crate::broker::{QueueOptions, TopicOptions, TopicPolicy};
-use crate::destination::{Destination, Kind, Space, Spaces, Style, Unknown};
+use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unknown};
 use crate::log::{self, Format, Levels};
 use crate::message::WhenSlow;
 use crate::websocket::{deflate, origin};
-use crate::{broker, session, stomp, websocket};
+use crate::{server, session, stomp};
 
-const ACCESS: [(&str, Access); 2] = [("loopback", Access::Loopback), ("anywhere", Access::Anywhere)];
+const ACCESS: [(&str, bool); 2] = [("loopback", false), ("anywhere", true)];
 const FORMATS: [(&str, Format); 2] = [("human", Format::Human), ("json", Format::Json)];
 const KINDS: [(&str, Kind); 2] = [("topic", Kind::Topic), ("queue", Kind::Queue)];
 const STYLES: [(&str, Style); 3] = [("ant", Style::Ant), ("amqp", Style::Amqp), ("activemq", Style::Activemq)];
@@ -34,235 +36,224 @@ const MANY: u64 = 1_000_000_000;
 
 /// Reads the whole configuration.
 pub(super) fn read(root: &mut Section<'_>) -> Options {
-    let default = Options::default();
-    let profile = root.choice("profile", default.profile, &PROFILES);
-    let mut session = default.session;
-    session.connect_timeout = root.duration("connect_timeout", session.connect_timeout, millis(100)..=hours(1));
-    session.disconnect_timeout =
-        root.duration("disconnect_timeout", session.disconnect_timeout, millis(100)..=hours(1));
-    let mut broker = default.broker;
-    broker.destinations = read_destinations(root, broker.destinations);
-    let server = root.section("server", |section| read_server(section, default.server));
-    let access = root.section("access", |section| section.choice("anonymous", default.access, &ACCESS));
-    let websocket = root.section("websocket", |section| read_websocket(section, default.websocket));
-    let mut tcp_continues = default.tcp_session.continue_on_error;
-    let tcp = root.section("tcp", |section| read_tcp(section, default.tcp, &mut tcp_continues));
-    let limits = (server, default.worker, default.frames);
-    let (server, worker, frames) =
-        root.section("limits", |section| read_limits(section, limits, &mut session, &mut broker));
-    root.section("heart_beat", |section| read_heart_beat(section, &mut session));
-    broker.topics = root.section("topics", |section| read_topics(section, broker.topics, &broker.destinations));
-    broker.queues = root.section("queues", |section| read_queues(section, broker.queues, &mut session));
-    session.private_headers = root.section("headers", |section| read_headers(section, session.private_headers));
-    let log = root.section("log", |section| read_log(section, default.log));
-    let tcp_session = session::Options { continue_on_error: tcp_continues, ..session.clone() };
-    Options { profile, server, access, websocket, tcp, worker, frames, session, tcp_session, broker, log }
+    let mut options = Options::default();
+    let Options { profile, server, log } = &mut options;
+    let worker = &mut server.worker;
+    // What sessions over WebSocket and over TCP share is read into the former, and copied when all is read.
+    let session = Arc::make_mut(&mut worker.session);
+    let broker = Arc::make_mut(&mut worker.broker);
+    root.choice("profile", profile, &PROFILES);
+    root.duration("connect_timeout", &mut session.connect_timeout, millis(100)..=hours(1));
+    root.duration("disconnect_timeout", &mut session.disconnect_timeout, millis(100)..=hours(1));
+    root.duration("close_timeout", &mut worker.close_timeout, millis(100)..=hours(1));
+    server.http.request_timeout = session.connect_timeout;
+    broker.destinations = read_destinations(root, &broker.destinations);
+    session.spaces = broker.destinations.clone();
+    root.section("topics", |section| read_topics(section, &mut broker.topics, &session.spaces));
+    root.section("queues", |section| read_queues(section, &mut broker.queues, session));
+    root.section("heart_beat", |section| read_heart_beat(section, session));
+    root.section("headers", |section| read_headers(section, &mut session.private_headers));
+    root.section("access", |section| section.choice("anonymous", &mut server.anonymous_anywhere, &ACCESS));
+    root.section("server", |section| read_server(section, server));
+    root.section("websocket", |section| read_websocket(section, server));
+    let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
+    root.section("limits", |section| read_limits(section, server));
+    root.section("log", |section| read_log(section, log));
+    let shared = session::Options::clone(&server.worker.session);
+    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, ..shared });
+    options
 }
 
-fn read_destinations(root: &mut Section<'_>, default: Spaces) -> Spaces {
-    let unknown = root.choice("unknown_destinations", default.unknown(), &UNKNOWN);
-    let rows = root.rows("destinations", default.iter().cloned().collect(), write_space, read_space);
-    Spaces::new(rows, unknown).unwrap_or_else(|error| {
+fn read_destinations(root: &mut Section<'_>, default: &Spaces) -> Spaces {
+    let mut unknown = default.unknown();
+    root.choice("unknown_destinations", &mut unknown, &UNKNOWN);
+    let mut spaces: Vec<Space> = default.iter().cloned().collect();
+    root.rows("destinations", &mut spaces, write_space, read_space);
+    Spaces::new(spaces, unknown).unwrap_or_else(|error| {
         check::refuse_destinations(&error, root.findings());
-        default
+        default.clone()
     })
 }
 
 fn read_space(row: &mut Section<'_>) -> Option<Space> {
-    let prefix = row.required("prefix", |row| {
-        let expected = r#"the beginning of destinations, such as "/topic""#;
-        let parse = |text: &str| Some(ByteString::from(text));
-        row.text("prefix", ByteString::new(), expected, parse, ByteString::to_string)
-    });
-    let kind = row.required("kind", |row| row.choice("kind", Kind::Topic, &KINDS));
-    let style = row.choice("style", Style::default(), &STYLES);
-    let usual = if style == Style::Ant { '/' } else { '.' };
-    let one = |text: &str| text.parse::<char>().ok();
-    let separator = row.text("separator", usual, r#"one character, such as "/" or ".""#, one, char::to_string);
-    Some(Space { prefix: prefix?, kind: kind?, style, separator })
+    let complete = row.requires("prefix") & row.requires("kind");
+    let mut space = Space { prefix: ByteString::new(), kind: Kind::Topic, style: Style::default(), separator: '/' };
+    let prefix = |text: &str| Some(ByteString::from(text));
+    let expected = r#"the beginning of destinations, such as "/topic""#;
+    row.text("prefix", &mut space.prefix, expected, prefix, ByteString::to_string);
+    row.choice("kind", &mut space.kind, &KINDS);
+    row.choice("style", &mut space.style, &STYLES);
+    space.separator = if space.style == Style::Ant { '/' } else { '.' };
+    let separator = |text: &str| text.parse::<char>().ok().filter(|c| !c.is_control());
+    row.text("separator", &mut space.separator, r#"one character, such as "/" or ".""#, separator, char::to_string);
+    complete.then_some(space)
 }
 
 fn write_space(space: &Space) -> Vec<(&'static str, String)> {
     vec![
         ("prefix", write_text(&space.prefix)),
-        ("kind", name_of(space.kind, &KINDS)),
-        ("style", name_of(space.style, &STYLES)),
+        ("kind", write_choice(space.kind, &KINDS)),
+        ("style", write_choice(space.style, &STYLES)),
         ("separator", write_text(&space.separator.to_string())),
     ]
 }
 
-fn read_server(section: &mut Section<'_>, default: Server) -> Server {
-    Server {
-        workers: section.count("workers", default.workers, 0..=1024),
-        drain_timeout: section.duration("drain_timeout", default.drain_timeout, seconds(0)..=hours(24)),
-        ..default
-    }
-}
-
-fn read_websocket(section: &mut Section<'_>, default: WebSocket) -> WebSocket {
-    let websocket::Options { max_packet_bytes, deflate, allowed_origins, subprotocols } = default.protocol;
-    WebSocket {
-        enabled: section.flag("enabled", default.enabled),
-        bind: section.addresses("bind", default.bind),
-        path: section.text(
-            "path",
-            default.path,
-            r#"a path that begins with "/", such as "/ws""#,
-            parse_path,
-            String::clone,
-        ),
-        ping_interval: section.duration("ping_interval", default.ping_interval, seconds(0)..=hours(1)),
-        ping_timeout: section.duration("ping_timeout", default.ping_timeout, millis(100)..=hours(1)),
-        protocol: websocket::Options {
-            max_packet_bytes: section.size("max_packet", max_packet_bytes, KIB..=GIB),
-            allowed_origins: read_origins(section, allowed_origins),
-            subprotocols,
-            deflate: section.section("deflate", |section| deflate::Options {
-                enabled: section.flag("enabled", deflate.enabled),
-                threshold_bytes: section.size("threshold", deflate.threshold_bytes, 0..=GIB),
-                level: section.count("level", deflate.level, 1..=9),
-            }),
-        },
-    }
-}
-
-/// A pattern does not remember how it was written, so the text is kept beside it until it has been recorded.
-fn read_origins(section: &mut Section<'_>, default: Vec<origin::Pattern>) -> Vec<origin::Pattern> {
-    let expected = r#"an origin such as "https://example.com", "https://*.example.com", "http://localhost:*" or "*""#;
-    let parse = |text: &str| Some((text.to_owned(), origin::Pattern::parse(text).ok()?));
-    let written = section.texts("allowed_origins", Vec::new(), expected, parse, |(text, _)| text.clone());
-    default.into_iter().chain(written.into_iter().map(|(_, pattern)| pattern)).collect()
-}
-
-/// Only what a request's target can be: printable, without a query.
-fn parse_path(text: &str) -> Option<String> {
-    let fits =
-        text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte));
-    fits.then(|| text.to_owned())
-}
-
-fn read_tcp(section: &mut Section<'_>, default: Tcp, continue_on_error: &mut bool) -> Tcp {
-    *continue_on_error = section.flag("continue_on_error", *continue_on_error);
-    Tcp {
-        enabled: section.flag("enabled", default.enabled),
-        bind: section.addresses("bind", default.bind),
-        // Linux takes at most 32767 seconds.
-        keepalive: section.duration("keepalive", default.keepalive, seconds(0)..=hours(9)),
-    }
-}
-
-fn read_limits(
-    section: &mut Section<'_>,
-    (server, worker, frames): (Server, Worker, Frames),
-    session: &mut session::Options,
-    broker: &mut broker::Options,
-) -> (Server, Worker, Frames) {
-    let server = Server { max_connections: section.count("connections", server.max_connections, 1..=MANY), ..server };
-    let worker = Worker {
-        outbox_bytes: section.size("outbox", worker.outbox_bytes, 4 * KIB..=GIB),
-        inbox: section.count("inbox", worker.inbox, 16..=MANY),
+fn read_topics(section: &mut Section<'_>, topics: &mut TopicOptions, spaces: &Spaces) {
+    section.choice("when_slow", &mut topics.when_slow, &WHEN_SLOW);
+    let write = |policy: &TopicPolicy| {
+        vec![
+            ("pattern", write_text(policy.pattern.as_str())),
+            ("when_slow", write_choice(policy.when_slow, &WHEN_SLOW)),
+        ]
     };
-    let frame_bytes = section.size("frame_before_login", frames.before_login.frame_bytes, 256..=GIB);
-    let after_login = stomp::Limits {
-        header_count: section.count("headers", frames.after_login.header_count, 8..=10_000),
-        header_bytes: section.size("header_bytes", frames.after_login.header_bytes, 256..=GIB),
-        line_bytes: section.size("line_bytes", frames.after_login.line_bytes, 256..=GIB),
-        body_bytes: section.size("body_bytes", frames.after_login.body_bytes, 0..=GIB),
-        ..frames.after_login
-    };
-    let frames = Frames { before_login: stomp::Limits { frame_bytes, ..after_login }, after_login };
+    section.rows("policy", &mut topics.policies, write, |row| read_policy(row, spaces));
+}
 
-    broker.max_subscriptions = section.count("subscriptions", broker.max_subscriptions, 1..=MANY);
-    session.max_subscriptions = section.count("subscriptions_per_session", session.max_subscriptions, 1..=MANY);
-    broker.max_routes = section.count("routes", broker.max_routes, 0..=MANY);
-    broker.max_commits = section.count("commits", broker.max_commits, 1..=MANY);
-    session.max_id_bytes = section.size("id_bytes", session.max_id_bytes, 16..=GIB);
-    session.max_pending_receipts = section.count("pending_receipts", session.max_pending_receipts, 1..=MANY);
-    session.max_transactions = section.count("transactions", session.max_transactions, 0..=MANY);
-    session.max_transaction_operations =
-        section.count("transaction_operations", session.max_transaction_operations, 1..=MANY);
-    session.max_transaction_bytes = section.size("transaction_bytes", session.max_transaction_bytes, KIB..=64 * GIB);
-    session.max_held_messages = section.count("held_messages", session.max_held_messages, 1..=MANY);
-    session.max_held_bytes = section.size("held_bytes", session.max_held_bytes, KIB..=64 * GIB);
-    (server, worker, frames)
+fn read_policy(row: &mut Section<'_>, spaces: &Spaces) -> Option<TopicPolicy> {
+    let complete = row.requires("pattern") & row.requires("when_slow");
+    let mut pattern: Option<Pattern> = None;
+    let parse = |text: &str| {
+        let space = spaces.resolve(text).filter(|space| space.kind == Kind::Topic)?;
+        space.pattern(text).ok().map(Some)
+    };
+    let write = |pattern: &Option<Pattern>| pattern.as_ref().map_or("", Pattern::as_str).to_owned();
+    let expected = r#"a pattern under a prefix of kind "topic", such as "/topic/prices/**""#;
+    row.text("pattern", &mut pattern, expected, parse, write);
+    let mut when_slow = WhenSlow::default();
+    row.choice("when_slow", &mut when_slow, &WHEN_SLOW);
+    pattern.filter(|_| complete).map(|pattern| TopicPolicy { pattern, when_slow })
+}
+
+fn read_queues(section: &mut Section<'_>, queues: &mut QueueOptions, session: &mut session::Options) {
+    section.count("prefetch", &mut session.prefetch, 1..=MANY);
+    section.count("max_prefetch", &mut session.max_prefetch, 1..=MANY);
+    section.count("max_queues", &mut queues.max_queues, 1..=MANY);
+    section.count("max_messages", &mut queues.max_messages, 1..=MANY);
+    section.size("max_bytes", &mut queues.max_bytes, KIB..=1024 * GIB);
+    section.count("max_consumers", &mut queues.max_consumers, 1..=MANY);
+    section.duration("redelivery_delay", &mut queues.redelivery_delay, millis(1)..=hours(24));
+    section.duration("redelivery_delay_max", &mut queues.redelivery_delay_max, millis(1)..=hours(24));
+    section.count("max_deliveries", &mut queues.max_deliveries, 1..=MANY);
+    let parse = |text: &str| Some(if text.is_empty() { None } else { Some(Destination::new(text)) });
+    let write = |queue: &Option<Destination>| queue.as_ref().map_or("", Destination::as_str).to_owned();
+    section.text("dead_letter", &mut queues.dead_letter, r#"a queue, or "" for none"#, parse, write);
 }
 
 fn read_heart_beat(section: &mut Section<'_>, session: &mut session::Options) {
-    session.heart_beat_send = section.duration("send", session.heart_beat_send, seconds(0)..=hours(24));
-    session.heart_beat_receive = section.duration("receive", session.heart_beat_receive, seconds(0)..=hours(24));
-    session.heart_beat_tolerance = section.count("tolerance", session.heart_beat_tolerance, 1..=100);
+    section.duration("send", &mut session.heart_beat_send, Duration::ZERO..=hours(24));
+    section.duration("receive", &mut session.heart_beat_receive, Duration::ZERO..=hours(24));
+    section.count("tolerance", &mut session.heart_beat_tolerance, 1..=100);
 }
 
-fn read_topics(section: &mut Section<'_>, default: TopicOptions, destinations: &Spaces) -> TopicOptions {
-    let write = |policy: &TopicPolicy| {
-        vec![("pattern", write_text(policy.pattern.as_str())), ("when_slow", name_of(policy.when_slow, &WHEN_SLOW))]
-    };
-    TopicOptions {
-        when_slow: section.choice("when_slow", default.when_slow, &WHEN_SLOW),
-        policies: section.rows("policy", default.policies, write, |row| {
-            let pattern = row.required("pattern", |row| {
-                let expected = r#"a pattern under a prefix of kind "topic", such as "/topic/prices/**""#;
-                let parse = |text: &str| {
-                    let space = destinations.resolve(text).filter(|space| space.kind == Kind::Topic)?;
-                    space.pattern(text).ok().map(Some)
-                };
-                let write = |pattern: &Option<_>| pattern.as_ref().map_or("", pattern_text).to_owned();
-                row.text("pattern", None, expected, parse, write)
-            });
-            let when_slow = row.required("when_slow", |row| row.choice("when_slow", default.when_slow, &WHEN_SLOW));
-            Some(TopicPolicy { pattern: pattern??, when_slow: when_slow? })
-        }),
-    }
-}
-
-fn pattern_text(pattern: &crate::destination::Pattern) -> &str {
-    pattern.as_str()
-}
-
-fn read_queues(section: &mut Section<'_>, default: QueueOptions, session: &mut session::Options) -> QueueOptions {
-    session.prefetch = section.count("prefetch", session.prefetch, 1..=MANY);
-    session.max_prefetch = section.count("max_prefetch", session.max_prefetch, 1..=MANY);
-    let parse = |text: &str| Some(if text.is_empty() { None } else { Some(Destination::new(text)) });
-    let write = |queue: &Option<Destination>| queue.as_ref().map_or("", Destination::as_str).to_owned();
-    QueueOptions {
-        max_queues: section.count("max_queues", default.max_queues, 1..=MANY),
-        max_messages: section.count("max_messages", default.max_messages, 1..=MANY),
-        max_bytes: section.size("max_bytes", default.max_bytes, KIB..=1024 * GIB),
-        max_consumers: section.count("max_consumers", default.max_consumers, 1..=MANY),
-        redelivery_delay: section.duration("redelivery_delay", default.redelivery_delay, millis(1)..=hours(24)),
-        redelivery_delay_max: section.duration(
-            "redelivery_delay_max",
-            default.redelivery_delay_max,
-            millis(1)..=hours(24),
-        ),
-        max_deliveries: section.count("max_deliveries", default.max_deliveries, 1..=MANY),
-        dead_letter: section.text("dead_letter", default.dead_letter, r#"a queue, or "" for none"#, parse, write),
-    }
-}
-
-fn read_headers(section: &mut Section<'_>, default: Vec<String>) -> Vec<String> {
+fn read_headers(section: &mut Section<'_>, private: &mut Vec<String>) {
     let name = |text: &str| (!text.is_empty() && !text.contains([':', '\n', '\r'])).then(|| text.to_owned());
-    section.texts("private", default, "the name of a header", name, String::clone)
+    section.texts("private", private, "the name of a header", name, String::clone);
 }
 
-fn read_log(section: &mut Section<'_>, default: log::Options) -> log::Options {
-    let expected = r#"a level ("off", "error", "warn", "info", "debug", "trace"), or several such as "info,gumboot::session=debug""#;
-    log::Options {
-        format: section.choice("format", default.format, &FORMATS),
-        level: section.text("level", default.level, expected, Levels::parse, |levels| levels.as_str().to_owned()),
+fn read_server(section: &mut Section<'_>, server: &mut server::Options) {
+    section.count("workers", &mut server.workers, 0..=1024);
+    section.duration("drain_timeout", &mut server.drain_timeout, Duration::ZERO..=hours(24));
+}
+
+fn read_websocket(section: &mut Section<'_>, server: &mut server::Options) {
+    read_listener(section, &mut server.websocket);
+    section.text(
+        "path",
+        &mut server.http.path,
+        r#"a path that begins with "/", such as "/ws""#,
+        parse_path,
+        String::clone,
+    );
+    read_origins(section, &mut server.worker.websocket.allowed_origins);
+    section.duration_or_never("ping_interval", &mut server.worker.ping_interval, hours(1));
+    section.duration("ping_timeout", &mut server.worker.ping_timeout, millis(100)..=hours(1));
+    let protocol = &mut server.worker.websocket;
+    section.size("max_packet", &mut protocol.max_packet_bytes, KIB..=GIB);
+    section.section("deflate", |section| read_deflate(section, &mut protocol.deflate));
+}
+
+fn read_deflate(section: &mut Section<'_>, deflate: &mut deflate::Options) {
+    section.flag("enabled", &mut deflate.enabled);
+    section.size("threshold", &mut deflate.threshold_bytes, 0..=GIB);
+    section.count("level", &mut deflate.level, 1..=9);
+}
+
+/// A listener that is off listens nowhere.
+fn read_listener(section: &mut Section<'_>, addresses: &mut Vec<SocketAddr>) {
+    let mut enabled = true;
+    section.flag("enabled", &mut enabled);
+    let expected = r#"an IP address and a port, such as "127.0.0.1:61613", "0.0.0.0:61613" or "[::1]:61613""#;
+    section.texts("bind", addresses, expected, |text| text.parse().ok(), SocketAddr::to_string);
+    if !enabled {
+        addresses.clear();
     }
 }
 
-fn name_of<T: Copy + PartialEq>(meaning: T, names: &[(&'static str, T)]) -> String {
-    write_text(names.iter().find(|(_, candidate)| *candidate == meaning).map_or("", |(name, _)| name))
+/// Only what the target of a request can be: printable, without a query.
+fn parse_path(text: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte);
+    (text.starts_with('/') && text.bytes().all(is_plain)).then(|| text.to_owned())
+}
+
+/// A pattern does not remember how it was written, so the text is kept beside it until it has been recorded.
+fn read_origins(section: &mut Section<'_>, origins: &mut Vec<origin::Pattern>) {
+    let expected = r#"an origin such as "https://example.com", "https://*.example.com", "http://localhost:*" or "*""#;
+    let parse = |text: &str| Some((text.to_owned(), origin::Pattern::parse(text).ok()?));
+    let mut written = Vec::new();
+    section.texts("allowed_origins", &mut written, expected, parse, |(text, _)| text.clone());
+    origins.extend(written.into_iter().map(|(_, pattern)| pattern));
+}
+
+/// Whether refused requests leave sessions over TCP alive: all else that there is about them is said elsewhere.
+fn read_tcp(section: &mut Section<'_>, server: &mut server::Options) -> bool {
+    read_listener(section, &mut server.tcp);
+    // Linux takes at most 32767 seconds.
+    section.duration_or_never("keepalive", &mut server.keepalive, hours(9));
+    let mut continue_on_error = server.worker.tcp_session.continue_on_error;
+    section.flag("continue_on_error", &mut continue_on_error);
+    continue_on_error
+}
+
+fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {
+    let worker = &mut server.worker;
+    section.count("connections", &mut server.connections, 1..=MANY);
+    section.size("outbox_bytes", &mut worker.outbox_bytes, 4 * KIB..=GIB);
+    section.count("inbox", &mut worker.inbox_batches, 16..=1_000_000);
+    let frame = &mut worker.limits;
+    section.count("headers", &mut frame.header_count, 8..=10_000);
+    section.size("header_bytes", &mut frame.header_bytes, 256..=GIB);
+    section.size("line_bytes", &mut frame.line_bytes, 256..=GIB);
+    section.size("body_bytes", &mut frame.body_bytes, 0..=GIB);
+    let mut frame_bytes = worker.limits_before_login.frame_bytes;
+    section.size("frame_before_login", &mut frame_bytes, 256..=GIB);
+    worker.limits_before_login = stomp::Limits { frame_bytes, ..worker.limits };
+
+    let session = Arc::make_mut(&mut worker.session);
+    session.max_outbox_bytes = worker.outbox_bytes;
+    section.count("subscriptions_per_session", &mut session.max_subscriptions, 1..=MANY);
+    section.size("id_bytes", &mut session.max_id_bytes, 16..=GIB);
+    section.count("pending_receipts", &mut session.max_pending_receipts, 1..=MANY);
+    section.count("transactions", &mut session.max_transactions, 0..=MANY);
+    section.count("transaction_operations", &mut session.max_transaction_operations, 1..=MANY);
+    section.size("transaction_bytes", &mut session.max_transaction_bytes, KIB..=64 * GIB);
+    section.count("held_messages", &mut session.max_held_messages, 1..=MANY);
+    section.size("held_bytes", &mut session.max_held_bytes, KIB..=64 * GIB);
+
+    let broker = Arc::make_mut(&mut worker.broker);
+    section.count("subscriptions", &mut broker.max_subscriptions, 1..=MANY);
+    section.count("routes", &mut broker.max_routes, 0..=MANY);
+    section.count("commits", &mut broker.max_commits, 1..=MANY);
+}
+
+fn read_log(section: &mut Section<'_>, log: &mut log::Options) {
+    section.choice("format", &mut log.format, &FORMATS);
+    let expected =
+        r#""off", "error", "warn", "info", "debug" or "trace", with exceptions as in "info,gumboot::session=debug""#;
+    section.text("level", &mut log.level, expected, Levels::parse, |levels| levels.as_str().to_owned());
 }
 
 const fn millis(amount: u64) -> Duration {
     Duration::from_millis(amount)
-}
-
-const fn seconds(amount: u64) -> Duration {
-    Duration::from_secs(amount)
 }
 
 const fn hours(amount: u64) -> Duration {

@@ -1,7 +1,6 @@
 //! Reading the tree, one key after the other: each key is declared where it is read, once, and its default is given by
 //! the module that uses it.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -42,7 +41,20 @@ impl Findings {
 
     /// Reads the whole tree.
     pub(super) fn root<T>(&mut self, table: Table, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        Section { findings: self, path: String::new(), schema: String::new(), table, names: Vec::new() }.run(read)
+        self.section(String::new(), String::new(), table).run(read)
+    }
+
+    fn section(&mut self, path: String, schema: String, table: Table) -> Section<'_> {
+        Section { findings: self, path, schema, table, names: Vec::new() }
+    }
+
+    /// A key that is missing has no place of its own: the row's is shown.
+    fn place_missing(&mut self, from: usize, row: &Origin) {
+        for problem in self.problems.iter_mut().skip(from) {
+            if matches!(problem.fault, Fault::MissingKey { .. }) {
+                problem.origin = row.clone();
+            }
+        }
     }
 }
 
@@ -66,80 +78,69 @@ impl Section<'_> {
 
     /// A table below this one.
     pub(super) fn section<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let path = join(&self.path, name);
+        let schema = join(&self.schema, name);
         let mut next = self.take(name);
         let mut table = Table::new();
-        let path = join(&self.path, name);
-        while let Some(written) = next {
-            match written.value {
+        while let Some(Written { value, origin, shadowed }) = next {
+            match value {
                 // An outer layer is merged into an inner one when it is laid over it, so only one of these is a table.
                 Value::Table(inner) => table = inner,
-                _ => self.mismatch(&path, Wrong::new(&written, "a table")),
+                value => self.mismatch(&path, Wrong::new(&Written { value, origin, shadowed: None }, "a table")),
             }
-            next = written.shadowed.map(|shadowed| *shadowed);
+            next = shadowed.map(|shadowed| *shadowed);
         }
-        let schema = join(&self.schema, name);
-        Section { findings: &mut *self.findings, path, schema, table, names: Vec::new() }.run(read)
+        self.findings.section(path, schema, table).run(read)
     }
 
     /// A list of tables, `[[name]]`. Rows that are written replace the default rows altogether.
     pub(super) fn rows<T>(
         &mut self,
         name: &'static str,
-        default: Vec<T>,
+        option: &mut Vec<T>,
         write: impl Fn(&T) -> Vec<(&'static str, String)>,
         mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
-    ) -> Vec<T> {
+    ) {
         let path = join(&self.path, name);
         let schema = join(&self.schema, name);
         // Reading an empty row makes its keys known even where there is no row.
         let mut blank = Findings::default();
-        let row = Section { findings: &mut blank, path: path.clone(), schema, table: Table::new(), names: Vec::new() };
-        let _ = row.run(&mut read);
+        let _ = blank.section(path.clone(), schema.clone(), Table::new()).run(&mut read);
         self.findings.known.append(&mut blank.known);
 
-        let Some(written) = self.take(name) else {
-            self.record_rows(name, &default, write);
-            return default;
-        };
+        let Some(written) = self.take(name) else { return self.record_rows(&path, name, option, write) };
         let Value::List(items) = written.value else {
             let help = format!("begin each row with a line of its own: [[{path}]]");
-            self.mismatch(&path, Wrong::new(&written, "a list of tables").with_help(help));
-            return default;
+            return self.mismatch(&path, Wrong::new(&written, "a list of tables").with_help(help));
         };
         if items.is_empty() {
             self.record(name, "[]".to_owned(), written.origin);
-            return Vec::new();
         }
-        let schema = join(&self.schema, name);
-        let mut rows = Vec::new();
+        option.clear();
         for (index, item) in items.into_iter().enumerate() {
             let path = format!("{path}[{index}]");
             match item.value {
                 Value::Table(table) => {
-                    let findings = &mut *self.findings;
-                    let at = item.origin;
-                    let missing = findings.problems.len();
-                    let section = Section { findings, path, schema: schema.clone(), table, names: Vec::new() };
-                    rows.extend(section.run(&mut read));
-                    self.place_missing(missing, &at);
+                    let before = self.findings.problems.len();
+                    option.extend(self.findings.section(path, schema.clone(), table).run(&mut read));
+                    self.findings.place_missing(before, &item.origin);
                 }
                 _ => self.mismatch(&path, Wrong::new(&item, "a table")),
             }
         }
-        rows
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
+    pub(super) fn flag(&mut self, name: &'static str, option: &mut bool) {
         let parse = |written: &Written| match &written.value {
             Value::Boolean(truth) => Ok(*truth),
             _ => Err(Wrong::new(written, "true or false")),
         };
-        self.read(name, default, parse, bool::to_string)
+        self.read(name, option, parse, bool::to_string);
     }
 
     /// A whole number.
-    pub(super) fn count<N: Whole>(&mut self, name: &'static str, default: N, range: RangeInclusive<u64>) -> N {
+    pub(super) fn count<N: Whole>(&mut self, name: &'static str, option: &mut N, range: RangeInclusive<u64>) {
         let parse = |written: &Written| {
             let number = match &written.value {
                 Value::Integer(number) => u64::try_from(*number).ok(),
@@ -148,11 +149,11 @@ impl Section<'_> {
             let expected = || Wrong::new(written, format!("a whole number {}", bounds(&range, u64::to_string)));
             number.and_then(|number| within(number, &range)).ok_or_else(expected)
         };
-        self.read(name, default, parse, |number| number.widen().to_string())
+        self.read(name, option, parse, |number| number.widen().to_string());
     }
 
     /// A number of bytes.
-    pub(super) fn size<N: Whole>(&mut self, name: &'static str, default: N, range: RangeInclusive<u64>) -> N {
+    pub(super) fn size<N: Whole>(&mut self, name: &'static str, option: &mut N, range: RangeInclusive<u64>) {
         let parse = |written: &Written| {
             let number = match &written.value {
                 Value::Integer(number) => u64::try_from(*number).ok(),
@@ -165,39 +166,29 @@ impl Section<'_> {
             };
             number.and_then(|number| within(number, &range)).ok_or_else(expected)
         };
-        self.read(name, default, parse, |number| write_text(&write_size(number.widen())))
+        self.read(name, option, parse, |number| write_text(&write_size(number.widen())));
     }
 
     /// A span of time.
-    pub(super) fn duration(
-        &mut self,
-        name: &'static str,
-        default: Duration,
-        range: RangeInclusive<Duration>,
-    ) -> Duration {
-        let parse = |written: &Written| {
-            let expected = || {
-                let bounds = bounds(&range, |span| write_duration(*span));
-                Wrong::new(written, format!("a duration {bounds}, {DURATION_EXAMPLES}"))
-            };
-            match &written.value {
-                Value::Text(text) => parse_duration(text).filter(|span| range.contains(span)).ok_or_else(expected),
-                Value::Integer(number) => {
-                    Err(expected().with_help(format!("say the unit: \"{number}s\" or \"{number}ms\"")))
-                }
-                _ => Err(expected()),
-            }
-        };
-        self.read(name, default, parse, |span| write_text(&write_duration(*span)))
+    pub(super) fn duration(&mut self, name: &'static str, option: &mut Duration, range: RangeInclusive<Duration>) {
+        let parse = |written: &Written| read_duration(written, &range);
+        self.read(name, option, parse, |span| write_text(&write_duration(*span)));
+    }
+
+    /// A span of time; zero is never.
+    pub(super) fn duration_or_never(&mut self, name: &'static str, option: &mut Option<Duration>, longest: Duration) {
+        let range = Duration::ZERO..=longest;
+        let parse = |written: &Written| Ok(Some(read_duration(written, &range)?).filter(|span| !span.is_zero()));
+        self.read(name, option, parse, |span| write_text(&write_duration(span.unwrap_or_default())));
     }
 
     /// One of several names.
     pub(super) fn choice<T: Copy + PartialEq>(
         &mut self,
         name: &'static str,
-        default: T,
+        option: &mut T,
         choices: &[(&'static str, T)],
-    ) -> T {
+    ) {
         let names = || choices.iter().map(|(choice, _)| *choice);
         let parse = |written: &Written| {
             let Value::Text(text) = &written.value else {
@@ -212,30 +203,30 @@ impl Section<'_> {
                 }
             })
         };
-        self.read(name, default, parse, |meaning| write_choice(choices, *meaning))
+        self.read(name, option, parse, |meaning| write_choice(*meaning, choices));
     }
 
     /// Text of a form that `parse` knows.
     pub(super) fn text<T>(
         &mut self,
         name: &'static str,
-        default: T,
+        option: &mut T,
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
         write: impl Fn(&T) -> String,
-    ) -> T {
-        self.read(name, default, |written| parse_text(written, expected, &parse), |value| write_text(&write(value)))
+    ) {
+        self.read(name, option, |written| parse_text(written, expected, &parse), |value| write_text(&write(value)));
     }
 
     /// A list of texts, or one text alone.
     pub(super) fn texts<T>(
         &mut self,
         name: &'static str,
-        default: Vec<T>,
+        option: &mut Vec<T>,
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
         write: impl Fn(&T) -> String,
-    ) -> Vec<T> {
+    ) {
         let parse = |written: &Written| match &written.value {
             Value::List(items) => items.iter().map(|item| parse_text(item, expected, &parse)).collect(),
             _ => parse_text(written, expected, &parse).map(|single| vec![single]),
@@ -244,24 +235,17 @@ impl Section<'_> {
             let texts: Vec<String> = values.iter().map(|value| write_text(&write(value))).collect();
             format!("[{}]", texts.join(", "))
         };
-        self.read(name, default, parse, write)
+        self.read(name, option, parse, write);
     }
 
-    /// Addresses to listen on.
-    pub(super) fn addresses(&mut self, name: &'static str, default: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let expected = r#"an IP address and a port, such as "127.0.0.1:61613", "0.0.0.0:61613" or "[::1]:61613""#;
-        self.texts(name, default, expected, |text| text.parse().ok(), SocketAddr::to_string)
-    }
-
-    /// A key that a row cannot be without.
-    pub(super) fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        if self.table.contains_key(name) {
-            return Some(read(self));
+    /// Whether the key is written. A row that lacks it is wrong.
+    pub(super) fn requires(&mut self, name: &'static str) -> bool {
+        let present = self.table.contains_key(name);
+        if !present {
+            let fault = Fault::MissingKey { row: self.path.clone(), key: name };
+            self.findings.problems.push(Problem { fault, origin: Origin::Default, help: None });
         }
-        self.declare(name);
-        let fault = Fault::MissingKey { row: self.path.clone(), key: name };
-        self.findings.problems.push(Problem { fault, origin: Origin::Default, help: None });
-        None
+        present
     }
 
     fn run<T>(mut self, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
@@ -275,28 +259,26 @@ impl Section<'_> {
         value
     }
 
-    /// The one way every key is read. A wrong value of any layer is a problem; the default then stands in, so that
-    /// reading goes on and finds the other problems.
+    /// The one way every key is read. The option keeps its default where nobody wrote the key. A wrong value of any layer
+    /// is a problem; the option then keeps its default too, so that reading goes on and finds the other problems.
     fn read<T>(
         &mut self,
         name: &'static str,
-        default: T,
+        option: &mut T,
         parse: impl Fn(&Written) -> Result<T, Wrong>,
         write: impl Fn(&T) -> String,
-    ) -> T {
+    ) {
         let mut next = self.take(name);
-        let mut effective: Option<(T, Origin)> = None;
+        let mut origin = Origin::Default;
         while let Some(written) = next {
             match parse(&written) {
-                Ok(value) if effective.is_none() => effective = Some((value, written.origin)),
+                Ok(value) if origin == Origin::Default => (*option, origin) = (value, written.origin),
                 Ok(_) => {}
                 Err(wrong) => self.mismatch(&join(&self.path, name), wrong),
             }
             next = written.shadowed.map(|shadowed| *shadowed);
         }
-        let (value, origin) = effective.unwrap_or((default, Origin::Default));
-        self.record(name, write(&value), origin);
-        value
+        self.record(name, write(option), origin);
     }
 
     fn mismatch(&mut self, key: &str, wrong: Wrong) {
@@ -320,25 +302,24 @@ impl Section<'_> {
         self.findings.settings.push(Setting { section, name, value, origin });
     }
 
-    fn record_rows<T>(&mut self, name: &'static str, rows: &[T], write: impl Fn(&T) -> Vec<(&'static str, String)>) {
+    fn record_rows<T>(
+        &mut self,
+        path: &str,
+        name: &'static str,
+        rows: &[T],
+        write: impl Fn(&T) -> Vec<(&'static str, String)>,
+    ) {
         if rows.is_empty() {
             self.record(name, "[]".to_owned(), Origin::Default);
         }
         for (index, row) in rows.iter().enumerate() {
-            let section = format!("{}[{index}]", join(&self.path, name));
-            for (name, value) in write(row) {
-                let origin = Origin::Default;
-                self.findings.settings.push(Setting { section: section.clone(), name, value, origin });
-            }
-        }
-    }
-
-    /// A key that is missing has no place of its own: the row's is shown.
-    fn place_missing(&mut self, from: usize, row: &Origin) {
-        for problem in self.findings.problems.iter_mut().skip(from) {
-            if matches!(problem.fault, Fault::MissingKey { .. }) {
-                problem.origin = row.clone();
-            }
+            let settings = write(row).into_iter().map(|(name, value)| Setting {
+                section: format!("{path}[{index}]"),
+                name,
+                value,
+                origin: Origin::Default,
+            });
+            self.findings.settings.extend(settings);
         }
     }
 }
@@ -402,6 +383,18 @@ fn bounds<T: PartialEq>(range: &RangeInclusive<T>, write: impl Fn(&T) -> String)
     format!("from {} to {}", write(range.start()), write(range.end()))
 }
 
+fn read_duration(written: &Written, range: &RangeInclusive<Duration>) -> Result<Duration, Wrong> {
+    let expected = || {
+        let bounds = bounds(range, |span| write_duration(*span));
+        Wrong::new(written, format!("a duration {bounds}, {DURATION_EXAMPLES}"))
+    };
+    match &written.value {
+        Value::Text(text) => parse_duration(text).filter(|span| range.contains(span)).ok_or_else(expected),
+        Value::Integer(number) => Err(expected().with_help(format!("say the unit: \"{number}s\" or \"{number}ms\""))),
+        _ => Err(expected()),
+    }
+}
+
 fn parse_text<T>(written: &Written, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Wrong> {
     match &written.value {
         Value::Text(text) => parse(text).ok_or_else(|| Wrong::new(written, expected)),
@@ -409,9 +402,9 @@ fn parse_text<T>(written: &Written, expected: &str, parse: impl Fn(&str) -> Opti
     }
 }
 
-fn write_choice<T: PartialEq>(choices: &[(&'static str, T)], meaning: T) -> String {
-    let name = choices.iter().find(|(_, candidate)| *candidate == meaning).map_or("", |(name, _)| name);
-    write_text(name)
+/// The name of a choice, as TOML.
+pub(super) fn write_choice<T: PartialEq>(meaning: T, choices: &[(&'static str, T)]) -> String {
+    write_text(choices.iter().find(|(_, candidate)| *candidate == meaning).map_or("", |(name, _)| name))
 }
 
 fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
