@@ -22,9 +22,10 @@ pub(super) fn contradictions(options: &Options, findings: &mut Findings) {
 
 /// Notes why the list of prefixes cannot be used, at the entry that is meant.
 pub(super) fn refuse_destinations(error: &SpacesError, findings: &mut Findings) {
-    let prefix = match error {
-        SpacesError::Duplicate(prefix) | SpacesError::WildcardSeparator { prefix, .. } => Some(write_text(prefix)),
-        SpacesError::TooMany { .. } => None,
+    let (prefix, name) = match error {
+        SpacesError::Duplicate(prefix) => (Some(write_text(prefix)), "prefix"),
+        SpacesError::WildcardSeparator { prefix, .. } => (Some(write_text(prefix)), "separator"),
+        SpacesError::TooMany { .. } => (None, "prefix"),
     };
     let is_meant = |setting: &&Setting| {
         setting.section.starts_with("destinations[")
@@ -32,7 +33,7 @@ pub(super) fn refuse_destinations(error: &SpacesError, findings: &mut Findings) 
             && prefix.as_ref().is_none_or(|prefix| *prefix == setting.value)
     };
     let entry = findings.settings.iter().rev().find(is_meant);
-    let origin = entry.map_or(Origin::Default, |setting| setting.origin.clone());
+    let origin = entry.map_or(Origin::Default, |entry| findings.origin(&join(&entry.section, name)));
     let message = format!("`destinations`: {error}");
     findings.problems.push(Problem { fault: Fault::Contradiction { message }, origin, help: None });
 }
@@ -47,10 +48,7 @@ fn check_order(worker: &worker::Options, findings: &mut Findings) {
             "queues.redelivery_delay_max",
             queues.redelivery_delay > queues.redelivery_delay_max,
         ),
-        ("limits.line_bytes", "limits.header_bytes", limits.line_bytes > limits.header_bytes),
-        ("limits.id_bytes", "limits.line_bytes", session.max_id_bytes > limits.line_bytes),
         ("limits.body_bytes", "queues.max_bytes", limits.body_bytes > queues.max_bytes),
-        ("limits.body_bytes", "limits.transaction_bytes", limits.body_bytes > session.max_transaction_bytes),
     ];
     for (small, large, contradicts) in pairs {
         if contradicts {
@@ -118,7 +116,8 @@ fn check_dead_letter(broker: &broker::Options, findings: &mut Findings) {
     if has_queues && !is_queue {
         let message =
             format!("`queues.dead_letter` is {:?}, which is under no prefix of kind \"queue\"", queue.as_str());
-        findings.contradict(&["queues.dead_letter", "destinations[0].prefix"], message, None);
+        let help = "name a queue under one of your prefixes, or \"\" for none".to_owned();
+        findings.contradict(&["queues.dead_letter", "destinations[0].prefix"], message, Some(help));
     }
 }
 

@@ -107,6 +107,15 @@ pub(super) enum Value {
 pub(super) type Table = BTreeMap<String, Written>;
 
 impl Value {
+    /// Whether this can only be a section, or a list of them.
+    pub(super) fn is_section(&self) -> bool {
+        match self {
+            Value::Table(_) => true,
+            Value::List(items) => items.iter().any(|item| matches!(item.value, Value::Table(_))),
+            _ => false,
+        }
+    }
+
     /// The value in words, for "expected this, found that".
     pub(super) fn describe(&self) -> String {
         match self {

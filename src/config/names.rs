@@ -1,12 +1,20 @@
 //! Explains unknown keys: misspelt, in the wrong section, or strange.
 
-use std::fmt::Write;
-
 use super::errors::{Fault, Problem};
 use super::file::Origin;
 use super::layers;
 use super::section::join;
 use super::suggest;
+
+/// A name that can be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The section it stands in, without row numbers; the top level has no name.
+    pub(super) section: String,
+    pub(super) name: &'static str,
+    /// Whether it is a section itself, or a list of them.
+    pub(super) is_section: bool,
+}
 
 /// A key that nothing reads.
 #[derive(Debug)]
@@ -16,67 +24,59 @@ pub(super) struct Unknown {
     /// The whole path, for people.
     pub(super) path: String,
     pub(super) name: String,
-    /// What the section does know.
-    pub(super) siblings: Vec<&'static str>,
+    /// Whether a table or a list of tables is written there.
+    pub(super) is_section: bool,
     pub(super) origin: Origin,
 }
 
 impl Unknown {
     /// The error, with the likeliest intent: the same name in another section, a near name in this one, a near name in
-    /// another one. `known` are all names there are, with their sections.
-    pub(super) fn explain(self, known: &[(String, &'static str)]) -> Problem {
-        let elsewhere = || known.iter().filter(|(section, _)| *section != self.section);
-        let mut homes: Vec<&(String, &str)> = elsewhere().filter(|(_, name)| *name == self.name).collect();
-        homes.dedup();
-        let help = if !homes.is_empty() {
-            self.name_homes(&homes)
-        } else if let Some(near) = suggest::nearest(&self.name, self.siblings.iter().copied()) {
-            format!("did you mean {}?", self.spell(&self.section, near, true))
-        } else if let Some((section, name)) = self.nearest_elsewhere(elsewhere()) {
-            format!("did you mean {}?", self.spell(section, name, false))
-        } else {
-            self.list_siblings()
-        };
+    /// another one.
+    pub(super) fn explain(self, known: &[Known]) -> Problem {
+        let help = self.likeliest(known);
         Problem { fault: Fault::UnknownKey { key: self.path }, origin: self.origin, help: Some(help) }
     }
 
-    fn name_homes(&self, homes: &[&(String, &'static str)]) -> String {
-        let mut text = String::new();
-        for (index, (section, name)) in homes.iter().enumerate() {
-            let between = if index == 0 { "this key belongs to " } else { " or " };
-            let home = match (&self.origin, section.as_str()) {
-                (Origin::File { .. }, "") => "the top of the file, before the first section".to_owned(),
-                (Origin::File { .. }, section) => format!("[{section}]"),
-                _ => self.spell(section, name, false),
-            };
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{between}{home}");
+    fn likeliest(&self, known: &[Known]) -> String {
+        let (here, elsewhere): (Vec<&Known>, Vec<&Known>) =
+            known.iter().partition(|known| known.section == self.section);
+        let elsewhere: Vec<&Known> =
+            elsewhere.into_iter().filter(|known| known.is_section == self.is_section).collect();
+        let homes: Vec<&Known> = elsewhere.iter().filter(|known| known.name == self.name).copied().collect();
+        if !homes.is_empty() {
+            return self.name_homes(&homes);
         }
-        text
-    }
-
-    fn nearest_elsewhere<'k>(
-        &self,
-        elsewhere: impl Iterator<Item = &'k (String, &'static str)> + Clone,
-    ) -> Option<&'k (String, &'static str)> {
-        let near = suggest::nearest(&self.name, elsewhere.clone().map(|(_, name)| *name))?;
-        elsewhere.clone().find(|(_, name)| *name == near)
-    }
-
-    fn list_siblings(&self) -> String {
-        let names = self.siblings.join(", ");
-        match self.section.as_str() {
-            "" => format!("the top level knows {names}"),
-            section => format!("[{section}] knows {names}"),
+        for candidates in [&here, &elsewhere] {
+            let near = suggest::nearest(&self.name, candidates.iter().map(|known| known.name));
+            if let Some(known) = candidates.iter().find(|known| Some(known.name) == near) {
+                return format!("did you mean {}?", self.spell(known));
+            }
         }
+        let place = if self.section.is_empty() { "the top level".to_owned() } else { format!("[{}]", self.section) };
+        format!("{place} knows {}", here.iter().map(|known| known.name).collect::<Vec<&str>>().join(", "))
     }
 
-    /// A key as one writes it in the layer that this one came from.
-    fn spell(&self, section: &str, name: &str, same_section: bool) -> String {
+    fn name_homes(&self, homes: &[&Known]) -> String {
+        let is_key_of_file = matches!(self.origin, Origin::File { .. }) && !self.is_section;
+        if !is_key_of_file {
+            let spelled: Vec<String> = homes.iter().map(|known| self.spell(known)).collect();
+            return format!("did you mean {}?", spelled.join(" or "));
+        }
+        let places = homes.iter().map(|known| match known.section.as_str() {
+            "" => "the top of the file, before the first section".to_owned(),
+            section => format!("[{section}]"),
+        });
+        format!("this key belongs to {}", places.collect::<Vec<String>>().join(" or "))
+    }
+
+    /// A name as one writes it in the layer that this one came from.
+    fn spell(&self, known: &Known) -> String {
+        let path = join(&known.section, known.name);
         match &self.origin {
-            Origin::Environment { .. } => layers::variable(&join(section, name)),
-            Origin::File { .. } if same_section => format!("`{name}`"),
-            _ => format!("`{}`", join(section, name)),
+            Origin::Environment { .. } => layers::variable(&path),
+            Origin::File { .. } if known.is_section && self.is_section => format!("[{path}]"),
+            Origin::File { .. } if known.section == self.section => format!("`{}`", known.name),
+            _ => format!("`{path}`"),
         }
     }
 }

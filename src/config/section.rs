@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::effective::Setting;
 use super::errors::{Fault, Problem};
 use super::file::{Origin, Table, Value, Written};
+use super::names::{Known, Unknown};
+use super::suggest;
 use super::value::{
     DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size, write_duration, write_size, write_text,
 };
-use super::{names, suggest};
 
 /// What reading the tree brought to light besides the options.
 #[derive(Debug, Default)]
@@ -19,9 +20,8 @@ pub(super) struct Findings {
     pub(super) settings: Vec<Setting>,
     pub(super) problems: Vec<Problem>,
     /// Keys left over, to be explained once all known keys are known.
-    pub(super) unknown: Vec<names::Unknown>,
-    /// All names that are known, as (section, name).
-    pub(super) known: Vec<(String, &'static str)>,
+    pub(super) unknown: Vec<Unknown>,
+    pub(super) known: Vec<Known>,
 }
 
 impl Findings {
@@ -45,7 +45,7 @@ impl Findings {
     }
 
     fn section(&mut self, path: String, schema: String, table: Table) -> Section<'_> {
-        Section { findings: self, path, schema, table, names: Vec::new() }
+        Section { findings: self, path, schema, table }
     }
 
     /// A key that is missing has no place of its own: the row's is shown.
@@ -67,7 +67,6 @@ pub(super) struct Section<'f> {
     /// The same without row numbers.
     schema: String,
     table: Table,
-    names: Vec<&'static str>,
 }
 
 impl Section<'_> {
@@ -80,7 +79,7 @@ impl Section<'_> {
     pub(super) fn section<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let path = join(&self.path, name);
         let schema = join(&self.schema, name);
-        let mut next = self.take(name);
+        let mut next = self.take(name, true);
         let mut table = Table::new();
         while let Some(Written { value, origin, shadowed }) = next {
             match value {
@@ -108,7 +107,7 @@ impl Section<'_> {
         let _ = blank.section(path.clone(), schema.clone(), Table::new()).run(&mut read);
         self.findings.known.append(&mut blank.known);
 
-        let Some(written) = self.take(name) else { return self.record_rows(&path, name, option, write) };
+        let Some(written) = self.take(name, true) else { return self.record_rows(&path, name, option, write) };
         let Value::List(items) = written.value else {
             let help = format!("begin each row with a line of its own: [[{path}]]");
             return self.mismatch(&path, Wrong::new(&written, "a list of tables").with_help(help));
@@ -252,9 +251,9 @@ impl Section<'_> {
         let value = read(&mut self);
         for (name, written) in std::mem::take(&mut self.table) {
             let section = self.schema.clone();
-            let siblings = self.names.clone();
             let path = join(&self.path, &name);
-            self.findings.unknown.push(names::Unknown { section, path, name, siblings, origin: written.origin });
+            let is_section = written.value.is_section();
+            self.findings.unknown.push(Unknown { section, path, name, is_section, origin: written.origin });
         }
         value
     }
@@ -268,7 +267,7 @@ impl Section<'_> {
         parse: impl Fn(&Written) -> Result<T, Wrong>,
         write: impl Fn(&T) -> String,
     ) {
-        let mut next = self.take(name);
+        let mut next = self.take(name, false);
         let mut origin = Origin::Default;
         while let Some(written) = next {
             match parse(&written) {
@@ -287,13 +286,12 @@ impl Section<'_> {
         self.findings.problems.push(Problem { fault, origin, help });
     }
 
-    fn declare(&mut self, name: &'static str) {
-        self.names.push(name);
-        self.findings.known.push((self.schema.clone(), name));
-    }
-
-    fn take(&mut self, name: &'static str) -> Option<Written> {
-        self.declare(name);
+    /// Takes out what is written under a name, and makes the name known.
+    fn take(&mut self, name: &'static str, is_section: bool) -> Option<Written> {
+        let known = Known { section: self.schema.clone(), name, is_section };
+        if !self.findings.known.contains(&known) {
+            self.findings.known.push(known);
+        }
         self.table.remove(name)
     }
 
