@@ -49,7 +49,7 @@ impl VirtualBroker {
         let interest = Arc::new(Interest::new(workers as u16));
         let hub = |index: usize| {
             let id = WorkerId(index as u16);
-            Hub::new(now, id, workers, 1, Arc::clone(&options), Arc::clone(&interest), Arc::new(Counters::default()))
+            Hub::new(now, id, 1, Arc::clone(&options), Arc::clone(&interest), Arc::new(Counters::default()))
         };
         VirtualBroker {
             now,

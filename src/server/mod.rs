@@ -137,7 +137,9 @@ impl Server {
         let listeners = accept::Listeners { websocket, tcp };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
         let acceptor = accept::Acceptor::new(entrances, counters, &options);
-        server.threads.push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);
+        server
+            .threads
+            .push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);
         Ok(server)
     }
 
@@ -176,7 +178,7 @@ impl Server {
 
     fn start_workers(&mut self, options: &Arc<Options>) -> Result<Vec<thread::Entrance>, StartError> {
         let workers = self.counters.len();
-        let interest = Arc::new(Interest::new(workers));
+        let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
         // Differs between starts, and that is all it has to do.
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u32);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
@@ -184,7 +186,6 @@ impl Server {
         for (index, inbox) in receivers.into_iter().enumerate() {
             let plan = thread::Plan {
                 id: WorkerId(index as u16),
-                workers,
                 boot,
                 options: Arc::clone(options),
                 interest: Arc::clone(&interest),
@@ -215,11 +216,7 @@ impl Drop for Server {
     }
 }
 
-fn bind(
-    wanted: &[SocketAddr],
-    key: &'static str,
-    anywhere: bool,
-) -> Result<Vec<std::net::TcpListener>, StartError> {
+fn bind(wanted: &[SocketAddr], key: &'static str, anywhere: bool) -> Result<Vec<std::net::TcpListener>, StartError> {
     let listen = |address: &SocketAddr| {
         let address = *address;
         if !anywhere && !is_loopback(address.ip()) {

@@ -176,7 +176,7 @@ impl Live {
         let key = key.ok_or(Limit::Subscriptions(options.max_subscriptions))?;
         // U6: the new one replaces the old one.
         let earlier = earlier.and_then(|key| self.subscriptions.remove(key));
-        actions.extend(earlier.map(|earlier| earlier.unsubscribe(None)));
+        actions.extend(earlier.map(|earlier| earlier.unsubscribe(true, None)));
         let Some(target) = target else {
             let unknown = Destination::new(request.destination).detached();
             actions.push_back(Action::Note(Note::UnknownSubscribed(unknown)));
@@ -213,7 +213,7 @@ impl Live {
         match key.and_then(|key| self.subscriptions.remove(key)) {
             Some(removed) => {
                 let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
-                actions.push_back(removed.unsubscribe(ticket));
+                actions.push_back(removed.unsubscribe(true, ticket));
             }
             None => self.receipts.complete(receipt, actions),
         }

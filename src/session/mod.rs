@@ -200,7 +200,7 @@ impl Session {
     /// The transport is gone. Gives what the end of a session gives, without a `Close`.
     pub fn handle_lost(&mut self, _now: Instant) {
         if let State::Live(live) = &mut self.state {
-            live.subscriptions.unsubscribe_all(&mut self.actions);
+            live.subscriptions.unsubscribe_all(false, &mut self.actions);
         }
         self.state = State::Closed;
     }
@@ -334,7 +334,7 @@ impl Session {
     /// Live to Leaving, and on to Closed if nothing is due any more (X5).
     fn disconnect(&mut self, now: Instant) {
         if let State::Live(live) = &mut self.state {
-            live.subscriptions.unsubscribe_all(&mut self.actions);
+            live.subscriptions.unsubscribe_all(true, &mut self.actions);
             let receipts = std::mem::take(&mut live.receipts);
             let deadline = now + self.options.disconnect_timeout;
             self.state = State::Leaving { receipts, deadline };
@@ -366,7 +366,7 @@ impl Session {
             return;
         }
         if let State::Live(live) = &mut self.state {
-            live.subscriptions.unsubscribe_all(&mut self.actions);
+            live.subscriptions.unsubscribe_all(false, &mut self.actions);
         }
         self.state = State::Closed;
         self.push(Action::Close(Close { code, reason }));

@@ -62,9 +62,9 @@ impl Subscription {
     }
 
     /// The action that takes it away.
-    pub(super) fn unsubscribe(self, ticket: Option<Ticket>) -> Action {
+    pub(super) fn unsubscribe(self, by_client: bool, ticket: Option<Ticket>) -> Action {
         let paced = self.is_paced();
-        Action::Unsubscribe { subscription: self.key, id: self.id, target: self.target, paced, ticket }
+        Action::Unsubscribe { subscription: self.key, id: self.id, target: self.target, paced, by_client, ticket }
     }
 
     /// Takes a delivery. `held_bytes` counts what all subscriptions of the session hold of topics.

@@ -90,9 +90,9 @@ impl Subscriptions {
     }
 
     /// Takes all of them out, and tells the broker.
-    pub(super) fn unsubscribe_all(&mut self, actions: &mut VecDeque<Action>) {
+    pub(super) fn unsubscribe_all(&mut self, by_client: bool, actions: &mut VecDeque<Action>) {
         let all = std::mem::take(self);
-        actions.extend(all.list.into_iter().map(|each| each.unsubscribe(None)));
+        actions.extend(all.list.into_iter().map(|each| each.unsubscribe(by_client, None)));
     }
 
     /// A delivery for one of them.

@@ -26,10 +26,8 @@ impl Utf8Check {
     }
 
     /// Ends the text: it must not break off within a character.
-    pub(super) fn finish(&mut self) -> Result<(), Violation> {
-        let complete = self.len == 0;
-        self.len = 0;
-        if complete { Ok(()) } else { Err(Violation::InvalidUtf8) }
+    pub(super) fn finish(&self) -> Result<(), Violation> {
+        if self.len == 0 { Ok(()) } else { Err(Violation::InvalidUtf8) }
     }
 
     /// Completes the character begun in an earlier piece, if there is one, and gives back what lies behind it.
