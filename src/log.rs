@@ -99,6 +99,7 @@ fn level_of(name: &str) -> Option<LevelFilter> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use tracing::Level;

@@ -62,6 +62,10 @@ enum Failure {
     #[error("error: cannot write: {0}")]
     Output(#[from] std::io::Error),
     #[error("error: {0}")]
+    Start(#[from] gumboot::server::StartError),
+    #[error("error: cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+    #[error("error: {0}")]
     Log(#[from] tracing_subscriber::util::TryInitError),
 }
 
@@ -69,7 +73,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Failure::Unreadable { .. } | Failure::Misconfigured { .. } => 2,
-            Failure::Output(_) | Failure::Log(_) => 1,
+            Failure::Output(_) | Failure::Start(_) | Failure::Signals(_) | Failure::Log(_) => 1,
         }
     }
 }

@@ -158,8 +158,8 @@ struct Spot<'t> {
 
 impl<'t> Spot<'t> {
     fn find(text: &'t str, span: &Range<usize>) -> Spot<'t> {
-        let start = text.floor_char_boundary(span.start.min(text.len()));
-        let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
+        let start = letter_at(text, span.start);
+        let end = letter_at(text, span.end).max(start);
         let (before, after) = text.split_at_checked(start).unwrap_or((text, ""));
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = after.find('\n').map_or(text.len(), |length| start + length);
@@ -187,12 +187,19 @@ impl<'t> Spot<'t> {
     }
 }
 
+/// The beginning of the letter that this byte belongs to, or the end of the text.
+fn letter_at(text: &str, byte: usize) -> usize {
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    (0..=byte.min(text.len())).rev().find(is_boundary).unwrap_or(0)
+}
+
 /// Control characters would move the cursor of whoever reads the error.
 fn printable(line: impl Iterator<Item = char>) -> String {
     line.map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -33,6 +33,7 @@ mod schema;
 mod section;
 mod suggest;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 mod value;
 
