@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A directory of its own for one test, gone when the test is over.
 struct Place(PathBuf);
@@ -107,6 +109,37 @@ fn nothing_is_served_with_a_wrong_configuration() {
     let variables = [("GUMBOOT__TCP__BIND", "0.0.0.0:0"), ("GUMBOOT_CONFIG", "/dev/null")];
     // E4: open to other machines without a login.
     place.check(&[], &variables, 2, "", &["GUMBOOT__TCP__BIND=0.0.0.0:0\n", "access.anonymous = \"anywhere\""]);
+}
+
+#[test]
+fn serves_until_it_is_told_to_stop() {
+    let place = Place::new("serve");
+    let mut broker = Command::new(env!("CARGO_BIN_EXE_gumboot"))
+        .current_dir(&place.0)
+        .env_clear()
+        .args(["--set", "websocket.bind=127.0.0.1:0", "--set", "tcp.bind=127.0.0.1:0", "--set", "server.workers=1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(broker.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.next().unwrap().ends_with("configuration: defaults, as there is no ./config.toml"));
+    assert!(log.next().unwrap().contains("WebSocket: ws://127.0.0.1:"));
+    let line = log.next().unwrap();
+    let (_, address) = line.split_once("TCP: ").unwrap();
+    assert!(log.next().unwrap().contains("to try it: "));
+
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"CONNECT\n\n\0").unwrap();
+    let mut answer = [0; 9];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"CONNECTED");
+
+    let killed = Command::new("kill").args(["-TERM", &broker.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert!(log.next().unwrap().contains("SIGTERM: draining"));
+    assert_eq!(broker.wait().unwrap().code(), Some(0));
+    let rest: Vec<String> = log.collect();
+    assert!(rest.last().is_some_and(|line| line.ends_with("stopped")), "{rest:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! variables `GUMBOOT__SECTION__KEY`; and `--set section.key=value`. [`load`] lays them over each other and answers with
 //! complete and checked options, or with everything that is wrong at once.
 //!
-//! Every key is declared in one place, where it is read: [`schema`]. What a key means stands in `config.toml` at the top
+//! Every key is declared in one place, where it is read: the module `schema`. What a key means stands in `config.toml` at the top
 //! of the repository, and a test holds both together.
 //!
 //! Architecture invariant: modules do not know of this one. They define their options, and this module depends on them.
