@@ -26,7 +26,8 @@ pub fn target(data: &[u8]) {
             let lines: Vec<&str> = text.split('\n').collect();
             for (line, column) in errors.positions() {
                 let width = lines.get(line - 1).map(|line| line.chars().count());
-                assert!(width.is_some_and(|width| (1..=width + 1).contains(&column)), "{line}:{column} is not in the file");
+                let inside = width.is_some_and(|width| (1..=width + 1).contains(&column));
+                assert!(inside, "{line}:{column} is not in the file");
             }
         }
     }
