@@ -21,7 +21,7 @@ fn run(name: &str, fault: Fault, deviations: &str, filters: &[&str]) -> (bool, B
     let json = folder.join("report.json");
     let mut arguments = vec!["--broker", profile.to_str().unwrap(), "--json", json.to_str().unwrap()];
     arguments.extend(filters);
-    let exit = cli::main(arguments.into_iter().map(str::to_owned));
+    let exit = cli::main(arguments.into_iter().map(str::to_owned), &mut std::io::sink());
     let good = format!("{exit:?}") == format!("{:?}", ExitCode::SUCCESS);
     let report = std::fs::read_to_string(&json).unwrap_or_else(|_| "{\"tests\":[]}".to_owned());
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
