@@ -37,7 +37,11 @@ pub(crate) enum Outcome {
 pub(crate) fn run(case: &Case, version: Version, mode: Mode, harness: &dyn Harness, profile: &Profile) -> Outcome {
     let world = match harness.world() {
         Ok(world) => world,
-        Err(error) => return Outcome::Impossible(error.to_string()),
+        Err(error @ HarnessError::Unsupported(_)) => return Outcome::Impossible(error.to_string()),
+        Err(error) => {
+            let line = case.lines.first().map_or(1, |line| line.number);
+            return Outcome::Failed(Failure { line, came: error.to_string(), mode });
+        }
     };
     let seed = match mode {
         Mode::Cuts { seed } => seed,
