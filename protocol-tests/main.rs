@@ -15,10 +15,11 @@ mod scan;
 mod script;
 mod suite;
 mod transcript;
+mod virtual_broker;
 mod wire;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(std::env::args().skip(1))
+    cli::main(std::env::args().skip(1), &mut std::io::stdout().lock())
 }
