@@ -90,7 +90,8 @@ impl Model {
         let is_short = |each: &Subscription| each.session == session && each.was_short && !each.is_queue();
         match code {
             "slow-consumer" => own.was_stalled || self.subscriptions.iter().any(is_short),
-            "queue-full" => sent.any(|number| self.full.contains(self.messages[number].destination)),
+            // After one without a receipt there is no telling which frames are still to be refused.
+            "queue-full" => own.may_vanish || sent.any(|number| self.full.contains(self.messages[number].destination)),
             "unroutable" => sent.any(|number| self.messages[number].mandatory),
             "heart-beat-missed" => own.is_silent || own.was_stalled,
             _ => own.earned.contains(code),

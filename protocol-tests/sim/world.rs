@@ -190,6 +190,7 @@ impl World {
         let hub = self.wires[session].hub;
         self.broker.end_turn(hub);
         self.broker.stall_after(self.wires[session].id, room);
+        self.broker.end_turn(hub);
         self.end_turn(hub)
     }
 
