@@ -163,6 +163,8 @@ pub(crate) struct Subscription {
     pub(crate) is_dead: bool,
     /// Once it ran out of credit, topics may have dropped messages for it.
     pub(crate) was_short: bool,
+    /// How many deliveries the broker may take for unsettled: an ACK that is not confirmed has perhaps not come there.
+    pub(crate) outstanding: usize,
     pub(crate) unsettled: Vec<Handed>,
     /// In mode `auto`: its client said goodbye, and may not have read what was on its way by then.
     pub(crate) is_at_risk: bool,
@@ -213,6 +215,8 @@ pub(crate) struct Session {
     pub(crate) is_stalled: bool,
     pub(crate) was_stalled: bool,
     pub(crate) is_silent: bool,
+    /// It got an ERROR about nobody knows which of its frames.
+    pub(crate) is_in_doubt: bool,
     /// It may be closed without a word.
     pub(crate) may_vanish: bool,
     /// The codes of ERRORs that it has earned.
@@ -241,6 +245,7 @@ impl Session {
             is_stalled: false,
             was_stalled: false,
             is_silent: false,
+            is_in_doubt: false,
             may_vanish: false,
             earned: BTreeSet::from(["connect-timeout"]),
             pending: VecDeque::new(),

@@ -70,10 +70,10 @@ impl Model {
                     return Err(Violation::new(Law::Receipt, text, [session]));
                 }
             }
-        } else if code == "queue-full" {
-            // There is no telling which it was.
+        } else if survives {
+            // There is no telling which it was. If it was a COMMIT, the session ends.
             own.unconfirmed.retain(|effect| !matches!(effect, Effect::Send(_) | Effect::Commit(_)));
-            own.may_vanish = true;
+            own.is_in_doubt = true;
         }
         self.sessions[session].has_failed = !survives;
         Ok(())
@@ -90,8 +90,8 @@ impl Model {
         let is_short = |each: &Subscription| each.session == session && each.was_short && !each.is_queue();
         match code {
             "slow-consumer" => own.was_stalled || self.subscriptions.iter().any(is_short),
-            // After one without a receipt there is no telling which frames are still to be refused.
-            "queue-full" => own.may_vanish || sent.any(|number| self.full.contains(self.messages[number].destination)),
+            "queue-full" | "unroutable" if own.is_in_doubt => true,
+            "queue-full" => sent.any(|number| self.full.contains(self.messages[number].destination)),
             "unroutable" => sent.any(|number| self.messages[number].mandatory),
             "heart-beat-missed" => own.is_silent || own.was_stalled,
             _ => own.earned.contains(code),
@@ -131,7 +131,9 @@ impl Model {
             let matched: usize = matched.ok_or_else(|| wrong("the RECEIPT of a SEND without `matched`"))?;
             let (least, most) = self.reach(number);
             if matched < least || matched > most {
-                return Err(wrong(&format!("{least} to {most} subscriptions were there")));
+                let there = self.messages[number].wanted.iter().map(|each| self.subscriptions[*each].session);
+                let text = format!("{least} to {most} subscriptions were there: {frame}");
+                return Err(Violation::new(Law::Receipt, text, there.chain([session])));
             }
             if self.messages[number].mandatory && matched == 0 {
                 return Err(wrong("a mandatory message that reached nobody"));
@@ -146,7 +148,13 @@ impl Model {
         if message.is_for_queue() {
             return (1, 1);
         }
-        let stayed = message.wanted.iter().filter(|each| self.surely_holds(**each)).count();
+        // Who is slow may have been closed in a turn that is not over yet.
+        let is_quick = |session: usize| {
+            let mut own = self.subscriptions.iter().filter(|each| each.session == session);
+            !self.setup.is_lazy || !(self.sessions[session].was_stalled || own.any(|each| each.was_short))
+        };
+        let stays = |each: &&usize| self.surely_holds(**each) && is_quick(self.subscriptions[**each].session);
+        let stayed = message.wanted.iter().filter(stays).count();
         // Those that came between the SEND and now may have been there already.
         let since = self.subscriptions.iter().skip(message.known).filter(|each| self.wants(each, message)).count();
         (stayed, message.most + since)
@@ -277,12 +285,17 @@ impl Model {
     /// The client has one more delivery, perhaps to settle.
     fn hand(&mut self, subscription: usize, number: usize, frame: &Frame) -> Check {
         let own = &mut self.subscriptions[subscription];
-        if own.ack == Ack::Auto || own.is_ending {
+        if own.ack == Ack::Auto {
+            return Ok(());
+        }
+        if own.is_ending {
+            own.was_short = true;
             return Ok(());
         }
         let ack = frame.header("ack").map(str::to_owned);
         own.unsettled.push(Handed { message: number, ack, transaction: None });
-        own.was_short |= own.unsettled.len() >= own.credit;
+        own.outstanding += 1;
+        own.was_short |= own.outstanding >= own.credit;
         if own.unsettled.len() > own.credit {
             let text = format!("{} are unsettled, of {}: {frame}", own.unsettled.len(), own.credit);
             return Err(Violation::new(Law::Credit, text, [own.session]));
@@ -304,10 +317,10 @@ impl Model {
         if self.sessions[own.session].is_over {
             // What was on its way to a connection that ended is anybody's, and may be somebody's by now.
             let message = &mut self.messages[number];
-            message.seen = message.seen.max(count + 1);
-            if hold == Hold::Free && own.ack == Ack::Auto {
+            if own.ack == Ack::Auto && count >= message.seen && !matches!(hold, Hold::Consumed(_)) {
                 message.hold = Hold::Settled(subscription, Outcome::Consumed);
             }
+            message.seen = message.seen.max(count + 1);
             return Ok(());
         }
         let by = match hold {

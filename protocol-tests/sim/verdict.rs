@@ -37,6 +37,7 @@ impl Model {
         }
         for each in self.subscriptions.iter_mut().filter(|each| each.session == session) {
             each.is_at_risk = false;
+            each.outstanding = each.unsettled.len();
         }
         for effect in std::mem::take(&mut self.sessions[session].unconfirmed) {
             self.confirm(session, &effect)?;
@@ -98,7 +99,8 @@ impl Model {
             let mut consumers =
                 self.subscriptions.iter().filter(|each| each.destination == message.destination && !each.is_dead);
             // Who does not read, or is on the way out, may have it and not know.
-            if consumers.clone().any(|each| !each.is_live || each.is_ending || !self.sessions[each.session].is_sound()) {
+            if consumers.clone().any(|each| !each.is_live || each.is_ending || !self.sessions[each.session].is_sound())
+            {
                 continue;
             }
             let idle = consumers
@@ -160,12 +162,18 @@ impl Model {
     /// Whether a session's end has a cause.
     pub(crate) fn check_closed(&mut self, session: usize) -> Check {
         let own = &self.sessions[session];
-        let has_cause = own.has_failed || own.is_leaving || own.may_vanish || own.was_stalled || own.is_silent;
+        let has_cause =
+            own.has_failed || own.is_leaving || own.may_vanish || own.is_in_doubt || own.was_stalled || own.is_silent;
         if !has_cause {
             return Err(Violation::new(Law::Refusal, "closed without a cause or a word", [session]));
         }
 
-        let said_goodbye = own.is_leaving && !own.has_failed && !own.was_stalled && !own.may_vanish && !own.is_silent;
+        let said_goodbye = own.is_leaving
+            && !own.has_failed
+            && !own.was_stalled
+            && !own.may_vanish
+            && !own.is_in_doubt
+            && !own.is_silent;
         if said_goodbye && !own.pending.is_empty() {
             let text = format!("closed before the RECEIPT {:?}", own.pending.front());
             return Err(Violation::new(Law::Receipt, text, [session]));

@@ -323,7 +323,7 @@ impl World {
                 let is_right = match code {
                     1000 => own.is_leaving,
                     1001 => own.may_vanish,
-                    _ => own.has_failed,
+                    _ => own.has_failed || own.is_in_doubt,
                 };
                 if !is_right {
                     let text = format!("a close packet {code} without a cause");
