@@ -53,6 +53,21 @@ pub struct MessageId {
     pub sequence: u64,
 }
 
+impl MessageId {
+    /// Reads what [`MessageId`] displays, and nothing else.
+    pub fn parse(text: &str) -> Option<MessageId> {
+        let (boot, rest) = text.split_once('-')?;
+        let (worker, sequence) = rest.split_once('-')?;
+        let id = MessageId {
+            boot: u32::from_str_radix(boot, 16).ok()?,
+            worker: WorkerId(u16::from_str_radix(worker, 16).ok()?),
+            sequence: u64::from_str_radix(sequence, 16).ok()?,
+        };
+        // Signs, upper case and further zeros would be other spellings of the same name.
+        (id.to_string() == text).then_some(id)
+    }
+}
+
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}-{:x}-{:x}", self.boot, self.worker.0, self.sequence)
@@ -194,3 +209,17 @@ impl Refusal {
 
 /// The answer to a ticket: how many subscriptions or queues were reached, or why it was refused.
 pub type Verdict = Result<u32, Refusal>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_ids_read_back_in_one_spelling() {
+        let id = MessageId { boot: 0xbeef, worker: WorkerId(10), sequence: u64::MAX };
+        assert_eq!(MessageId::parse(&id.to_string()), Some(id));
+        for other in ["", "1-2-3", "0000beef-A-1", "0000beef-+1-1", "0000beef-01-1", "0000beef-1-1 "] {
+            assert_eq!(MessageId::parse(other), None, "{other}");
+        }
+    }
+}

@@ -72,7 +72,7 @@ pub enum Command {
         /// Answered when it is live.
         ticket: Option<Ticket>,
     },
-    /// A session gave up a topic subscription.
+    /// A session gave up a topic subscription, or is gone.
     Unsubscribe {
         /// The subscription.
         subscriber: SubscriberId,
@@ -110,7 +110,8 @@ pub enum Command {
         /// Answered when it is done.
         ticket: Option<Ticket>,
     },
-    /// Do all of these, or none (Q7).
+    /// Do all of these, or none (Q7). There is always a verdict; the session sends nothing else before it is there, which
+    /// keeps what follows the transaction behind it (G4).
     Commit {
         /// Names the committing session and its ticket.
         transaction: TransactionId,
@@ -123,6 +124,9 @@ pub enum Command {
         transaction: TransactionId,
         /// The messages for queues that live here, in order.
         messages: Vec<Arc<Message>>,
+        /// Deliveries of queues that live here to settle: held for the transaction from now on, so that the end of
+        /// the session cannot take them out of it.
+        settles: Vec<(Vec<Tag>, Outcome)>,
     },
     /// A home's answer to `Prepare`, for the worker of the committing session.
     Prepared {
@@ -138,6 +142,21 @@ pub enum Command {
         /// True: apply. False: forget.
         apply: bool,
     },
+    /// Put a message that another queue gave up into the dead-letter queue that lives here.
+    DeadLetter {
+        /// The message, addressed to the dead-letter queue.
+        message: Arc<Message>,
+        /// Where it still is kept until the answer is there.
+        from: Tag,
+    },
+    /// The answer to `DeadLetter`, for the home of the queue that gave the message up.
+    DeadLettered {
+        /// As in `DeadLetter`.
+        from: Tag,
+        /// Whether the dead-letter queue took it. If not, it stays where it is and is tried again after the longest
+        /// redelivery delay.
+        accepted: bool,
+    },
 }
 
 /// What a shard does to the world around it. The driver, the simulation and the unit tests each bring their own.
@@ -148,7 +167,8 @@ pub trait Effects {
     fn deliver(&mut self, consumer: SubscriberId, delivery: Delivery);
     /// The answer to a ticket, or a refusal without one, for a session on any worker.
     fn verdict(&mut self, session: SessionId, ticket: Option<Ticket>, verdict: Verdict);
-    /// A command for another worker's shard.
+    /// A command for another worker's shard. What is posted from one worker to another arrives in that order, and none of
+    /// it is lost: the order of topic messages, and transactions, rest on that.
     fn post(&mut self, worker: WorkerId, command: Command);
     /// Something an operator wants counted or logged.
     fn note(&mut self, note: Note);
@@ -168,7 +188,15 @@ pub enum Note {
         /// Stable reason, such as `max-deliveries`.
         reason: &'static str,
     },
-    /// A message was given up because no dead-letter queue takes it.
+    /// The dead-letter queue did not take a message, or the message was in it already: it stays in its queue and is tried
+    /// again after the longest redelivery delay.
+    DeadLetterRefused {
+        /// The queue it is in.
+        queue: Destination,
+        /// Stable reason, such as `max-deliveries`.
+        reason: &'static str,
+    },
+    /// A consumer discarded a message, and no dead-letter queue is configured.
     Lost {
         /// The queue it was in.
         queue: Destination,

@@ -5,5 +5,12 @@
 //! there.
 
 mod command;
+mod interest;
+mod matcher;
+mod options;
+mod shard;
 
 pub use command::{Command, Consumer, Effects, Note, Subscriber, TransactionId};
+pub use interest::Interest;
+pub use options::{Options, QueueOptions, TopicOptions, TopicPolicy};
+pub use shard::Shard;

@@ -176,7 +176,7 @@ impl Server {
 
     fn start_workers(&mut self, options: &Arc<Options>) -> Result<Vec<thread::Entrance>, StartError> {
         let workers = self.counters.len();
-        let interest = Arc::new(Interest::new(workers));
+        let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
         // Differs between starts, and that is all it has to do.
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u32);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
@@ -184,7 +184,6 @@ impl Server {
         for (index, inbox) in receivers.into_iter().enumerate() {
             let plan = thread::Plan {
                 id: WorkerId(index as u16),
-                workers,
                 boot,
                 options: Arc::clone(options),
                 interest: Arc::clone(&interest),

@@ -43,7 +43,6 @@ pub(super) type Entrance = mpsc::Sender<Arrival>;
 /// What a worker's thread is started with.
 pub(super) struct Plan {
     pub(super) id: WorkerId,
-    pub(super) workers: usize,
     pub(super) boot: u32,
     pub(super) options: Arc<Options>,
     pub(super) interest: Arc<Interest>,
@@ -66,7 +65,7 @@ impl Plan {
 
     async fn run(self, arrivals: mpsc::Receiver<Arrival>) {
         let options = Arc::new(self.options.worker.clone());
-        let hub = Hub::new(Instant::now(), self.id, self.workers, self.boot, options, self.interest, self.counters);
+        let hub = Hub::new(Instant::now(), self.id, self.boot, options, self.interest, self.counters);
         let worker = Worker::new(hub, self.outward);
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());

@@ -44,11 +44,35 @@ pub enum Action {
         target: Target,
         /// As in [`Subscribe::paced`].
         paced: bool,
+        /// Whether the client asked for it, by UNSUBSCRIBE, by another SUBSCRIBE with the same id, or by DISCONNECT: then
+        /// what is already in the outbox still reaches it. Else its unwritten messages are anybody's.
+        by_client: bool,
         /// Answered when it is gone.
         ticket: Option<Ticket>,
     },
+    /// Count and log this; nothing else depends on it.
+    Note(Note),
     /// Close the transport once everything before this is written. Always the last action.
     Close(Close),
+}
+
+/// What a session tells the operator. The end of a session is told by [`Close`] and needs no note.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A frame was refused, and the session goes on (X3).
+    Refused {
+        /// The stable code that the ERROR carried.
+        code: &'static str,
+    },
+    /// A SUBSCRIBE to a destination under no prefix was taken and will never get a message (U8, `profile = "spring"`).
+    UnknownSubscribed(Destination),
+    /// Messages that were held back for a slow client were dropped, as their topic's policy asks.
+    Dropped {
+        /// For which subscription.
+        subscription: SubscriptionKey,
+        /// How many.
+        count: u32,
+    },
 }
 
 /// A subscription to register.
@@ -56,7 +80,7 @@ pub enum Action {
 pub struct Subscribe {
     /// Its key in this session.
     pub subscription: SubscriptionKey,
-    /// Its id on the wire: the `subscription` header of its messages.
+    /// Its id on the wire: the `subscription` header of its messages. In 1.0 it may be the destination.
     pub id: ByteString,
     /// What it subscribes to.
     pub target: Target,
@@ -88,7 +112,8 @@ pub struct Outgoing {
     pub subscription: SubscriptionKey,
     /// The id of that subscription on the wire.
     pub id: ByteString,
-    /// The message.
+    /// The message. Its `message-id` on the wire is [`MessageId`](crate::message::MessageId) as displayed: 1.0 and 1.1
+    /// clients settle by that text.
     pub message: Arc<Message>,
     /// The value of the `ack` header, where the client must settle it.
     pub ack: Option<ByteString>,

@@ -101,6 +101,11 @@ impl Decoder {
         self.version = Some(version);
     }
 
+    /// The version set so far.
+    pub fn version(&self) -> Option<Version> {
+        self.version
+    }
+
     /// From now on `limits` hold. Call it after login, between two frames.
     pub fn set_limits(&mut self, limits: &Limits) {
         self.limits = *limits;

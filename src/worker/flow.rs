@@ -7,7 +7,7 @@ use super::hub::{Event, Hub};
 use super::peers::{ConnectionKey, Phase};
 use crate::broker::{Command, Consumer, Subscriber, TransactionId};
 use crate::message::{Operation, Outcome, SubscriberId, SubscriptionKey, Tag, Ticket};
-use crate::session::{Action, Close, CloseCode, Outgoing, Subscribe, Target};
+use crate::session::{Action, Close, CloseCode, Note, Outgoing, Subscribe, Target};
 use crate::stomp::{Decoded, Decoder};
 use crate::websocket::deflate::Codec;
 use crate::websocket::packet::{Event as PacketEvent, Receiver};
@@ -80,7 +80,7 @@ impl Hub {
             && decoder.version() != Some(version)
         {
             decoder.set_version(version);
-            decoder.set_limits(self.options.limits);
+            decoder.set_limits(&self.options.limits);
         }
     }
 
@@ -131,12 +131,15 @@ impl Hub {
                 self.apply(Command::Commit { transaction, operations });
             }
             Action::Subscribe(subscribe) => self.subscribe(key, subscribe),
-            Action::Unsubscribe { subscription, id, target, paced, ticket } => {
-                if let (Target::Topic(_), false) = (&target, paced) {
-                    self.peers.release_label(key, id);
+            Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
+                match &target {
+                    Target::Topic(_) if !paced => self.peers.release_label(key, id),
+                    Target::Queue(_) if by_client => self.consume_unwritten(key, subscription),
+                    Target::Topic(_) | Target::Queue(_) => {}
                 }
                 self.unsubscribe(key, subscription, target, ticket);
             }
+            Action::Note(note) => self.note(key, note),
             Action::Close(close) => self.close(key, &close),
         }
     }
@@ -171,16 +174,30 @@ impl Hub {
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => self.apply(Command::Unsubscribe { subscriber: name, pattern, ticket }),
-            Target::Queue(queue) => {
-                // What is already on its way to a client that unsubscribed by its own wish will reach it, and must not
-                // reach another consumer too.
-                if let Some(connection) = self.peers.connections.get_mut(key)
-                    && connection.phase == Phase::Open
-                {
-                    let consumed = connection.outbox.take_marks_of(subscription);
-                    self.settle(key, consumed);
-                }
-                self.apply(Command::Cancel { consumer: name, queue, ticket });
+            Target::Queue(queue) => self.apply(Command::Cancel { consumer: name, queue, ticket }),
+        }
+    }
+
+    /// What is already on its way to a client that unsubscribed by its own wish will reach it, and must not reach another
+    /// consumer too.
+    fn consume_unwritten(&mut self, key: ConnectionKey, subscription: SubscriptionKey) {
+        if let Some(connection) = self.peers.connections.get_mut(key) {
+            let consumed = connection.outbox.take_marks_of(subscription);
+            self.settle(key, consumed);
+        }
+    }
+
+    fn note(&mut self, key: ConnectionKey, note: Note) {
+        let session = self.peers.session_id(key);
+        let session = format_args!("{:x}-{:x}", session.worker.0, session.key);
+        match note {
+            Note::Refused { code } => tracing::info!(%session, code, "a frame was refused; the session goes on"),
+            Note::UnknownSubscribed(destination) => {
+                tracing::warn!(%session, %destination, "subscribed in vain: no destination prefix takes it");
+            }
+            Note::Dropped { subscription, count } => {
+                self.peers.counters.dropped.add(u64::from(count));
+                tracing::debug!(%session, subscription = subscription.0, count, "dropped messages for a slow client");
             }
         }
     }

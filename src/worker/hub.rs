@@ -51,19 +51,18 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The hub of worker `id` among `workers`. `boot` tells this start of the broker from all others; all hubs of a
+    /// The hub of worker `id`. `boot` tells this start of the broker from all others; all hubs of a
     /// broker share it and the interest table.
     pub fn new(
         now: Instant,
         id: WorkerId,
-        workers: usize,
         boot: u32,
         options: Arc<Options>,
         interest: Arc<Interest>,
         counters: Arc<Counters>,
     ) -> Hub {
         let encoder = Encoder::new(options.websocket.deflate);
-        let posts = Posts::new(workers);
+        let posts = Posts::new(usize::from(interest.workers()));
         Hub {
             shard: Shard::new(id, boot, Arc::clone(&options.broker), interest),
             peers: Peers::new(id, now, encoder, posts, counters, options.outbox_bytes),
@@ -92,8 +91,8 @@ impl Hub {
                 _ => Arc::clone(&options.session),
             };
             Box::new(Connection {
-                session: Session::new(now, id, name.into(), session),
-                intake: Some(Intake { packets, decoder: Decoder::new(options.limits_before_login) }),
+                session: Session::new(now, name.into(), session),
+                intake: Some(Intake { packets, decoder: Decoder::new(&options.limits_before_login) }),
                 outbox: Outbox::default(),
                 framing,
                 peer,

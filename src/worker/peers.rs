@@ -300,6 +300,9 @@ impl Effects for Peers {
                 self.counters.dead_lettered.add(1);
                 tracing::info!(%queue, reason, "a message moved to the dead letters");
             }
+            Note::DeadLetterRefused { queue, reason } => {
+                tracing::warn!(%queue, reason, "the dead letters did not take a message: it stays in its queue");
+            }
             Note::Lost { queue, reason } => {
                 self.counters.lost.add(1);
                 tracing::warn!(%queue, reason, "a message was given up: no dead-letter queue takes it");

@@ -1,8 +1,15 @@
 //! Destinations, patterns over them, and the prefixes that say which kind a destination is.
 
+mod pattern;
+mod spaces;
+
 use std::fmt;
 
 use bytestring::ByteString;
+
+pub(crate) use pattern::{Glob, Segment};
+pub use pattern::{MAX_SEGMENTS, MAX_TEXT, Pattern, PatternError, Style};
+pub use spaces::{Kind, MAX_SPACES, Space, Spaces, SpacesError, Unknown};
 
 /// A concrete destination, exactly as a client wrote it (U3): compared byte by byte, never normalised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +29,19 @@ impl Destination {
     /// The text, shared.
     pub fn text(&self) -> &ByteString {
         &self.0
+    }
+
+    /// The same destination in a buffer of its own. What outlives its frame is kept this way, so that a short name does
+    /// not hold a whole frame in memory.
+    pub fn detached(&self) -> Destination {
+        Destination(ByteString::from(self.as_str().to_owned()))
+    }
+}
+
+/// So that a map with destinations as keys can be asked with borrowed text.
+impl std::borrow::Borrow<str> for Destination {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

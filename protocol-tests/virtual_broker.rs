@@ -1,0 +1,238 @@
+//! The whole broker in one thread on a virtual clock: several hubs, the posts between them, and clients that are nothing
+//! but bytes. Nothing here waits; time moves when it is told to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gumboot::broker::Interest;
+use gumboot::message::WorkerId;
+use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post};
+
+/// Names a client of a virtual broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ClientId(pub(crate) usize);
+
+/// One client's end of a connection.
+#[derive(Debug)]
+struct Client {
+    hub: usize,
+    key: ConnectionKey,
+    /// What the broker wrote and the client has not taken yet.
+    received: Vec<u8>,
+    /// A stalled client's socket takes nothing.
+    stalled: bool,
+    /// The broker closed its writing side.
+    finished: bool,
+    /// The connection is no more.
+    gone: bool,
+}
+
+/// A broker of several workers, its clients, and the time.
+pub(crate) struct VirtualBroker {
+    now: Instant,
+    hubs: Vec<Hub>,
+    /// Posts on their way, by sender and receiver: each pair keeps its order.
+    links: BTreeMap<(usize, usize), VecDeque<Vec<Post>>>,
+    clients: Vec<Client>,
+    by_key: BTreeMap<(usize, ConnectionKey), ClientId>,
+    /// The most bytes one write takes; small values make every write partial.
+    pub(crate) write_size: usize,
+}
+
+impl VirtualBroker {
+    /// A broker of `workers` workers.
+    pub(crate) fn new(workers: usize, options: Options) -> VirtualBroker {
+        let now = Instant::now();
+        let options = Arc::new(options);
+        let interest = Arc::new(Interest::new(workers as u16));
+        let hub = |index: usize| {
+            let id = WorkerId(index as u16);
+            Hub::new(now, id, 1, Arc::clone(&options), Arc::clone(&interest), Arc::new(Counters::default()))
+        };
+        VirtualBroker {
+            now,
+            hubs: (0..workers).map(hub).collect(),
+            links: BTreeMap::new(),
+            clients: Vec::new(),
+            by_key: BTreeMap::new(),
+            write_size: usize::MAX,
+        }
+    }
+
+    /// A new client on worker `hub`.
+    pub(crate) fn connect(&mut self, hub: usize, framing: Framing) -> ClientId {
+        let transport = if framing == Framing::Stream { "tcp" } else { "websocket" };
+        let key = self.hubs[hub].open(self.now, Peer { transport, address: None }, framing);
+        let id = ClientId(self.clients.len());
+        let client =
+            Client { hub, key, received: Vec::new(), stalled: false, finished: false, gone: false };
+        self.clients.push(client);
+        self.by_key.insert((hub, key), id);
+        id
+    }
+
+    /// The client sends bytes. Answers whether the broker took them; it does not while the session has enough.
+    pub(crate) fn send(&mut self, id: ClientId, bytes: &[u8]) -> bool {
+        let client = &self.clients[id.0];
+        let (hub, key) = (client.hub, client.key);
+        if client.gone || !self.hubs[hub].wants_input(key) {
+            return client.gone;
+        }
+        let mut bytes = bytes.to_vec();
+        self.hubs[hub].receive(self.now, key, &mut bytes);
+        true
+    }
+
+    /// The client closes its writing side.
+    pub(crate) fn finish(&mut self, id: ClientId) {
+        let client = &self.clients[id.0];
+        self.hubs[client.hub].ended(self.now, client.key);
+    }
+
+    /// The client's connection breaks.
+    pub(crate) fn drop_client(&mut self, id: ClientId) {
+        let client = &self.clients[id.0];
+        self.hubs[client.hub].failed(self.now, client.key);
+    }
+
+    /// The client stops or resumes reading.
+    pub(crate) fn stall(&mut self, id: ClientId, stalled: bool) {
+        self.clients[id.0].stalled = stalled;
+        if !stalled {
+            self.write(id);
+        }
+    }
+
+    /// What the client received since it last asked.
+    pub(crate) fn take(&mut self, id: ClientId) -> Vec<u8> {
+        std::mem::take(&mut self.clients[id.0].received)
+    }
+
+    /// Whether the broker has closed its side, or the connection is no more.
+    pub(crate) fn is_closed(&self, id: ClientId) -> bool {
+        self.clients[id.0].finished || self.clients[id.0].gone
+    }
+
+    /// Ends the turn of one worker: writes, posts, events.
+    pub(crate) fn end_turn(&mut self, hub: usize) {
+        for key in self.hubs[hub].seal() {
+            if let Some(id) = self.by_key.get(&(hub, key)).copied() {
+                self.write(id);
+            }
+        }
+        for to in 0..self.hubs.len() {
+            let posts = self.hubs[hub].take_posts(WorkerId(to as u16));
+            if !posts.is_empty() {
+                assert_ne!(hub, to, "a worker posts to itself");
+                self.links.entry((hub, to)).or_default().push_back(posts);
+            }
+        }
+        while let Some(event) = self.hubs[hub].poll_event() {
+            self.handle(hub, event);
+        }
+    }
+
+    /// Delivers one batch of posts, `choice` picking the link. Answers whether there was one.
+    pub(crate) fn deliver_posts(&mut self, choice: usize) -> bool {
+        let links: Vec<_> = self.links.iter().filter(|(_, posts)| !posts.is_empty()).map(|(link, _)| *link).collect();
+        if links.is_empty() {
+            return false;
+        }
+        let link = links[choice % links.len()];
+        let posts = self.links.get_mut(&link).and_then(VecDeque::pop_front).unwrap_or_default();
+        self.hubs[link.1].receive_posts(self.now, posts);
+        true
+    }
+
+    /// Runs until nothing is left to do at this time.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            for hub in 0..self.hubs.len() {
+                while self.hubs[hub].has_output() {
+                    self.end_turn(hub);
+                }
+                self.end_turn(hub);
+            }
+            let idle = !self.deliver_posts(0);
+            if idle && !self.hubs.iter().any(Hub::has_output) {
+                return;
+            }
+        }
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Lets time pass, and everything due in it happen at its time.
+    pub(crate) fn advance(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while self.advance_to_next(until) {}
+    }
+
+    /// Moves to the next thing due, if that is not after `until`, and lets it happen; else moves to `until` and
+    /// answers false.
+    pub(crate) fn advance_to_next(&mut self, until: Instant) -> bool {
+        let next = self.hubs.iter().filter_map(Hub::poll_timeout).min().filter(|at| *at <= until);
+        let Some(next) = next else {
+            self.now = until;
+            return false;
+        };
+        self.now = self.now.max(next);
+        for hub in &mut self.hubs {
+            hub.handle_timeout(self.now);
+        }
+        self.settle();
+        true
+    }
+
+    /// The broker goes away.
+    pub(crate) fn shut_down(&mut self) {
+        for hub in &mut self.hubs {
+            hub.shut_down(self.now);
+        }
+    }
+
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.hubs.len()
+    }
+
+    fn write(&mut self, id: ClientId) {
+        let (hub, key) = (self.clients[id.0].hub, self.clients[id.0].key);
+        loop {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let filled = self.hubs[hub].slices(key, &mut slices);
+            if filled == 0 {
+                return;
+            }
+            if self.clients[id.0].stalled {
+                self.hubs[hub].blocked(key);
+                return;
+            }
+            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+            let count = bytes.len().min(self.write_size);
+            self.clients[id.0].received.extend_from_slice(&bytes[..count]);
+            self.hubs[hub].wrote(self.now, key, count);
+        }
+    }
+
+    fn handle(&mut self, hub: usize, event: Event) {
+        match event {
+            Event::Finished(key) => {
+                if let Some(id) = self.by_key.get(&(hub, key)) {
+                    self.clients[id.0].finished = true;
+                }
+            }
+            Event::Removed(key) => {
+                if let Some(id) = self.by_key.remove(&(hub, key)) {
+                    self.clients[id.0].gone = true;
+                }
+            }
+            Event::Resumed(key) => self.hubs[hub].resume(self.now, key),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Everything that a session answers with ERROR: by who is at fault, and what the wire then says.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::CloseCode;
+use crate::destination::PatternError;
+use crate::message::Refusal;
+use crate::stomp::{self, Command, DecodeError, Frame, RequestError};
+
+/// Why a session answers with ERROR.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// The client's bytes are no frame.
+    Decode(DecodeError),
+    /// The client's frame is no request.
+    Request(RequestError),
+    /// The client's request does not fit what came before.
+    Violation(Violation),
+    /// The client subscribed with something that is no pattern.
+    Pattern(PatternError),
+    /// The client wants more than a session may have.
+    Limit(Limit),
+    /// The broker's core cannot do what the client asks for.
+    Refused(Refusal),
+    /// The client did not CONNECT in time.
+    ConnectTimeout(Duration),
+    /// The client was silent for longer than this.
+    Silent(Duration),
+    /// The client does not keep up with its messages.
+    Slow(Slow),
+}
+
+/// A request that does not fit what came before it.
+#[derive(Clone, Debug)]
+pub(super) enum Violation {
+    /// Something else than CONNECT came first (C5).
+    NotConnected(Command),
+    /// A second CONNECT (C4).
+    AlreadyConnected,
+    /// We speak none of the versions that the client offers (C4).
+    NoCommonVersion,
+    /// A prefetch wish that is no number; the header's name.
+    BadPrefetch(&'static str),
+    /// ACK or NACK names no delivery that is unsettled (Q8); the name.
+    UnknownAck(Box<str>),
+    /// No transaction of this name is open.
+    UnknownTransaction(Box<str>),
+    /// A transaction of this name is open already.
+    TransactionExists(Box<str>),
+}
+
+/// A limit on what one session may have, with its value.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limit {
+    /// `limits.subscriptions_per_session`
+    Subscriptions(usize),
+    /// `limits.id_bytes`, and the header that is too long.
+    IdBytes(usize, &'static str),
+    /// `limits.transactions`
+    Transactions(usize),
+    /// `limits.transaction_operations`
+    TransactionOperations(usize),
+    /// `limits.transaction_bytes`
+    TransactionBytes(usize),
+}
+
+/// The limit that a slow client made us reach, with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slow {
+    /// `limits.outbox_bytes`
+    Outbox(usize),
+    /// `limits.held_messages`
+    HeldMessages(usize),
+    /// `limits.held_bytes`
+    HeldBytes(usize),
+}
+
+impl Fault {
+    /// Whether the session could go on: the client did nothing wrong, it only cannot have what it asks for (X3).
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Fault::Pattern(_) | Fault::Limit(_) | Fault::Refused(_))
+    }
+
+    /// The stable name: the `code` header, the reason of the close, and a field of the log line.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Fault::Decode(error) => error.code(),
+            Fault::Request(error) => error.code(),
+            Fault::Violation(violation) => violation.code(),
+            Fault::Pattern(_) => "bad-pattern",
+            Fault::Limit(limit) => limit.names().0,
+            Fault::Refused(refusal) => refusal.code(),
+            Fault::ConnectTimeout(_) => "connect-timeout",
+            Fault::Silent(_) => "heart-beat-missed",
+            Fault::Slow(_) => "slow-consumer",
+        }
+    }
+
+    /// The code that a WebSocket is closed with (X2).
+    pub(super) fn close_code(&self) -> CloseCode {
+        match self {
+            Fault::Decode(error) if error.config_key().is_some() => CloseCode::TooBig,
+            Fault::Decode(_) | Fault::Request(_) | Fault::Violation(_) => CloseCode::Protocol,
+            Fault::ConnectTimeout(_) | Fault::Silent(_) => CloseCode::Protocol,
+            Fault::Limit(Limit::IdBytes(..) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
+            Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
+            Fault::Refused(Refusal::UnknownDestination(_)) => CloseCode::NotAllowed,
+            Fault::Refused(Refusal::Unroutable(_) | Refusal::Limit { .. }) => CloseCode::TryLater,
+            Fault::Slow(_) => CloseCode::SlowConsumer,
+        }
+    }
+
+    /// The ERROR frame (X1).
+    pub(super) fn frame(&self, receipt: Option<&str>) -> Frame {
+        let message = self.message();
+        let body = format!("{}\n{}\n", self.detail(), self.advice());
+        let mut headers = vec![("message", &*message), ("code", self.code()), ("content-type", "text/plain")];
+        headers.extend(receipt.map(|receipt| ("receipt-id", receipt)));
+        if let Fault::Violation(Violation::NoCommonVersion) = self {
+            headers.push(("version", "1.2,1.1,1.0"));
+        }
+        Frame::new(Command::Error, headers, body)
+    }
+
+    /// One short line, with nothing in it that the peer could choose at length.
+    fn message(&self) -> Cow<'static, str> {
+        match self {
+            Fault::Decode(error) => error.to_string().into(),
+            Fault::Request(error) => error.to_string().into(),
+            Fault::Violation(violation) => violation.message().into(),
+            Fault::Pattern(_) => "the pattern cannot be subscribed to".into(),
+            Fault::Limit(limit) => limit.names().2.into(),
+            Fault::Refused(Refusal::Unroutable(_)) => "nobody takes the message".into(),
+            Fault::Refused(Refusal::UnknownDestination(_)) => "unknown destination".into(),
+            Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
+            Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
+            Fault::Silent(_) => "heart-beat missed".into(),
+            Fault::Slow(_) => "messages are not taken fast enough".into(),
+        }
+    }
+
+    /// What exactly is wrong: the first line of the body.
+    fn detail(&self) -> String {
+        match self {
+            Fault::Violation(violation) => violation.detail(),
+            Fault::Pattern(error) => error.to_string(),
+            Fault::Limit(limit) => limit.detail(),
+            Fault::Refused(Refusal::Unroutable(to)) => {
+                format!("No subscription or queue takes messages for {}.", shown(to))
+            }
+            Fault::Refused(Refusal::UnknownDestination(to)) => {
+                format!("No destination prefix is configured for {}.", shown(to))
+            }
+            Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
+            Fault::ConnectTimeout(limit) => {
+                format!("No CONNECT came within {} ms (connect_timeout).", limit.as_millis())
+            }
+            Fault::Silent(limit) => {
+                format!("Nothing came for {} ms: the agreed interval times heart_beat.tolerance.", limit.as_millis())
+            }
+            Fault::Slow(slow) => slow.detail(),
+            Fault::Decode(_) | Fault::Request(_) => format!("{}.", self.message()),
+        }
+    }
+
+    /// What to change: the second line of the body.
+    fn advice(&self) -> &'static str {
+        match self {
+            Fault::Decode(error) if error.config_key().is_some() => {
+                "Send less in one frame, or raise the limit in the broker's configuration."
+            }
+            Fault::Decode(_) => "Check the encoding of frames in the client.",
+            Fault::Request(_) => "Check the frame against the STOMP version of the session.",
+            Fault::Violation(violation) => violation.advice(),
+            Fault::Pattern(_) => "Subscribe with a simpler pattern.",
+            Fault::Limit(_) => "Use less of it, or raise the limit in the broker's configuration.",
+            Fault::Refused(Refusal::Unroutable(_)) => "Send when somebody has subscribed, or without mandatory:true.",
+            Fault::Refused(Refusal::UnknownDestination(_)) => {
+                "Use a configured prefix such as /topic or /queue, or add one under [[destinations]]."
+            }
+            Fault::Refused(Refusal::Limit { .. }) => {
+                "Try again later, or raise the limit in the broker's configuration."
+            }
+            Fault::ConnectTimeout(_) => "Send CONNECT as soon as the connection is open.",
+            Fault::Silent(_) => "Send heart-beats at the agreed interval, or agree on none.",
+            Fault::Slow(_) => {
+                "Read and settle faster, subscribe to less, or let the topic drop messages for slow subscribers."
+            }
+        }
+    }
+}
+
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Fault {
+        Fault::Violation(violation)
+    }
+}
+
+impl From<Limit> for Fault {
+    fn from(limit: Limit) -> Fault {
+        Fault::Limit(limit)
+    }
+}
+
+impl From<stomp::Refusal> for Fault {
+    fn from(refusal: stomp::Refusal) -> Fault {
+        Fault::Request(refusal.error)
+    }
+}
+
+impl Violation {
+    fn code(&self) -> &'static str {
+        match self {
+            Violation::NotConnected(_) => "not-connected",
+            Violation::AlreadyConnected => "already-connected",
+            Violation::NoCommonVersion => "no-common-version",
+            Violation::BadPrefetch(_) => "bad-header",
+            Violation::UnknownAck(_) => "unknown-ack",
+            Violation::UnknownTransaction(_) => "unknown-transaction",
+            Violation::TransactionExists(_) => "transaction-exists",
+        }
+    }
+
+    fn message(&self) -> &'static str {
+        match self {
+            Violation::NotConnected(_) => "not connected",
+            Violation::AlreadyConnected => "already connected",
+            Violation::NoCommonVersion => "no common version",
+            Violation::BadPrefetch(_) => "the prefetch is not a number",
+            Violation::UnknownAck(_) => "no such unsettled message",
+            Violation::UnknownTransaction(_) => "no such transaction",
+            Violation::TransactionExists(_) => "the transaction exists already",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Violation::NotConnected(command) => format!("{command} came before CONNECT."),
+            Violation::AlreadyConnected => "The session is connected already.".into(),
+            Violation::NoCommonVersion => "The broker speaks 1.2, 1.1 and 1.0.".into(),
+            Violation::BadPrefetch(header) => format!("SUBSCRIBE has a header {header} that is not a number."),
+            Violation::UnknownAck(name) => {
+                format!("No message of the session that is to be settled has the name {}.", shown(name))
+            }
+            Violation::UnknownTransaction(name) => format!("No transaction {} is open.", shown(name)),
+            Violation::TransactionExists(name) => format!("A transaction {} is open already.", shown(name)),
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Violation::NotConnected(_) => "Send CONNECT or STOMP first.",
+            Violation::AlreadyConnected => "Send CONNECT once, or open another connection.",
+            Violation::NoCommonVersion => "Offer one of them in accept-version.",
+            Violation::BadPrefetch(_) => "Give a number of messages, or leave the header out.",
+            Violation::UnknownAck(_) => {
+                "Settle a message once, while its subscription lives: in 1.2 by its ack header, before by message-id."
+            }
+            Violation::UnknownTransaction(_) => "Send BEGIN first, and COMMIT or ABORT once.",
+            Violation::TransactionExists(_) => "COMMIT or ABORT it first, or use another name.",
+        }
+    }
+}
+
+impl Limit {
+    /// Its code, its config key, what would be too much, and the value.
+    fn names(self) -> (&'static str, &'static str, &'static str, usize) {
+        match self {
+            Limit::Subscriptions(limit) => {
+                ("too-many-subscriptions", "limits.subscriptions_per_session", "too many subscriptions", limit)
+            }
+            Limit::IdBytes(limit, _) => ("id-too-long", "limits.id_bytes", "a name is too long", limit),
+            Limit::Transactions(limit) => {
+                ("too-many-transactions", "limits.transactions", "too many open transactions", limit)
+            }
+            Limit::TransactionOperations(limit) => {
+                ("too-many-operations", "limits.transaction_operations", "too many frames in the transaction", limit)
+            }
+            Limit::TransactionBytes(limit) => {
+                ("transaction-too-big", "limits.transaction_bytes", "too many bytes in open transactions", limit)
+            }
+        }
+    }
+
+    fn detail(self) -> String {
+        let (_, key, what, limit) = self.names();
+        match self {
+            Limit::IdBytes(_, header) => format!("The header {header} is longer than {limit} bytes ({key})."),
+            _ => format!("There would be {what}: the limit is {limit} ({key})."),
+        }
+    }
+}
+
+impl Slow {
+    fn detail(self) -> String {
+        let (what, limit, key) = match self {
+            Slow::Outbox(limit) => ("bytes wait to be written", limit, "limits.outbox_bytes"),
+            Slow::HeldMessages(limit) => ("messages are held back", limit, "limits.held_messages"),
+            Slow::HeldBytes(limit) => ("bytes are held back", limit, "limits.held_bytes"),
+        };
+        format!("More than {limit} {what} ({key}).")
+    }
+}
+
+/// A name that the peer chose, safe and short enough for a text that people read.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut text: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if name.chars().nth(LONGEST).is_some() {
+        text.push_str("...");
+    }
+    text
+}

@@ -1,0 +1,379 @@
+//! A session between CONNECTED and its end: what each request does.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytestring::ByteString;
+
+use super::content::content_of;
+use super::fault::{Fault, Limit, Violation};
+use super::heartbeat::HeartBeats;
+use super::ledger::{Found, Name};
+use super::receipts::{Awaited, Receipts, Refused};
+use super::subscription::Subscription;
+use super::subscriptions::Subscriptions;
+use super::transaction::Transactions;
+use super::{Action, Note, Options, Subscribe, Target};
+use crate::destination::{Destination, Kind, Unknown};
+use crate::headers::Headers;
+use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Ticket, Verdict};
+use crate::stomp::{self, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
+
+/// The spellings of the header that limits unsettled messages (Q5, U9).
+const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
+
+/// The state of a connected session.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) version: Version,
+    /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
+    continues: bool,
+    pub(super) heart_beats: HeartBeats,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) receipts: Receipts,
+    transactions: Transactions,
+}
+
+impl Live {
+    /// The state right after CONNECTED.
+    pub(super) fn new(now: Instant, version: Version, connect: &Connect, options: &Options) -> Live {
+        let asks = connect.headers.find("on-error") == Some("continue");
+        Live {
+            version,
+            continues: asks || options.continue_on_error,
+            heart_beats: HeartBeats::agree(now, version, connect.heart_beat, options),
+            subscriptions: Subscriptions::default(),
+            receipts: Receipts::default(),
+            transactions: Transactions::default(),
+        }
+    }
+
+    /// Whether the next frame may come.
+    pub(super) fn wants_input(&self, options: &Options) -> bool {
+        !self.receipts.awaits_commit() && self.receipts.len() < options.max_pending_receipts
+    }
+
+    /// Whether the session goes on when this request is refused (X3). A SEND in a transaction is different: if the rest
+    /// of the transaction were committed, it would not be done as a whole.
+    pub(super) fn survives_refusal_of(&self, request: &Request) -> bool {
+        let may = match request {
+            Request::Subscribe(_) => true,
+            Request::Send(send) => send.transaction.is_none(),
+            _ => false,
+        };
+        may && self.continues
+    }
+
+    /// Does what a client asks for.
+    pub(super) fn request(
+        &mut self,
+        request: Request,
+        actions: &mut VecDeque<Action>,
+        options: &Options,
+    ) -> Result<(), Fault> {
+        if request.receipt().is_some_and(|receipt| receipt.len() > options.max_id_bytes) {
+            return Err(Limit::IdBytes(options.max_id_bytes, "receipt").into());
+        }
+        match request {
+            Request::Connect(_) => return Err(Violation::AlreadyConnected.into()),
+            Request::Send(send) => self.send(send, actions, options)?,
+            Request::Subscribe(subscribe) => self.subscribe(subscribe, actions, options)?,
+            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions),
+            Request::Ack(settle) => self.settle(settle, Outcome::Consumed, actions, options)?,
+            Request::Nack(settle) => {
+                let discards = settle.headers.find("requeue") == Some("false");
+                let outcome = if discards { Outcome::Discarded } else { Outcome::Rejected };
+                self.settle(settle, outcome, actions, options)?;
+            }
+            Request::Begin(begin) => {
+                self.transactions.begin(&begin.transaction, options)?;
+                self.receipts.complete(begin.receipt.as_deref(), actions);
+            }
+            Request::Commit(commit) => self.commit(&commit, actions)?,
+            Request::Abort(abort) => self.abort(&abort, actions)?,
+            Request::Disconnect(disconnect) => {
+                self.receipts.complete(disconnect.receipt.as_deref(), actions);
+            }
+        }
+        Ok(())
+    }
+
+    /// The broker's answer. An error ends the session, and names the receipt that the frame asked for.
+    pub(super) fn verdict(
+        &mut self,
+        ticket: Option<Ticket>,
+        verdict: Verdict,
+        actions: &mut VecDeque<Action>,
+    ) -> Result<(), (Fault, Option<ByteString>)> {
+        match (ticket, verdict) {
+            (Some(ticket), Ok(matched)) => self.receipts.answer(ticket, matched),
+            (None, Ok(_)) => {}
+            (ticket, Err(refusal)) => {
+                let refused = ticket.and_then(|ticket| self.receipts.refuse(ticket));
+                self.refused(refused, refusal, actions)?;
+            }
+        }
+        self.receipts.give(actions);
+        Ok(())
+    }
+
+    fn refused(
+        &mut self,
+        refused: Option<Refused>,
+        refusal: Refusal,
+        actions: &mut VecDeque<Action>,
+    ) -> Result<(), (Fault, Option<ByteString>)> {
+        // Without a ticket it was a SEND.
+        let what = refused.as_ref().map_or(Awaited::Send, |refused| refused.what);
+        let receipt = refused.and_then(|refused| refused.receipt);
+        let fault = Fault::Refused(refusal);
+        if let Awaited::Subscribe(key) = what {
+            // The broker never had it: there is nothing to take away.
+            self.subscriptions.remove(key);
+        }
+        if !self.continues || matches!(what, Awaited::Commit | Awaited::Other) {
+            return Err((fault, receipt));
+        }
+        go_on_after(&fault, receipt.as_deref(), actions);
+        Ok(())
+    }
+
+    fn send(&mut self, mut send: Send, actions: &mut VecDeque<Action>, options: &Options) -> Result<(), Fault> {
+        // Where unknown destinations are dropped, the broker's core does and notes that.
+        let is_known = options.spaces.resolve(&send.destination).is_some();
+        if !is_known && options.spaces.unknown() == Unknown::Refuse {
+            return Err(Fault::Refused(Refusal::UnknownDestination(send.destination)));
+        }
+        let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
+        let content = content_of(send, options);
+        if let Some(name) = transaction {
+            let transaction = self.transactions.enlist(&name, content.footprint(), options)?;
+            transaction.operations.push(Operation::Send(content));
+            self.receipts.complete(receipt.as_deref(), actions);
+        } else {
+            let ticket = receipt.map(|receipt| self.receipts.ask(Some(&receipt), Awaited::Send));
+            actions.push_back(Action::Perform { operation: Operation::Send(content), ticket });
+        }
+        Ok(())
+    }
+
+    fn subscribe(
+        &mut self,
+        request: stomp::Subscribe,
+        actions: &mut VecDeque<Action>,
+        options: &Options,
+    ) -> Result<(), Fault> {
+        if request.id.len() > options.max_id_bytes {
+            return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
+        }
+        let credit = prefetch(&request.headers, options)?;
+        let target = target(&request.destination, options)?;
+        let earlier = self.subscriptions.key_of(&request.id);
+        if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
+            return Err(Limit::Subscriptions(options.max_subscriptions).into());
+        }
+        let key = self.subscriptions.next_key();
+        let key = key.ok_or(Limit::Subscriptions(options.max_subscriptions))?;
+        // U6: the new one replaces the old one.
+        let earlier = earlier.and_then(|key| self.subscriptions.remove(key));
+        actions.extend(earlier.map(|earlier| earlier.unsubscribe(true, None)));
+        let Some(target) = target else {
+            let unknown = Destination::new(request.destination).detached();
+            actions.push_back(Action::Note(Note::UnknownSubscribed(unknown)));
+            self.receipts.complete(request.receipt.as_deref(), actions);
+            return Ok(());
+        };
+        let subscription = Subscription {
+            key,
+            // A copy, so that a short name does not hold its frame's buffer.
+            id: ByteString::from(request.id.to_string()),
+            target,
+            mode: request.ack,
+            ack_by: self.version.ack_by(),
+            credit,
+            flow: None,
+        };
+        actions.push_back(Action::Subscribe(Subscribe {
+            subscription: key,
+            id: subscription.id.clone(),
+            target: subscription.target.clone(),
+            no_local: request.headers.find("no-local") == Some("true"),
+            paced: subscription.is_paced(),
+            credit,
+            ticket: Some(self.receipts.ask(request.receipt.as_deref(), Awaited::Subscribe(key))),
+        }));
+        self.subscriptions.add(subscription);
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, request: &Unsubscribe, actions: &mut VecDeque<Action>) {
+        let receipt = request.receipt.as_deref();
+        let key = self.subscriptions.key_of(&request.id);
+        // U7: an unknown id is nothing but answered.
+        match key.and_then(|key| self.subscriptions.remove(key)) {
+            Some(removed) => {
+                let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
+                actions.push_back(removed.unsubscribe(true, ticket));
+            }
+            None => self.receipts.complete(receipt, actions),
+        }
+    }
+
+    fn settle(
+        &mut self,
+        settle: Settle,
+        outcome: Outcome,
+        actions: &mut VecDeque<Action>,
+        options: &Options,
+    ) -> Result<(), Fault> {
+        let receipt = settle.receipt.as_deref();
+        let (key, place) = match self.locate(&settle.name, outcome)? {
+            Located::Unsettled(key, place) => (key, place),
+            Located::SettledBefore => {
+                if let Some(name) = &settle.transaction {
+                    self.transactions.enlist(name, 0, options)?;
+                }
+                self.receipts.complete(receipt, actions);
+                return Ok(());
+            }
+        };
+        let Some(subscription) = self.subscriptions.find(key) else {
+            return Ok(());
+        };
+        if let Some(name) = &settle.transaction {
+            let transaction = self.transactions.enlist(name, 0, options)?;
+            let tags = subscription.reserve(place, transaction.number);
+            if !tags.is_empty() {
+                transaction.operations.push(Operation::Settle(tags, outcome));
+            }
+            if !transaction.touched.contains(&key) {
+                transaction.touched.push(key);
+            }
+            self.receipts.complete(receipt, actions);
+            return Ok(());
+        }
+        let tags = subscription.settle(place);
+        self.subscriptions.wake(key);
+        if tags.is_empty() {
+            // A topic has nothing to settle at the broker (Q9).
+            self.receipts.complete(receipt, actions);
+        } else {
+            let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
+            let operation = Operation::Settle(tags, outcome);
+            actions.push_back(Action::Perform { operation, ticket });
+        }
+        Ok(())
+    }
+
+    /// The delivery that an ACK or NACK names (Q8).
+    fn locate(&mut self, name: &AckName, outcome: Outcome) -> Result<Located, Fault> {
+        let (text, found) = match name {
+            AckName::AckId(text) => (text, self.find_by_ack(text)),
+            AckName::MessageId { message_id, subscription } => {
+                (message_id, self.find_by_message(message_id, subscription.as_deref()))
+            }
+        };
+        match found {
+            Some((key, Found::Unsettled(place))) => Ok(Located::Unsettled(key, place)),
+            Some((key, Found::Settled)) if outcome == Outcome::Consumed && self.is_cumulative(key) => {
+                Ok(Located::SettledBefore)
+            }
+            _ => Err(Violation::UnknownAck((&**text).into()).into()),
+        }
+    }
+
+    fn is_cumulative(&mut self, key: SubscriptionKey) -> bool {
+        self.subscriptions.find(key).is_some_and(|subscription| subscription.is_cumulative())
+    }
+
+    /// By `<subscription's key>-<number>`, as the `ack` header had it.
+    fn find_by_ack(&mut self, text: &str) -> Option<(SubscriptionKey, Found)> {
+        let (key, number) = text.split_once('-')?;
+        let key = SubscriptionKey(key.parse().ok()?);
+        let number = number.parse().ok()?;
+        Some((key, self.subscriptions.find(key)?.find(Name::Number(number))))
+    }
+
+    fn find_by_message(&self, text: &str, id: Option<&str>) -> Option<(SubscriptionKey, Found)> {
+        let name = Name::Message(MessageId::parse(text)?);
+        let asked = self.subscriptions.iter().filter(|each| id.is_none_or(|id| *each.id == *id));
+        let found = asked.map(|each| (each.key, each.find(name)));
+        // A 1.0 client that names no subscription may have got the message by several: the first unsettled one.
+        found.filter(|(_, found)| *found != Found::Unknown).min_by_key(|(_, found)| *found == Found::Settled)
+    }
+
+    fn commit(&mut self, request: &stomp::Transaction, actions: &mut VecDeque<Action>) -> Result<(), Fault> {
+        let receipt = request.receipt.as_deref();
+        let closed = self.transactions.close(&request.transaction)?;
+        self.close_settlements(&closed.touched, closed.number, true);
+        if closed.operations.is_empty() {
+            self.receipts.complete(receipt, actions);
+        } else {
+            let ticket = self.receipts.ask(receipt, Awaited::Commit);
+            actions.push_back(Action::Commit { operations: closed.operations, ticket });
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, request: &stomp::Transaction, actions: &mut VecDeque<Action>) -> Result<(), Fault> {
+        let closed = self.transactions.close(&request.transaction)?;
+        self.close_settlements(&closed.touched, closed.number, false);
+        self.receipts.complete(request.receipt.as_deref(), actions);
+        Ok(())
+    }
+
+    fn close_settlements(&mut self, touched: &[SubscriptionKey], transaction: u64, commit: bool) {
+        for key in touched {
+            if let Some(subscription) = self.subscriptions.find(*key) {
+                subscription.close_transaction(transaction, commit);
+                self.subscriptions.wake(*key);
+            }
+        }
+    }
+}
+
+/// Answers a refusal that the session survives.
+pub(super) fn go_on_after(fault: &Fault, receipt: Option<&str>, actions: &mut VecDeque<Action>) {
+    actions.push_back(Action::Send(fault.frame(receipt)));
+    actions.push_back(Action::Note(Note::Refused { code: fault.code() }));
+}
+
+/// What an ACK or NACK is about.
+enum Located {
+    /// The delivery at this place of this subscription's ledger.
+    Unsettled(SubscriptionKey, usize),
+    /// A delivery that a cumulative ACK has settled before.
+    SettledBefore,
+}
+
+/// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
+fn target(destination: &ByteString, options: &Options) -> Result<Option<Target>, Fault> {
+    match options.spaces.resolve(destination) {
+        Some(space) if space.kind == Kind::Queue => {
+            Ok(Some(Target::Queue(Destination::new(destination.clone()).detached())))
+        }
+        Some(space) => {
+            let pattern = space.pattern(destination.clone()).map_err(Fault::Pattern)?;
+            Ok(Some(Target::Topic(pattern)))
+        }
+        None if options.spaces.unknown() == Unknown::Drop => Ok(None),
+        None => Err(Fault::Refused(Refusal::UnknownDestination(destination.clone()))),
+    }
+}
+
+/// How many deliveries of a subscription may be unsettled.
+fn prefetch(headers: &Headers, options: &Options) -> Result<u32, Fault> {
+    let wish = PREFETCH.iter().find_map(|name| Some((*name, headers.find(name)?)));
+    let wish = match wish {
+        None => options.prefetch,
+        Some((name, text)) => {
+            let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+            if !is_number {
+                return Err(Violation::BadPrefetch(name).into());
+            }
+            // Zero is any number, and what does not fit is more than any limit.
+            text.parse().ok().filter(|wish| *wish > 0).unwrap_or(u32::MAX)
+        }
+    };
+    Ok(wish.min(options.max_prefetch).max(1))
+}

@@ -1,0 +1,76 @@
+//! What can be set about a session.
+
+use std::time::Duration;
+
+use crate::destination::Spaces;
+
+/// What all sessions of a listener share. The doc of each field starts with the config key that sets it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `[[destinations]]`: which destinations are topics, and which are queues (U1, U8).
+    pub spaces: Spaces,
+    /// `connect_timeout`: how long a client may take to CONNECT (H4).
+    pub connect_timeout: Duration,
+    /// `disconnect_timeout`: how long a DISCONNECT waits for the RECEIPTs of the frames before it.
+    pub disconnect_timeout: Duration,
+    /// `heart_beat.send`: the shortest interval at which we offer to send heart-beats; zero for none.
+    pub heart_beat_send: Duration,
+    /// `heart_beat.receive`: the interval at which we wish to receive heart-beats; zero for none.
+    pub heart_beat_receive: Duration,
+    /// `heart_beat.tolerance`: how many agreed intervals a client may be silent (B1).
+    pub heart_beat_tolerance: u32,
+    /// `on_error_continue`: whether a refused SUBSCRIBE or SEND leaves the session alive even if CONNECT does not say
+    /// `on-error:continue` (X4).
+    pub continue_on_error: bool,
+    /// `headers.private`: names of headers of a SEND that receivers do not get to see (M1), in any case of letters.
+    /// `receipt` and `transaction` never pass, whatever is set here.
+    pub private_headers: Vec<String>,
+    /// `queues.prefetch`: how many messages of a subscription may be unsettled when SUBSCRIBE does not say (Q5).
+    pub prefetch: u32,
+    /// `queues.max_prefetch`: the most that a SUBSCRIBE gets; a greater wish, and `0` for "any number", mean this.
+    pub max_prefetch: u32,
+    /// `limits.subscriptions_per_session`: how many subscriptions may be live at a time.
+    pub max_subscriptions: usize,
+    /// `limits.id_bytes`: the longest subscription id, receipt id or transaction name.
+    pub max_id_bytes: usize,
+    /// `limits.pending_receipts`: how many frames may wait for the broker's answer before the session wants no input.
+    pub max_pending_receipts: usize,
+    /// `limits.transactions`: how many transactions may be open at a time.
+    pub max_transactions: usize,
+    /// `limits.transaction_operations`: how many SEND, ACK and NACK frames one transaction may hold.
+    pub max_transaction_operations: usize,
+    /// `limits.transaction_bytes`: how many bytes of messages all open transactions may hold together.
+    pub max_transaction_bytes: usize,
+    /// `limits.held_messages`: how many messages of topics one subscription may hold back for a client that is slow.
+    pub max_held_messages: usize,
+    /// `limits.held_bytes`: how many bytes of messages of topics all subscriptions may hold back together.
+    pub max_held_bytes: usize,
+    /// `limits.outbox_bytes`: the driver's limit on output that is not yet written. A session only names it in errors.
+    pub max_outbox_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            spaces: Spaces::default(),
+            connect_timeout: Duration::from_secs(10),
+            disconnect_timeout: Duration::from_secs(10),
+            heart_beat_send: Duration::from_secs(10),
+            heart_beat_receive: Duration::from_secs(10),
+            heart_beat_tolerance: 3,
+            continue_on_error: false,
+            private_headers: ["login", "passcode", "Authorization", "X-Authorization"].map(String::from).to_vec(),
+            prefetch: 100,
+            max_prefetch: 1000,
+            max_subscriptions: 1000,
+            max_id_bytes: 1024,
+            max_pending_receipts: 1024,
+            max_transactions: 16,
+            max_transaction_operations: 1024,
+            max_transaction_bytes: 16 * 1024 * 1024,
+            max_held_messages: 256,
+            max_held_bytes: 4 * 1024 * 1024,
+            max_outbox_bytes: 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One subscription: what it delivers at once, what it holds back, and what its client has yet to settle.
+
+use std::collections::VecDeque;
+
+use bytestring::ByteString;
+
+use super::fault::Slow;
+use super::ledger::{Found, Ledger, Name};
+use super::{Action, Note, Options, Outgoing, Target};
+use crate::message::{Delivery, SubscriptionKey, Tag, Ticket, WhenSlow};
+use crate::stomp::{AckBy, AckMode};
+
+/// A live subscription.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) key: SubscriptionKey,
+    pub(super) id: ByteString,
+    pub(super) target: Target,
+    pub(super) mode: AckMode,
+    /// How this session's ACK and NACK name a message.
+    pub(super) ack_by: AckBy,
+    /// How many deliveries may be unsettled. For a queue its shard sees to that, for a topic we do (Q9).
+    pub(super) credit: u32,
+    /// Most subscriptions are to topics in mode `auto`, have fast clients, and never need it.
+    pub(super) flow: Option<Box<Flow>>,
+}
+
+/// What is under way for a subscription.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    ledger: Ledger,
+    /// For topics limited by `Options::max_held_messages` and `max_held_bytes`, for a queue by its credit.
+    held: VecDeque<Delivery>,
+}
+
+/// What became of a delivery that was offered to a subscription.
+#[derive(Debug)]
+pub(super) enum Offered {
+    /// To be written now.
+    Deliver(Outgoing),
+    /// Held back, and so many messages dropped for it, perhaps itself.
+    Held(u32),
+    /// The subscription is gone. A queue has been told, and takes its message back.
+    Gone,
+}
+
+impl Offered {
+    /// What the driver has to do about it.
+    pub(super) fn action(self, subscription: SubscriptionKey) -> Option<Action> {
+        match self {
+            Offered::Deliver(outgoing) => Some(Action::Deliver(outgoing)),
+            Offered::Held(0) | Offered::Gone => None,
+            Offered::Held(count) => Some(Action::Note(Note::Dropped { subscription, count })),
+        }
+    }
+}
+
+impl Subscription {
+    /// Whether deliveries must go through the session.
+    pub(super) fn is_paced(&self) -> bool {
+        matches!(self.target, Target::Topic(_)) && self.mode != AckMode::Auto
+    }
+
+    /// The action that takes it away.
+    pub(super) fn unsubscribe(self, by_client: bool, ticket: Option<Ticket>) -> Action {
+        let paced = self.is_paced();
+        Action::Unsubscribe { subscription: self.key, id: self.id, target: self.target, paced, by_client, ticket }
+    }
+
+    /// Takes a delivery. `held_bytes` counts what all subscriptions of the session hold of topics.
+    pub(super) fn offer(
+        &mut self,
+        delivery: Delivery,
+        room: bool,
+        options: &Options,
+        held_bytes: &mut usize,
+    ) -> Result<Offered, Slow> {
+        if room && !self.holds() && self.has_credit() {
+            return Ok(Offered::Deliver(self.deliver(delivery)));
+        }
+        if !self.is_topic() {
+            self.flow().held.push_back(delivery);
+            return Ok(Offered::Held(0));
+        }
+        if !room && delivery.when_slow == WhenSlow::Disconnect {
+            return Err(Slow::Outbox(options.max_outbox_bytes));
+        }
+        self.flow().hold(delivery, options, held_bytes).map(Offered::Held)
+    }
+
+    /// The first message that is held back, if there is credit for it.
+    pub(super) fn release(&mut self, held_bytes: &mut usize) -> Option<Outgoing> {
+        if !self.has_credit() {
+            return None;
+        }
+        let delivery = self.flow.as_mut()?.held.pop_front()?;
+        if self.is_topic() {
+            *held_bytes = held_bytes.saturating_sub(delivery.message.content.footprint());
+        }
+        let outgoing = self.deliver(delivery);
+        self.tidy();
+        Some(outgoing)
+    }
+
+    /// Whether [`Subscription::release`] would give a message.
+    pub(super) fn is_releasable(&self) -> bool {
+        self.holds() && self.has_credit()
+    }
+
+    /// Bytes of topics' messages that it holds back.
+    pub(super) fn held_bytes(&self) -> usize {
+        let held = self.flow.iter().filter(|_| self.is_topic()).flat_map(|flow| &flow.held);
+        held.map(|delivery| delivery.message.content.footprint()).sum()
+    }
+
+    /// What a name in an ACK or NACK stands for.
+    pub(super) fn find(&self, name: Name) -> Found {
+        self.flow.as_ref().map_or(Found::Unknown, |flow| flow.ledger.find(name))
+    }
+
+    /// The delivery at `place` is settled, under `client` with all before it. Gives the tags for the queue.
+    pub(super) fn settle(&mut self, place: usize) -> Vec<Tag> {
+        let (cumulative, memory) = (self.is_cumulative(), self.memory());
+        self.flow().ledger.settle(place, cumulative, memory)
+    }
+
+    /// As [`Subscription::settle`], for when the transaction is committed.
+    pub(super) fn reserve(&mut self, place: usize, transaction: u64) -> Vec<Tag> {
+        let cumulative = self.is_cumulative();
+        self.flow().ledger.reserve(place, cumulative, transaction)
+    }
+
+    /// The transaction is over.
+    pub(super) fn close_transaction(&mut self, transaction: u64, commit: bool) {
+        let memory = self.memory();
+        match &mut self.flow {
+            Some(flow) if commit => flow.ledger.commit(transaction, memory),
+            Some(flow) => flow.ledger.abort(transaction),
+            None => {}
+        }
+    }
+
+    /// Whether one ACK speaks for all deliveries before it.
+    pub(super) fn is_cumulative(&self) -> bool {
+        self.mode == AckMode::Client
+    }
+
+    fn deliver(&mut self, delivery: Delivery) -> Outgoing {
+        let Delivery { message, tag, redeliveries, .. } = delivery;
+        let ack = (self.mode != AckMode::Auto).then(|| {
+            let number = self.flow().ledger.enter(message.id, tag);
+            ByteString::from(format!("{}-{number}", self.key.0))
+        });
+        Outgoing {
+            subscription: self.key,
+            id: self.id.clone(),
+            message,
+            settle_when_written: tag.filter(|_| ack.is_none()),
+            ack,
+            redeliveries,
+        }
+    }
+
+    fn is_topic(&self) -> bool {
+        matches!(self.target, Target::Topic(_))
+    }
+
+    fn holds(&self) -> bool {
+        self.flow.as_ref().is_some_and(|flow| !flow.held.is_empty())
+    }
+
+    fn has_credit(&self) -> bool {
+        let unsettled = self.flow.as_ref().map_or(0, |flow| flow.ledger.len());
+        !self.is_paced() || unsettled < self.credit as usize
+    }
+
+    /// How many settled messages to remember. Under `client` a client may settle what an earlier ACK has settled (Q8);
+    /// where it names messages by number, the number alone tells that.
+    fn memory(&self) -> usize {
+        let by_message = self.ack_by != AckBy::AckId;
+        if by_message && self.is_cumulative() { self.credit as usize } else { 0 }
+    }
+
+    fn flow(&mut self) -> &mut Flow {
+        self.flow.get_or_insert_default()
+    }
+
+    /// In mode `auto` there is no ledger to keep.
+    fn tidy(&mut self) {
+        if self.mode == AckMode::Auto && !self.holds() {
+            self.flow = None;
+        }
+    }
+}
+
+impl Flow {
+    /// Holds a topic's message back as its policy says, and tells how many were dropped.
+    fn hold(&mut self, delivery: Delivery, options: &Options, bytes: &mut usize) -> Result<u32, Slow> {
+        let when_slow = delivery.when_slow;
+        let mut dropped = 0;
+        if when_slow == WhenSlow::KeepLatest {
+            let destination = &delivery.message.content.destination;
+            let same = |held: &Delivery| held.message.content.destination == *destination;
+            let earlier = self.held.iter().position(same);
+            dropped += self.drop_held(earlier, bytes);
+        }
+        *bytes += delivery.message.content.footprint();
+        self.held.push_back(delivery);
+        while let Some(limit) = self.passed(options, *bytes) {
+            if when_slow == WhenSlow::Disconnect {
+                return Err(limit);
+            }
+            match self.drop_held(Some(0), bytes) {
+                0 => break,
+                count => dropped += count,
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// The limit that is passed, if one is.
+    fn passed(&self, options: &Options, bytes: usize) -> Option<Slow> {
+        if self.held.len() > options.max_held_messages {
+            Some(Slow::HeldMessages(options.max_held_messages))
+        } else if bytes > options.max_held_bytes {
+            Some(Slow::HeldBytes(options.max_held_bytes))
+        } else {
+            None
+        }
+    }
+
+    fn drop_held(&mut self, place: Option<usize>, bytes: &mut usize) -> u32 {
+        match place.and_then(|place| self.held.remove(place)) {
+            Some(dropped) => {
+                *bytes = bytes.saturating_sub(dropped.message.content.footprint());
+                1
+            }
+            None => 0,
+        }
+    }
+}
