@@ -1,0 +1,242 @@
+//! STOMP over WebSocket, with a client of its own: no extension is offered, pings are answered.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::packet::{self, Packet};
+use super::tcp::{Reading, dial, read};
+use super::{Carrier, Close, Handshake, Harness, HarnessError, Link, Opening, Piece, Received, World};
+use crate::profile::Timing;
+
+/// A broker's WebSocket address.
+pub(crate) struct WebSocket {
+    target: Target,
+    patience: Duration,
+}
+
+#[derive(Clone)]
+struct Target {
+    authority: String,
+    path: String,
+}
+
+impl WebSocket {
+    /// `address` is `ws://host:port/path`.
+    pub(crate) fn new(address: &str, timing: &Timing) -> Self {
+        let rest = address.strip_prefix("ws://").unwrap_or(address);
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let target = Target { authority: authority.to_owned(), path: format!("/{path}") };
+        WebSocket { target, patience: timing.frame }
+    }
+}
+
+impl Harness for WebSocket {
+    fn name(&self) -> &'static str {
+        "websocket"
+    }
+
+    fn replays(&self) -> bool {
+        true
+    }
+
+    fn world(&self) -> Result<Box<dyn World>, HarnessError> {
+        Ok(Box::new(WebSocketWorld { target: self.target.clone(), patience: self.patience }))
+    }
+}
+
+struct WebSocketWorld {
+    target: Target,
+    patience: Duration,
+}
+
+impl World for WebSocketWorld {
+    fn connect(&mut self, opening: &Opening) -> Result<Box<dyn Link>, HarnessError> {
+        let mut stream = dial(&self.target.authority, self.patience)?;
+        stream
+            .write_all(request(&self.target, opening).as_bytes())
+            .map_err(|cause| HarnessError::Unreachable { address: self.target.authority.clone(), cause })?;
+        let (handshake, held) = response(&mut stream, self.patience)?;
+        let closed = (handshake.status != 101).then(Close::default);
+        Ok(Box::new(WebSocketLink { stream, held, handshake, message: None, closed }))
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn advance(&mut self, by: Duration) {
+        std::thread::sleep(by);
+    }
+
+    fn restart(&mut self) -> Result<(), HarnessError> {
+        Err(HarnessError::Unsupported("restart it"))
+    }
+}
+
+// The key and the answer that RFC 6455 section 1.3 works out: a constant nonce proves the handshake well enough.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+fn request(target: &Target, opening: &Opening) -> String {
+    let mut request = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n",
+        target.path, target.authority
+    );
+    if let Some(protocols) = &opening.protocols {
+        request.push_str(&format!("Sec-WebSocket-Protocol: {protocols}\r\n"));
+    }
+    for (name, value) in &opening.headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    request
+}
+
+/// The answer to the handshake, and the bytes that came after it.
+fn response(stream: &mut TcpStream, patience: Duration) -> Result<(Handshake, Vec<u8>), HarnessError> {
+    let mut held = Vec::new();
+    let end = loop {
+        if let Some(at) = held.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at;
+        }
+        match read(stream, patience) {
+            Reading::Bytes(bytes) => held.extend_from_slice(&bytes),
+            Reading::Ended => return Err(HarnessError::Handshake("closed before an answer".to_owned())),
+            Reading::Silence => return Err(HarnessError::Handshake("no answer in time".to_owned())),
+        }
+    };
+    let rest = held.split_off(end + 4);
+    let head = String::from_utf8_lossy(&held).into_owned();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+    let Some(status) = status else { return Err(HarnessError::Handshake(format!("no HTTP answer: {head}"))) };
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let handshake = Handshake { status, headers };
+    if status == 101 && handshake.header("sec-websocket-accept") != Some(ACCEPT) {
+        return Err(HarnessError::Handshake("a wrong Sec-WebSocket-Accept".to_owned()));
+    }
+    Ok((handshake, rest))
+}
+
+struct WebSocketLink {
+    stream: TcpStream,
+    held: Vec<u8>,
+    handshake: Handshake,
+    /// The fragments of an unfinished message and what they began as.
+    message: Option<(Carrier, Vec<u8>)>,
+    closed: Option<Close>,
+}
+
+impl Link for WebSocketLink {
+    fn send(&mut self, pieces: &[Piece]) {
+        for piece in pieces {
+            let packet = match piece {
+                Piece::Plain(bytes) if std::str::from_utf8(bytes).is_ok() => Packet::new(packet::TEXT, bytes.clone()),
+                Piece::Plain(bytes) | Piece::Binary(bytes) => Packet::new(packet::BINARY, bytes.clone()),
+                Piece::Packet(packet) => packet.clone(),
+            };
+            if self.stream.write_all(&packet.encode()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn receive(&mut self, patience: Duration) -> Received {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(close) = &self.closed {
+                return Received::Closed(close.clone());
+            }
+            match Packet::parse(&self.held) {
+                Err(wrong) => return Received::Malformed(wrong),
+                Ok(Some((used, packet))) => {
+                    self.held.drain(..used);
+                    if let Some(received) = self.take(packet) {
+                        return received;
+                    }
+                    continue;
+                }
+                Ok(None) => {}
+            }
+            match read(&mut self.stream, deadline.saturating_duration_since(Instant::now())) {
+                Reading::Bytes(bytes) => self.held.extend_from_slice(&bytes),
+                Reading::Ended => self.closed = Some(Close::default()),
+                Reading::Silence if Instant::now() >= deadline => return Received::Silence,
+                Reading::Silence => {}
+            }
+        }
+    }
+
+    fn close(&mut self, code: Option<u16>) {
+        self.send(&[Piece::Packet(Packet::close(code))]);
+    }
+
+    fn handshake(&self) -> Option<&Handshake> {
+        Some(&self.handshake)
+    }
+
+    fn tells_close_codes(&self) -> bool {
+        true
+    }
+}
+
+impl WebSocketLink {
+    /// What a packet means to the case; `None` for a fragment that needs more.
+    fn take(&mut self, packet: Packet) -> Option<Received> {
+        match (packet.opcode, self.message.take()) {
+            (packet::CLOSE, _) => Some(self.take_close(&packet.payload)),
+            (packet::PING, message) => {
+                self.message = message;
+                self.send(&[Piece::Packet(Packet::new(packet::PONG, packet.payload.clone()))]);
+                Some(Received::Ping(packet.payload))
+            }
+            (packet::PONG, message) => {
+                self.message = message;
+                Some(Received::Pong(packet.payload))
+            }
+            (packet::CONTINUATION, Some((carrier, mut bytes))) => {
+                bytes.extend_from_slice(&packet.payload);
+                self.finish(packet.fin, carrier, bytes)
+            }
+            (packet::TEXT, None) => self.finish(packet.fin, Carrier::Text, packet.payload),
+            (packet::BINARY, None) => self.finish(packet.fin, Carrier::Binary, packet.payload),
+            (opcode, _) => Some(Received::Malformed(format!("opcode {opcode} out of place between fragments"))),
+        }
+    }
+
+    fn finish(&mut self, fin: bool, carrier: Carrier, bytes: Vec<u8>) -> Option<Received> {
+        match fin {
+            false => {
+                self.message = Some((carrier, bytes));
+                None
+            }
+            true if carrier == Carrier::Text && std::str::from_utf8(&bytes).is_err() => {
+                Some(Received::Malformed("a text message that is not UTF-8".to_owned()))
+            }
+            true => Some(Received::Bytes(bytes, carrier)),
+        }
+    }
+
+    /// Answers the close, ends our side, and keeps the code for every later look.
+    fn take_close(&mut self, payload: &[u8]) -> Received {
+        let (code, reason) = match payload {
+            [] => (None, String::new()),
+            [high, low, reason @ ..] => match std::str::from_utf8(reason) {
+                Ok(reason) => (Some(u16::from_be_bytes([*high, *low])), reason.to_owned()),
+                Err(_) => return Received::Malformed("a close reason that is not UTF-8".to_owned()),
+            },
+            [_] => return Received::Malformed("a close packet of one octet".to_owned()),
+        };
+        let close = Close { code, reason };
+        self.send(&[Piece::Packet(Packet::close(code))]);
+        // The peer may have gone already, and then there is nothing left to end.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        self.closed = Some(close.clone());
+        Received::Closed(close)
+    }
+}
