@@ -64,7 +64,6 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hyper_util", &["transport"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
-    ("slotmap", &["worker"]),
     ("socket2", &["transport"]),
     ("tokio", &["cli", "server", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),

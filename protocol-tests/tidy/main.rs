@@ -46,6 +46,7 @@ fn check(files: &[(String, String)]) -> Vec<Complaint> {
     complaints.extend(reach::check(&sources, &manifests));
     complaints.extend(files.iter().flat_map(|(path, text)| words::check(path, text)));
     complaints.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
+    complaints.dedup();
     complaints
 }
 
