@@ -132,6 +132,8 @@ pub enum Command {
     Prepared {
         /// The transaction.
         transaction: TransactionId,
+        /// Who answers.
+        home: WorkerId,
         /// Whether this home can do its part.
         answer: Result<(), Refusal>,
     },

@@ -24,7 +24,7 @@ const STRIPES: usize = 256;
 #[derive(Debug)]
 pub struct Interest {
     workers: u16,
-    literals: Box<[Part<HashMap<Destination, Arc<Counts>, Keyed>>]>,
+    literals: Box<[Part<Literals>]>,
     patterns: Part<Matcher<Arc<Counts>>>,
 }
 
@@ -33,6 +33,12 @@ pub struct Interest {
 struct Part<T> {
     generation: AtomicU64,
     table: RwLock<T>,
+}
+
+/// The patterns without wildcards.
+#[derive(Debug, Default)]
+struct Literals {
+    counts: HashMap<Destination, Arc<Counts>, Keyed>,
 }
 
 /// How many subscriptions each worker has to one pattern.
@@ -52,7 +58,7 @@ impl Interest {
     pub fn new(workers: u16) -> Interest {
         Interest {
             workers: workers.max(1),
-            literals: (0..STRIPES).map(|_| Part::new(HashMap::default())).collect(),
+            literals: (0..STRIPES).map(|_| Part::new(Literals::default())).collect(),
             patterns: Part::new(Matcher::new()),
         }
     }
@@ -81,7 +87,7 @@ impl Interest {
         match pattern.literal() {
             Some(literal) => self.part(literal).change(|table| {
                 // The pattern's text is its own, not a piece of a frame.
-                join(table.entry(literal.clone()).or_insert_with(new))
+                join(table.counts.entry(literal.clone()).or_insert_with(new))
             }),
             None => self.patterns.change(|table| match table.find(pattern) {
                 Some(counts) => join(counts),
@@ -98,8 +104,8 @@ impl Interest {
     pub(super) fn leave(&self, pattern: &Pattern, worker: WorkerId) {
         match pattern.literal() {
             Some(literal) => self.part(literal).change(|table| {
-                if table.get(literal).is_some_and(|counts| counts.remove(worker) && counts.is_zero()) {
-                    table.remove(literal);
+                if table.counts.get(literal).is_some_and(|counts| counts.remove(worker) && counts.is_zero()) {
+                    table.counts.remove(literal);
                 }
             }),
             None => self.patterns.change(|table| {
@@ -124,7 +130,7 @@ impl Interest {
     /// The counts of all patterns that take `destination`.
     pub(super) fn find(&self, destination: &Destination) -> SmallVec<[Arc<Counts>; 2]> {
         let mut found = SmallVec::new();
-        found.extend(self.part(destination).table.read().get(destination).cloned());
+        found.extend(self.part(destination).table.read().counts.get(destination).cloned());
         self.patterns.table.read().find_all(destination, |counts| found.push(Arc::clone(counts)));
         found
     }
@@ -139,11 +145,11 @@ impl Interest {
         }
     }
 
-    fn part(&self, literal: &Destination) -> &Part<HashMap<Destination, Arc<Counts>, Keyed>> {
+    fn part(&self, literal: &Destination) -> &Part<Literals> {
         self.literals.get(stripe_of(literal)).unwrap_or_else(|| self.first_part())
     }
 
-    fn first_part(&self) -> &Part<HashMap<Destination, Arc<Counts>, Keyed>> {
+    fn first_part(&self) -> &Part<Literals> {
         // Invariant: `new` makes `STRIPES` parts, and that is not zero.
         &self.literals[0]
     }

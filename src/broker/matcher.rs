@@ -45,11 +45,17 @@ struct Node<T> {
     value: Option<T>,
     /// Whether it stands for [`Segment::Many`], and so stays reached whatever segment comes.
     is_many: bool,
-    literals: Option<Box<HashMap<ByteString, NodeKey, Keyed>>>,
+    literals: Option<Box<Literals>>,
     globs: Option<Box<Globs>>,
     one: Option<NodeKey>,
     one_not_empty: Option<NodeKey>,
     many: Option<NodeKey>,
+}
+
+/// The fixed segments that lead on from a node. Boxed, since most nodes have none.
+#[derive(Debug, Default)]
+struct Literals {
+    children: HashMap<ByteString, NodeKey, Keyed>,
 }
 
 /// The shapes that lead on from a node, by their fixed start, or by their fixed end where they have no start.
@@ -235,7 +241,7 @@ impl<T> Node<T> {
 
     /// The nodes that a destination's segment leads to, but for [`Segment::Many`], which takes none at first.
     fn each_step(&self, part: &str, mut step: impl FnMut(NodeKey)) {
-        if let Some(child) = self.literals.as_ref().and_then(|literals| literals.get(part)) {
+        if let Some(child) = self.literals.as_ref().and_then(|literals| literals.children.get(part)) {
             step(*child);
         }
         self.one.into_iter().for_each(&mut step);
@@ -247,7 +253,7 @@ impl<T> Node<T> {
 
     fn child(&self, segment: &Segment) -> Option<NodeKey> {
         match segment {
-            Segment::Literal(text) => self.literals.as_ref()?.get(text).copied(),
+            Segment::Literal(text) => self.literals.as_ref()?.children.get(text).copied(),
             Segment::Glob(glob) => self.globs.as_ref()?.find(glob),
             Segment::One { empty: true } => self.one,
             Segment::One { empty: false } => self.one_not_empty,
@@ -258,7 +264,7 @@ impl<T> Node<T> {
     fn link(&mut self, segment: &Segment, child: NodeKey) {
         match segment {
             Segment::Literal(text) => {
-                self.literals.get_or_insert_default().insert(text.clone(), child);
+                self.literals.get_or_insert_default().children.insert(text.clone(), child);
             }
             Segment::Glob(glob) => self.globs.get_or_insert_default().insert(glob, child),
             Segment::One { empty: true } => self.one = Some(child),
@@ -271,10 +277,10 @@ impl<T> Node<T> {
         match segment {
             Segment::Literal(text) => {
                 if let Some(literals) = &mut self.literals {
-                    literals.remove(text);
-                    shrink(literals);
+                    literals.children.remove(text);
+                    shrink(&mut literals.children);
                 }
-                self.literals.take_if(|literals| literals.is_empty());
+                self.literals.take_if(|literals| literals.children.is_empty());
             }
             Segment::Glob(glob) => {
                 if let Some(globs) = &mut self.globs {

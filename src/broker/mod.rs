@@ -4,13 +4,20 @@
 //! names hash to it. A command that concerns another worker's shard leaves as an effect, [`Effects::post`], and is applied
 //! there.
 
+mod backlog;
 mod command;
+mod consumers;
 mod interest;
 mod matcher;
 mod options;
+mod queue;
+mod queues;
 mod shard;
+mod topics;
+mod transaction;
 
 pub use command::{Command, Consumer, Effects, Note, Subscriber, TransactionId};
 pub use interest::Interest;
 pub use options::{Options, QueueOptions, TopicOptions, TopicPolicy};
-pub use shard::Shard;
+pub use queue::QueueStats;
+pub use shard::{Shard, ShardStats};

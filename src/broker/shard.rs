@@ -3,38 +3,347 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Command, Effects, Interest, Options};
-use crate::message::WorkerId;
+use super::command::{Command, Effects, Note, TransactionId};
+use super::interest::Interest;
+use super::options::Options;
+use super::queue::QueueStats;
+use super::queues::Queues;
+use super::topics::Topics;
+use super::transaction::{Commits, Pending, Plan};
+use crate::destination::{Destination, Kind, Unknown};
+use crate::message::{
+    Content, Message, MessageId, Operation, Outcome, Refusal, SessionId, Tag, Ticket, Verdict, WorkerId,
+};
 
 /// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
 ///
-/// After [`Shard::apply`] and [`Shard::handle_timeout`], ask [`Shard::poll_timeout`] when to come back.
+/// Every command takes effect before [`Shard::apply`] returns, as far as this shard goes, and what other shards have to do
+/// has then been posted. After [`Shard::apply`] and [`Shard::handle_timeout`], ask [`Shard::poll_timeout`] when to come
+/// back.
 #[derive(Debug)]
 pub struct Shard {
     id: WorkerId,
     boot: u32,
+    /// How many messages this shard has named.
+    named: u64,
     options: Arc<Options>,
     interest: Arc<Interest>,
+    topics: Topics,
+    queues: Queues,
+    commits: Commits,
+}
+
+/// What an operator may want to know about a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Topic subscriptions.
+    pub subscriptions: usize,
+    /// Different patterns among them.
+    pub patterns: usize,
+    /// Destinations for which the way to the subscribers is remembered.
+    pub routes: usize,
+    /// Queues that live here.
+    pub queues: usize,
+    /// Transactions that wait for other shards.
+    pub commits: usize,
 }
 
 impl Shard {
     /// An empty shard. `boot` differs between starts of the broker, so that message ids never repeat.
     pub fn new(id: WorkerId, boot: u32, options: Arc<Options>, interest: Arc<Interest>) -> Shard {
-        Shard { id, boot, options, interest }
+        Shard {
+            id,
+            boot,
+            named: 0,
+            topics: Topics::new(id, Arc::clone(&interest), &options),
+            queues: Queues::new(id, Arc::clone(&interest)),
+            commits: Commits::default(),
+            options,
+            interest,
+        }
     }
 
-    /// Does what `command` says, now.
+    /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
-        let _ = (now, command, effects);
+        match command {
+            Command::Publish { origin, content, ticket } => self.publish(origin, content, ticket, effects),
+            Command::Relay(message) => self.topics.relay(&message, &self.options.topics, effects),
+            Command::Enqueue { message, ticket } => {
+                let origin = message.origin;
+                let verdict = self.queues.enqueue(message, &self.options.queues, effects).map(|()| 1);
+                answer(origin, ticket, verdict, effects);
+            }
+            Command::Subscribe { subscriber, pattern, ticket } => {
+                let verdict = self.topics.subscribe(subscriber, &pattern, &self.options).map(|()| 0);
+                answer(subscriber.id.session, ticket, verdict, effects);
+            }
+            Command::Unsubscribe { subscriber, pattern: _, ticket } => {
+                self.topics.unsubscribe(subscriber);
+                answer(subscriber.session, ticket, Ok(0), effects);
+            }
+            Command::Consume { consumer, queue, ticket } => match self.elsewhere(&queue) {
+                Some(home) => effects.post(home, Command::Consume { consumer, queue, ticket }),
+                None => {
+                    let verdict = self.queues.consume(consumer, &queue, &self.options.queues, effects).map(|()| 0);
+                    answer(consumer.id.session, ticket, verdict, effects);
+                }
+            },
+            Command::Cancel { consumer, queue, ticket } => match self.elsewhere(&queue) {
+                Some(home) => effects.post(home, Command::Cancel { consumer, queue, ticket }),
+                None => {
+                    self.queues.cancel(consumer, &queue, effects);
+                    answer(consumer.session, ticket, Ok(0), effects);
+                }
+            },
+            Command::Settle { session, tags, outcome, ticket } => {
+                self.settle(now, session, tags, outcome, ticket, effects);
+            }
+            Command::Commit { transaction, operations } => self.commit(now, transaction, operations, effects),
+            Command::Prepare { transaction, messages, settles } => {
+                let answer = self.queues.prepare(transaction, messages, settles, &self.options.queues, effects);
+                let prepared = Command::Prepared { transaction, home: self.id, answer };
+                effects.post(transaction.session.worker, prepared);
+            }
+            Command::Prepared { transaction, home, answer } => {
+                if let Some(pending) = self.commits.answer(transaction, home, answer) {
+                    self.conclude(now, transaction, pending, effects);
+                }
+            }
+            Command::Finish { transaction, apply } => {
+                self.queues.finish(now, transaction, apply, &self.options.queues, effects);
+            }
+            Command::DeadLetter { message, from } => {
+                let result = self.queues.enqueue(message, &self.options.queues, effects);
+                let accepted = result.is_ok();
+                if let Err(refusal) = result {
+                    effects.note(Note::LimitReached(refusal));
+                }
+                effects.post(from.home, Command::DeadLettered { from, accepted });
+            }
+            Command::DeadLettered { from, accepted } => {
+                self.queues.dead_lettered(now, from, accepted, &self.options.queues, effects);
+            }
+        }
     }
 
     /// When [`Shard::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.queues.poll_timeout()
     }
 
-    /// Hands out messages whose redelivery delay is over.
+    /// Hands out the messages whose redelivery delay is over.
     pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
-        let _ = (now, effects);
+        self.queues.handle_timeout(now, effects);
+    }
+
+    /// How much there is here.
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            subscriptions: self.topics.subscriptions(),
+            patterns: self.topics.patterns(),
+            routes: self.topics.remembered_routes(),
+            queues: self.queues.len(),
+            commits: self.commits.len(),
+        }
+    }
+
+    /// What each queue that lives here holds, in no particular order.
+    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
+        self.queues.stats()
+    }
+
+    fn publish<E: Effects>(&mut self, origin: SessionId, content: Content, ticket: Option<Ticket>, effects: &mut E) {
+        let verdict = match self.kind_of(&content.destination) {
+            Some(Kind::Topic) => {
+                let message = self.message(origin, content);
+                let reached = self.topics.publish(&message, &self.options.topics, effects);
+                if reached == 0 {
+                    effects.note(Note::Unrouted(message.content.destination.clone()));
+                }
+                reached_or_refused(reached, &message.content)
+            }
+            Some(Kind::Queue) => {
+                let message = self.message(origin, content);
+                if let Some(home) = self.elsewhere(&message.content.destination) {
+                    effects.post(home, Command::Enqueue { message, ticket });
+                    return;
+                }
+                self.queues.enqueue(message, &self.options.queues, effects).map(|()| 1)
+            }
+            None => self.unknown(&content, effects),
+        };
+        answer(origin, ticket, verdict, effects);
+    }
+
+    fn settle<E: Effects>(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        tags: Vec<Tag>,
+        outcome: Outcome,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) {
+        match tags.first().map(|tag| tag.home).filter(|home| *home != self.id) {
+            Some(home) => effects.post(home, Command::Settle { session, tags, outcome, ticket }),
+            None => {
+                self.queues.settle(now, session, &tags, outcome, &self.options.queues, effects);
+                answer(session, ticket, Ok(0), effects);
+            }
+        }
+    }
+
+    fn commit<E: Effects>(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        operations: Vec<Operation>,
+        effects: &mut E,
+    ) {
+        let started = self.plan(transaction.session, operations, effects).and_then(|plan| {
+            let waits = plan.parts.keys().any(|home| *home != self.id);
+            if waits && self.commits.len() >= self.options.max_commits {
+                return Err(Refusal::Limit {
+                    code: "too-many-commits",
+                    what: "the transactions of this worker that wait for their queues",
+                    limit: self.options.max_commits as u64,
+                    key: "limits.commits",
+                });
+            }
+            self.start(transaction, plan, effects)
+        });
+        match started {
+            Err(refusal) => answer(transaction.session, Some(transaction.ticket), Err(refusal), effects),
+            Ok(pending) if pending.waiting == 0 => self.conclude(now, transaction, pending, effects),
+            Ok(pending) => self.commits.insert(transaction, pending),
+        }
+    }
+
+    /// Sorts what a transaction does, and refuses what can be known to fail.
+    fn plan<E: Effects>(
+        &mut self,
+        origin: SessionId,
+        operations: Vec<Operation>,
+        effects: &mut E,
+    ) -> Result<Plan, Refusal> {
+        let mut plan = Plan::default();
+        for operation in operations {
+            let content = match operation {
+                Operation::Settle(tags, outcome) => {
+                    plan.settle(tags, outcome);
+                    continue;
+                }
+                Operation::Send(content) => content,
+            };
+            match self.kind_of(&content.destination) {
+                Some(Kind::Topic) => {
+                    let message = self.message(origin, content);
+                    if message.content.mandatory {
+                        let reached = self.topics.reach(&message, &self.options.topics);
+                        reached_or_refused(reached, &message.content)?;
+                    }
+                    plan.topics.push(message);
+                }
+                Some(Kind::Queue) => {
+                    let message = self.message(origin, content);
+                    plan.send_to_queue(self.interest.home_of(&message.content.destination), message);
+                }
+                None => {
+                    self.unknown(&content, effects)?;
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Prepares this shard's own part, and asks the other homes to prepare theirs.
+    fn start<E: Effects>(
+        &mut self,
+        transaction: TransactionId,
+        mut plan: Plan,
+        effects: &mut E,
+    ) -> Result<Pending, Refusal> {
+        let mut ready = Vec::new();
+        if let Some(part) = plan.parts.remove(&self.id) {
+            self.queues.prepare(transaction, part.messages, part.settles, &self.options.queues, effects)?;
+            ready.push(self.id);
+        }
+        let waiting = plan.parts.len();
+        for (home, part) in plan.parts {
+            let prepare = Command::Prepare { transaction, messages: part.messages, settles: part.settles };
+            effects.post(home, prepare);
+        }
+        Ok(Pending { topics: plan.topics, queued: plan.queued, waiting, ready, refusal: None })
+    }
+
+    /// All homes have answered: do it, or forget it.
+    fn conclude<E: Effects>(&mut self, now: Instant, transaction: TransactionId, pending: Pending, effects: &mut E) {
+        let apply = pending.refusal.is_none();
+        for home in pending.ready {
+            if home == self.id {
+                self.queues.finish(now, transaction, apply, &self.options.queues, effects);
+            } else {
+                effects.post(home, Command::Finish { transaction, apply });
+            }
+        }
+        let verdict = match pending.refusal {
+            Some(refusal) => Err(refusal),
+            None => {
+                let mut reached = pending.queued;
+                for message in pending.topics {
+                    let topic = self.topics.publish(&message, &self.options.topics, effects);
+                    if topic == 0 {
+                        effects.note(Note::Unrouted(message.content.destination.clone()));
+                    }
+                    reached = reached.saturating_add(topic);
+                }
+                Ok(reached)
+            }
+        };
+        answer(transaction.session, Some(transaction.ticket), verdict, effects);
+    }
+
+    fn kind_of(&self, destination: &Destination) -> Option<Kind> {
+        self.options.destinations.resolve(destination.as_str()).map(|space| space.kind)
+    }
+
+    /// What becomes of content for a destination under no prefix (U8).
+    fn unknown<E: Effects>(&self, content: &Content, effects: &mut E) -> Verdict {
+        match self.options.destinations.unknown() {
+            Unknown::Refuse => Err(Refusal::UnknownDestination(content.destination.text().clone())),
+            Unknown::Drop => {
+                effects.note(Note::UnknownDropped(content.destination.clone()));
+                reached_or_refused(0, content)
+            }
+        }
+    }
+
+    fn message(&mut self, origin: SessionId, content: Content) -> Arc<Message> {
+        self.named += 1;
+        let id = MessageId { boot: self.boot, worker: self.id, sequence: self.named };
+        Arc::new(Message { id, origin, content })
+    }
+
+    /// The home of a queue that does not live here.
+    fn elsewhere(&self, queue: &Destination) -> Option<WorkerId> {
+        Some(self.interest.home_of(queue)).filter(|home| *home != self.id)
+    }
+}
+
+/// Reaching nobody is fine unless the sender said it is not (M6).
+fn reached_or_refused(reached: u32, content: &Content) -> Verdict {
+    match content.mandatory && reached == 0 {
+        true => Err(Refusal::Unroutable(content.destination.text().clone())),
+        false => Ok(reached),
+    }
+}
+
+/// Tells a session what it has to know: an answer to every ticket, and refusals without one.
+fn answer<E: Effects>(session: SessionId, ticket: Option<Ticket>, verdict: Verdict, effects: &mut E) {
+    if let Err(refusal @ Refusal::Limit { .. }) = &verdict {
+        effects.note(Note::LimitReached(refusal.clone()));
+    }
+    if ticket.is_some() || verdict.is_err() {
+        effects.verdict(session, ticket, verdict);
     }
 }

@@ -169,7 +169,12 @@ impl Topics {
 
     /// Gives `message` to this worker's subscribers and to the other workers that have some; answers how many
     /// subscriptions that were (M6).
-    pub(super) fn publish<E: Effects>(&mut self, message: &Arc<Message>, options: &TopicOptions, effects: &mut E) -> u32 {
+    pub(super) fn publish<E: Effects>(
+        &mut self,
+        message: &Arc<Message>,
+        options: &TopicOptions,
+        effects: &mut E,
+    ) -> u32 {
         let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
         let mut reached = fan_out(route, &self.lists, message, effects);
         for (worker, count) in others(route, self.interest.workers(), self.worker) {
@@ -197,12 +202,7 @@ impl Topics {
 
 /// The hot loop: no look-up and no allocation per subscriber.
 #[inline]
-fn fan_out<E: Effects>(
-    route: &Route,
-    lists: &SlotMap<ListKey, List>,
-    message: &Arc<Message>,
-    effects: &mut E,
-) -> u32 {
+fn fan_out<E: Effects>(route: &Route, lists: &SlotMap<ListKey, List>, message: &Arc<Message>, effects: &mut E) -> u32 {
     let mut reached = 0;
     for list in route.lists.iter().filter_map(|list| lists.get(*list)) {
         for subscriber in &list.subscribers {

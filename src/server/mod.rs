@@ -137,7 +137,9 @@ impl Server {
         let listeners = accept::Listeners { websocket, tcp };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
         let acceptor = accept::Acceptor::new(entrances, counters, &options);
-        server.threads.push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);
+        server
+            .threads
+            .push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);
         Ok(server)
     }
 
@@ -214,11 +216,7 @@ impl Drop for Server {
     }
 }
 
-fn bind(
-    wanted: &[SocketAddr],
-    key: &'static str,
-    anywhere: bool,
-) -> Result<Vec<std::net::TcpListener>, StartError> {
+fn bind(wanted: &[SocketAddr], key: &'static str, anywhere: bool) -> Result<Vec<std::net::TcpListener>, StartError> {
     let listen = |address: &SocketAddr| {
         let address = *address;
         if !anywhere && !is_loopback(address.ip()) {

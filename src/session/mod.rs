@@ -41,7 +41,8 @@ use receipts::Receipts;
 /// 1. calls one of the `handle_*` methods with what has happened,
 /// 2. calls [`Session::poll_action`] until it answers `None`, and does what it says in that order,
 /// 3. reads the next frame only while [`Session::wants_input`],
-/// 4. calls [`Session::handle_writable`] while [`Session::has_held`] and the outbox is below its limit,
+/// 4. calls [`Session::handle_writable`] while [`Session::has_held`] and the outbox is below its limit: not only when
+///    bytes were written, but after each `handle_*`, since an ACK can free a message when nothing waits to be written,
 /// 5. calls [`Session::handle_timeout`] at [`Session::poll_timeout`]; calling it early does nothing.
 ///
 /// A deadline only moves later without a `handle_*` (when bytes move), so a timer may be set once and set anew when it

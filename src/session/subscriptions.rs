@@ -19,6 +19,7 @@ pub(super) struct Subscriptions {
     /// By key: a new key is greater than all before it.
     list: Vec<Subscription>,
     /// Where there are more than a few: the key of each id.
+    #[expect(clippy::box_collection, reason = "a map is large, and most sessions have none")]
     ids: Option<Box<HashMap<ByteString, SubscriptionKey, Keyed>>>,
     keys: u32,
     /// Subscriptions with messages that only wait for room, each once; they take turns.
@@ -140,6 +141,12 @@ impl Subscriptions {
             }
         }
         None
+    }
+
+    /// What all of them hold back of topics, as it is counted.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     fn place_of(&self, key: SubscriptionKey) -> Option<usize> {

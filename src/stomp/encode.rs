@@ -62,11 +62,11 @@ pub fn encode_message_head(message: &Message<'_>, body_len: usize, version: Vers
     let escapes = Escapes { version, apply: Command::Message.is_escaped() };
     out.reserve(message.length_hint());
     out.extend_from_slice(b"MESSAGE\n");
-    escapes.header("subscription", message.subscription, out);
-    escapes.header("message-id", message.message_id, out);
-    escapes.header("destination", message.destination, out);
+    escapes.own_header("subscription", message.subscription, out);
+    escapes.own_header("message-id", message.message_id, out);
+    escapes.own_header("destination", message.destination, out);
     if let Some(ack) = message.ack {
-        escapes.header("ack", ack, out);
+        escapes.own_header("ack", ack, out);
     }
     if message.redelivery_count > 0 {
         out.extend_from_slice(b"redelivered:true\n");
@@ -100,6 +100,14 @@ struct Escapes {
 impl Escapes {
     fn header(self, name: &str, value: &str, out: &mut Vec<u8>) {
         self.text(name.as_bytes(), true, out);
+        out.push(b':');
+        self.text(value.as_bytes(), false, out);
+        out.push(b'\n');
+    }
+
+    /// A header of ours, whose name needs no escapes.
+    fn own_header(self, name: &'static str, value: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(name.as_bytes());
         out.push(b':');
         self.text(value.as_bytes(), false, out);
         out.push(b'\n');
@@ -160,4 +168,5 @@ fn decimal(mut number: usize, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -97,7 +97,12 @@ impl Command {
 
     /// Whether header escapes apply. The frames that agree on the version go without, as 1.0 knows none.
     pub fn is_escaped(self) -> bool {
-        !matches!(self, Command::Connect | Command::Stomp | Command::Connected)
+        !self.opens_session() && self != Command::Connected
+    }
+
+    /// Whether it is one of the two names under which a client opens its session.
+    pub fn opens_session(self) -> bool {
+        matches!(self, Command::Connect | Command::Stomp)
     }
 
     /// Whether servers send it, so that a client must not.

@@ -10,13 +10,16 @@ mod encode;
 mod error;
 mod frame;
 mod grammar;
+mod limits;
+mod progress;
 mod request;
 mod version;
 
-pub use decode::{Decoded, Decoder, Limits};
+pub use decode::{Decoded, Decoder};
 pub use encode::{Message, OWN_HEADERS, encode, encode_message, encode_message_head};
 pub use error::DecodeError;
 pub use frame::{Command, Frame};
+pub use limits::Limits;
 pub use request::{
     AckMode, AckName, Connect, Disconnect, HeartBeat, Refusal, Request, RequestError, Send, Settle, Subscribe,
     Transaction, Unsubscribe,

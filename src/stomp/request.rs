@@ -249,12 +249,14 @@ pub struct Refusal {
 }
 
 impl Request {
-    /// Reads a frame's meaning under the session's version. For CONNECT and STOMP the version plays no part, except
-    /// that `V1_0` before login takes what any version takes.
+    /// Reads a frame's meaning under the session's version. What it is for CONNECT and STOMP makes no difference.
     pub fn parse(frame: Frame, version: Version) -> Result<Request, Refusal> {
-        let fields = Fields { command: frame.command, headers: &frame.headers };
-        let parsed = fields.check(&frame.body, version).and_then(|()| fields.request(&frame.body, version));
-        parsed.map_err(|error| Refusal { error, receipt: fields.optional("receipt") })
+        let receipt = frame.headers.find_shared("receipt");
+        let fields = Fields { command: frame.command, headers: frame.headers, receipt: receipt.clone() };
+        fields
+            .check(&frame.body, version)
+            .and_then(|()| fields.request(frame.body, version))
+            .map_err(|error| Refusal { error, receipt })
     }
 
     /// The receipt asked for. CONNECT has none: CONNECTED answers it.
@@ -272,12 +274,13 @@ impl Request {
 }
 
 /// The headers of a frame as its fields.
-struct Fields<'a> {
+struct Fields {
     command: Command,
-    headers: &'a Headers,
+    headers: Headers,
+    receipt: Option<ByteString>,
 }
 
-impl Fields<'_> {
+impl Fields {
     fn check(&self, body: &Bytes, version: Version) -> Result<(), RequestError> {
         let command = self.command;
         if command.is_servers() {
@@ -286,13 +289,14 @@ impl Fields<'_> {
         if !version.has_command(command) {
             return Err(RequestError::NotInVersion { command, version });
         }
-        if !body.is_empty() && !command.may_have_body() && version.restricts_bodies() {
+        let strict = version.restricts_bodies() || command.opens_session();
+        if strict && !body.is_empty() && !command.may_have_body() {
             return Err(RequestError::BodyNotAllowed(command));
         }
         Ok(())
     }
 
-    fn request(&self, body: &Bytes, version: Version) -> Result<Request, RequestError> {
+    fn request(self, body: Bytes, version: Version) -> Result<Request, RequestError> {
         match self.command {
             Command::Connect | Command::Stomp => self.connect().map(Request::Connect),
             Command::Send => self.send(body).map(Request::Send),
@@ -303,14 +307,14 @@ impl Fields<'_> {
             Command::Begin => self.transaction().map(Request::Begin),
             Command::Commit => self.transaction().map(Request::Commit),
             Command::Abort => self.transaction().map(Request::Abort),
-            Command::Disconnect => Ok(Request::Disconnect(self.disconnect())),
+            Command::Disconnect => Ok(Request::Disconnect(Disconnect { receipt: self.receipt, headers: self.headers })),
             Command::Connected | Command::Message | Command::Receipt | Command::Error => {
                 Err(RequestError::ServerCommand(self.command))
             }
         }
     }
 
-    fn connect(&self) -> Result<Connect, RequestError> {
+    fn connect(self) -> Result<Connect, RequestError> {
         let heart_beat = match self.headers.find("heart-beat") {
             None => HeartBeat::default(),
             Some(text) => HeartBeat::parse(text)
@@ -322,21 +326,21 @@ impl Fields<'_> {
             login: self.optional("login"),
             passcode: self.optional("passcode"),
             heart_beat,
-            headers: self.headers.clone(),
+            headers: self.headers,
         })
     }
 
-    fn send(&self, body: &Bytes) -> Result<Send, RequestError> {
+    fn send(self, body: Bytes) -> Result<Send, RequestError> {
         Ok(Send {
             destination: self.required("destination")?,
             transaction: self.optional("transaction"),
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-            body: body.clone(),
+            receipt: self.receipt,
+            headers: self.headers,
+            body,
         })
     }
 
-    fn subscribe(&self, version: Version) -> Result<Subscribe, RequestError> {
+    fn subscribe(self, version: Version) -> Result<Subscribe, RequestError> {
         let ack = match self.headers.find("ack") {
             None => AckMode::default(),
             Some(text) => AckMode::parse(text).ok_or(self.bad("ack", "auto, client or client-individual"))?,
@@ -345,20 +349,16 @@ impl Fields<'_> {
             destination: self.required("destination")?,
             id: self.subscription_id(version)?,
             ack,
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
+            receipt: self.receipt,
+            headers: self.headers,
         })
     }
 
-    fn unsubscribe(&self, version: Version) -> Result<Unsubscribe, RequestError> {
-        Ok(Unsubscribe {
-            id: self.subscription_id(version)?,
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        })
+    fn unsubscribe(self, version: Version) -> Result<Unsubscribe, RequestError> {
+        Ok(Unsubscribe { id: self.subscription_id(version)?, receipt: self.receipt, headers: self.headers })
     }
 
-    fn settle(&self, version: Version) -> Result<Settle, RequestError> {
+    fn settle(self, version: Version) -> Result<Settle, RequestError> {
         let name = match version.ack_by() {
             AckBy::AckId => AckName::AckId(self.required("id")?),
             AckBy::MessageId => AckName::MessageId {
@@ -370,24 +370,12 @@ impl Fields<'_> {
                 subscription: Some(self.required("subscription")?),
             },
         };
-        Ok(Settle {
-            name,
-            transaction: self.optional("transaction"),
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        })
+        let transaction = self.optional("transaction");
+        Ok(Settle { name, transaction, receipt: self.receipt, headers: self.headers })
     }
 
-    fn transaction(&self) -> Result<Transaction, RequestError> {
-        Ok(Transaction {
-            transaction: self.required("transaction")?,
-            receipt: self.optional("receipt"),
-            headers: self.headers.clone(),
-        })
-    }
-
-    fn disconnect(&self) -> Disconnect {
-        Disconnect { receipt: self.optional("receipt"), headers: self.headers.clone() }
+    fn transaction(self) -> Result<Transaction, RequestError> {
+        Ok(Transaction { transaction: self.required("transaction")?, receipt: self.receipt, headers: self.headers })
     }
 
     fn subscription_id(&self, version: Version) -> Result<ByteString, RequestError> {
@@ -415,4 +403,5 @@ impl Fields<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

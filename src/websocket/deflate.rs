@@ -130,7 +130,7 @@ impl Codec {
     /// Inflates a compressed packet's payload to at most `limit` bytes.
     ///
     /// # Errors
-    /// The data is damaged or more than `limit` bytes would come out. Never more than that is held in memory.
+    /// The data is damaged, or more than `limit` bytes would come out: then inflating stops there.
     pub fn inflate(&mut self, compressed: &[u8], limit: usize) -> Result<&[u8], InflateError> {
         clear(&mut self.inflated);
         if compressed.is_empty() {
@@ -182,23 +182,20 @@ fn inflate_some(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<(usize, Status), InflateError> {
-    // One byte beyond the limit tells "exactly full" from "too big".
-    let allowed = limit.saturating_add(1).saturating_sub(out.len());
-    let step = GROWTH.max(out.len()).min(allowed);
-    let from = out.len();
+    if out.len() == out.capacity() {
+        // One byte beyond the limit tells "exactly full" from "too big".
+        let allowed = limit.saturating_add(1).saturating_sub(out.len());
+        out.reserve_exact(GROWTH.max(out.len()).min(allowed));
+    }
     let consumed_before = decompressor.total_in();
-    let produced_before = decompressor.total_out();
-    out.resize(from + step, 0);
-    let room = out.get_mut(from..).unwrap_or_default();
-    let status = decompressor.decompress(input, room, FlushDecompress::None);
+    let produced_before = out.len();
+    let status = decompressor.decompress_vec(input, out, FlushDecompress::None);
     let consumed = usize::try_from(decompressor.total_in() - consumed_before).unwrap_or(usize::MAX);
-    let produced = usize::try_from(decompressor.total_out() - produced_before).unwrap_or(usize::MAX);
-    out.truncate(from.saturating_add(produced));
     let status = status.map_err(|_| InflateError::Damaged)?;
     if out.len() > limit {
         return Err(InflateError::TooBig { limit });
     }
-    if consumed == 0 && produced == 0 && status != Status::StreamEnd {
+    if consumed == 0 && out.len() == produced_before && status != Status::StreamEnd {
         return Err(InflateError::Damaged);
     }
     Ok((consumed, status))
@@ -213,4 +210,5 @@ fn clear(buffer: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests;

@@ -157,4 +157,5 @@ fn insert(response: &mut Response<()>, name: http::HeaderName, value: &str) {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests;

@@ -190,7 +190,7 @@ impl Origin {
             Some(digits) => port_number(digits),
             None => default_port(&self.scheme),
         };
-        scheme_fits && name.eq_ignore_ascii_case(&self.host) && port.is_some() && port == self.port
+        scheme_fits && name.eq_ignore_ascii_case(&self.host) && port == self.port
     }
 }
 
@@ -247,4 +247,5 @@ fn is_loopback(host: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests;

@@ -320,4 +320,5 @@ fn parse_close(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, Violation> {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests;

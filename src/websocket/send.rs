@@ -92,3 +92,76 @@ fn write_frame_header(out: &mut Vec<u8>, header: FrameHeader, length: usize) {
     let written = header.format(length as u64, out);
     debug_assert!(written.is_ok());
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::websocket::deflate;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out);
+        out
+    }
+
+    #[test]
+    fn writes_the_shortest_header() {
+        let check = |kind, compressed, length, expected: &[u8]| {
+            let header = written(|out| write_header(out, kind, compressed, length));
+            assert_eq!(header, expected, "{length} bytes");
+            assert!(header.len() <= MAX_HEADER_BYTES);
+        };
+        check(Kind::Text, false, 0, &[0x81, 0]);
+        check(Kind::Binary, false, 125, &[0x82, 125]);
+        check(Kind::Text, true, 126, &[0xc1, 126, 0, 126]);
+        check(Kind::Binary, true, 65535, &[0xc2, 126, 0xff, 0xff]);
+        check(Kind::Text, false, 65536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn writes_control_frames_that_fit() {
+        assert_eq!(written(|out| write_ping(out, b"")), [0x89, 0]);
+        assert_eq!(written(|out| write_pong(out, b"ab")), [0x8a, 2, b'a', b'b']);
+        assert_eq!(written(|out| write_pong(out, &[1; 125])).len(), 127);
+        assert_eq!(written(|out| write_ping(out, &[1; 126])), written(|out| write_ping(out, &[1; 125])));
+    }
+
+    #[test]
+    fn x2_writes_close_frames() {
+        let check = |code: u16, reason: &str, expected: &[u8]| {
+            assert_eq!(written(|out| write_close(out, CloseCode::from(code), reason)), expected, "{code} {reason}");
+        };
+        check(1000, "", &[0x88, 2, 3, 232]);
+        check(1014, "", &[0x88, 2, 3, 246]);
+        check(4500, "slow", &[0x88, 6, 17, 148, b's', b'l', b'o', b'w']);
+        for code in [0, 1004, 1005, 1006, 1015, 2999, 5000] {
+            check(code, "not sent", &[0x88, 0]);
+        }
+        let full = [&[0x88, 125, 3, 233][..], &[b'r'; 123]].concat();
+        check(1001, &"r".repeat(123), &full);
+        check(1001, &"r".repeat(124), &full);
+        let cut = [&[0x88, 124, 3, 233][..], &[b'r'; 122]].concat();
+        check(1001, &format!("{}é", "r".repeat(122)), &cut);
+    }
+
+    #[test]
+    fn compresses_where_agreed_and_worth_it() {
+        let options = deflate::Options::default();
+        let agreed = |offer: &str| deflate::negotiate([offer], &options).expect("agreed").0;
+        let mut codec = Codec::new(1);
+        let mut first_byte = |agreement: Option<Agreement>, payload: &[u8], threshold| {
+            let compression = agreement.map(|agreement| (agreement, &mut codec));
+            written(|out| write_packet(out, Kind::Text, payload, compression, threshold))[0]
+        };
+        let (plain, compressed) = (0x81, 0xc1);
+        let any = agreed("permessage-deflate");
+        assert_eq!(first_byte(None, &[b'a'; 2000], 1024), plain);
+        assert_eq!(first_byte(Some(any), &[b'a'; 2000], 1024), compressed);
+        assert_eq!(first_byte(Some(any), &[b'a'; 1024], 1024), compressed);
+        assert_eq!(first_byte(Some(any), &[b'a'; 1023], 1024), plain);
+        assert_eq!(first_byte(Some(any), b"abc", 0), plain);
+        let small = agreed("permessage-deflate; server_max_window_bits=8");
+        assert_eq!(first_byte(Some(small), &[b'a'; 2000], 1024), plain);
+    }
+}

@@ -93,7 +93,8 @@ impl Worker {
         let mut state = self.state.borrow_mut();
         let now = state.now();
         let key = state.hub.open(now, peer, framing);
-        let socket = Socket { stream, waker: None, blocked: false, read_closed: false, held_back: false, _permit: permit };
+        let socket =
+            Socket { stream, waker: None, blocked: false, read_closed: false, held_back: false, _permit: permit };
         state.sockets.insert(key, socket);
         if !early.is_empty() {
             let mut early = early.to_vec();
@@ -167,11 +168,6 @@ impl Worker {
         let now = state.now();
         state.hub.shut_down(now);
         state.end_turn_soon();
-    }
-
-    /// How many connections are open.
-    pub(crate) fn connections(&self) -> usize {
-        self.state.borrow().hub.connections()
     }
 
     /// Another worker's inbox has room again.

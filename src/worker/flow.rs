@@ -87,8 +87,13 @@ impl Hub {
     /// Lets sessions act until none has anything left to do.
     pub(super) fn settle_sessions(&mut self) {
         while let Some(key) = self.peers.stirred.pop() {
-            while let Some(action) = self.next_action(key) {
-                self.perform(key, action);
+            loop {
+                while let Some(action) = self.next_action(key) {
+                    self.perform(key, action);
+                }
+                if !self.release_held(key) {
+                    break;
+                }
             }
             self.note_resumed(key);
             self.arm(key);
@@ -214,23 +219,15 @@ impl Hub {
         self.settle_sessions();
     }
 
-    /// Lets a session give out what it held while the outbox had no room.
-    pub(super) fn release_held(&mut self, key: ConnectionKey) {
-        loop {
-            let Some(connection) = self.peers.connections.get_mut(key) else { return };
-            let before = connection.outbox.queued();
-            // Half, so that a connection at its limit is not woken for every message.
-            if !connection.session.has_held() || before > self.options.outbox_bytes / 2 {
-                return;
-            }
-            connection.session.handle_writable(self.peers.now);
-            self.peers.stirred.push(key);
-            self.settle_sessions();
-            let after = self.peers.connections.get(key).map_or(before, |connection| connection.outbox.queued());
-            if after == before {
-                return;
-            }
+    /// Lets a session give out a message that waited for room in the outbox, if there is a message and there is room.
+    fn release_held(&mut self, key: ConnectionKey) -> bool {
+        let Some(connection) = self.peers.connections.get_mut(key) else { return false };
+        // Half of the limit, so that a connection at its limit is not woken for every message.
+        if !connection.session.has_held() || connection.outbox.queued() > self.options.outbox_bytes / 2 {
+            return false;
         }
+        connection.session.handle_writable(self.peers.now);
+        true
     }
 
     /// Looks at a connection whose timer fired.
@@ -343,11 +340,6 @@ impl Hub {
         let code = websocket::CloseCode::from(close.code as u16);
         self.peers.write(key, |out, framing| Encoder::close(out, framing, code, close.reason));
         self.start_flushing(key);
-        // After DISCONNECT the messages still queued go out before the end, and only then have its subscriptions ended
-        // (`finish_if_flushed`); anybody else's unwritten messages go back to their queues at once.
-        if close.code != CloseCode::Normal {
-            self.lose(key);
-        }
     }
 
     pub(super) fn start_flushing(&mut self, key: ConnectionKey) {

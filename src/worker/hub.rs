@@ -272,7 +272,10 @@ impl Hub {
         if !consumed.is_empty() {
             self.settle(key, consumed);
         }
-        self.release_held(key);
+        if self.peers.connections.get(key).is_some_and(|connection| connection.session.has_held()) {
+            self.peers.stirred.push(key);
+            self.settle_sessions();
+        }
         self.finish_if_flushed(key);
     }
 

@@ -57,14 +57,8 @@ impl Labels {
             }
             return *number;
         }
-        let label = Label {
-            key: key.clone(),
-            holders: 1,
-            last: None,
-            open: Vec::new(),
-            sealed: Bytes::new(),
-            touched: false,
-        };
+        let label =
+            Label { key: key.clone(), holders: 1, last: None, open: Vec::new(), sealed: Bytes::new(), touched: false };
         let number = match self.free.pop() {
             Some(number) => number,
             None => {

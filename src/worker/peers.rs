@@ -153,11 +153,8 @@ impl Peers {
     /// Writes a MESSAGE that a session gave out.
     pub(super) fn send_message(&mut self, key: ConnectionKey, outgoing: &Outgoing) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let envelope = Envelope {
-            subscription: &outgoing.id,
-            ack: outgoing.ack.as_deref(),
-            redeliveries: outgoing.redeliveries,
-        };
+        let envelope =
+            Envelope { subscription: &outgoing.id, ack: outgoing.ack.as_deref(), redeliveries: outgoing.redeliveries };
         let (framing, version) = (connection.framing, connection.version());
         let shape = self.encoder.message(&mut self.private, framing, version, envelope, &outgoing.message);
         push_shape(&mut connection.outbox, Source::Private, &shape);

@@ -104,6 +104,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,93 @@
+//! Committed transactions on their way through the shards that they touch (Q7).
+//!
+//! The shard of the committing session leads. Every home with a part first reserves space for the messages and claims the
+//! deliveries to be settled; when all of them can, each applies its part, and the topic messages go out. If one cannot,
+//! all undo theirs, and nothing has happened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::command::TransactionId;
+use crate::hash::Keyed;
+use crate::message::{Message, Outcome, Refusal, Tag, WorkerId};
+
+/// What a transaction does, sorted by where.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Topic messages, in order.
+    pub(super) topics: Vec<Arc<Message>>,
+    /// What each home has to do.
+    pub(super) parts: BTreeMap<WorkerId, Part>,
+    /// How many messages go to queues.
+    pub(super) queued: u32,
+}
+
+/// What one home has to do.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) messages: Vec<Arc<Message>>,
+    pub(super) settles: Vec<(Vec<Tag>, Outcome)>,
+}
+
+impl Plan {
+    pub(super) fn send_to_queue(&mut self, home: WorkerId, message: Arc<Message>) {
+        self.parts.entry(home).or_default().messages.push(message);
+        self.queued = self.queued.saturating_add(1);
+    }
+
+    pub(super) fn settle(&mut self, tags: Vec<Tag>, outcome: Outcome) {
+        if let Some(tag) = tags.first() {
+            self.parts.entry(tag.home).or_default().settles.push((tags, outcome));
+        }
+    }
+}
+
+/// A transaction whose homes have not all answered.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Topic messages, to be sent once it applies.
+    pub(super) topics: Vec<Arc<Message>>,
+    /// How many messages go to queues.
+    pub(super) queued: u32,
+    /// How many homes have not answered.
+    pub(super) waiting: usize,
+    /// The homes that have prepared their part.
+    pub(super) ready: Vec<WorkerId>,
+    /// Why it cannot apply.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// The transactions that this shard leads and that wait for answers.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    pending: HashMap<TransactionId, Pending, Keyed>,
+}
+
+impl Commits {
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn insert(&mut self, transaction: TransactionId, pending: Pending) {
+        self.pending.insert(transaction, pending);
+    }
+
+    /// Takes a home's answer; gives the transaction back when it was the last one.
+    pub(super) fn answer(
+        &mut self,
+        transaction: TransactionId,
+        home: WorkerId,
+        answer: Result<(), Refusal>,
+    ) -> Option<Pending> {
+        let pending = self.pending.get_mut(&transaction)?;
+        pending.waiting = pending.waiting.saturating_sub(1);
+        match answer {
+            Ok(()) => pending.ready.push(home),
+            Err(refusal) => pending.refusal = pending.refusal.take().or(Some(refusal)),
+        }
+        if pending.waiting > 0 {
+            return None;
+        }
+        self.pending.remove(&transaction)
+    }
+}
