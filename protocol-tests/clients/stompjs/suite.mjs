@@ -97,7 +97,7 @@ async function heartBeats() {
   let beats = 0;
   let heard;
   const enough = new Promise(resolve => {
-    heard = () => (beats += 1) === 3 && resolve();
+    heard = () => (beats += 1) === 2 && resolve();
   });
   const client = await kit.connect({ heartbeatIncoming: 300, heartbeatOutgoing: 300, onHeartbeatReceived: heard });
   await kit.within(enough, 'heart-beats');
