@@ -2,7 +2,7 @@
 
 use crate::harness::{Carrier, Close, Handshake};
 use crate::names::Names;
-use crate::script::{Pattern, Want};
+use crate::script::{CloseWant, Pattern, Want};
 use crate::wire::{Frame, excerpt};
 
 /// Compares a frame with a line; on success the line's variables are bound. On failure nothing is.
@@ -48,14 +48,21 @@ pub(crate) fn handshake(
     Ok(())
 }
 
-/// Compares how a connection ended with the code a line names. Without codes on this transport, any end will do.
-pub(crate) fn close(want: Option<u16>, came: &Close, tells_codes: bool) -> Result<(), String> {
-    match (want, came.code) {
-        (Some(want), came_code) if tells_codes && came_code != Some(want) => Err(match came_code {
-            Some(code) => format!("close code {code} (\"{}\") instead of {want}", came.reason),
-            None => format!("closed without a code instead of with {want}"),
-        }),
-        _ => Ok(()),
+/// Compares how a connection ended with what a line names. Without codes on this transport, any end will do.
+pub(crate) fn close(want: &CloseWant, came: &Close, tells_codes: bool, names: &Names<'_>) -> Result<(), String> {
+    if !tells_codes {
+        return Ok(());
+    }
+    match (want.code, came.code) {
+        (Some(want), Some(code)) if code != want => {
+            return Err(format!("close code {code} (\"{}\") instead of {want}", came.reason));
+        }
+        (Some(want), None) => return Err(format!("closed without a code instead of with {want}")),
+        _ => {}
+    }
+    match &want.reason {
+        Some(reason) => compare("the close reason", reason, Some(came.reason.as_bytes()), names, &mut Vec::new()),
+        None => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::harness::{Harness, HarnessError, Opening, Piece, World, packet::Packe
 use crate::names::Names;
 use crate::profile::Profile;
 use crate::replay::{self, Mode, Random};
-use crate::script::{self, Act, Expect, Field, FrameLine, Line, PacketLine, Pattern, Step};
+use crate::script::{self, Act, CloseWant, Expect, Field, FrameLine, Line, PacketLine, Pattern, Step};
 use crate::transcript::{Case, Version};
 use crate::wire::{self, Frame, LineEnd};
 
@@ -268,12 +268,12 @@ impl Stage<'_> {
                 let patience = self.time(time)?;
                 self.expect_nothing(name, patience, |seen| matches!(seen, Seen::Frame(..) | Seen::Beat))
             }
-            Expect::Closed(code) => self.expect_closed(name, *code),
-            Expect::Ended(code) => {
+            Expect::Closed(want) => self.expect_closed(name, want),
+            Expect::Ended(want) => {
                 let seen = self.next(name, |seen| matches!(seen, Seen::Frame(..)))?;
                 match &seen {
-                    Seen::Frame(frame, _) if frame.command == "ERROR" => self.expect_closed(name, *code),
-                    seen => self.check_closed(name, *code, seen),
+                    Seen::Frame(frame, _) if frame.command == "ERROR" => self.expect_closed(name, want),
+                    seen => self.check_closed(name, want, seen),
                 }
             }
             Expect::Refused => match self.next(name, |seen| matches!(seen, Seen::Frame(..)))? {
@@ -314,8 +314,8 @@ impl Stage<'_> {
         let Seen::Frame(frame, carrier) = &seen else { return Err(Trouble::Differs(seen.describe())) };
         expect::frame(pattern, frame, *carrier, &mut self.names)
             .map_err(|wrong| Trouble::Differs(format!("{frame}\n{wrong}")))?;
-        match pattern.then_closed {
-            Some(code) => self.expect_closed(name, code),
+        match &pattern.then_closed {
+            Some(want) => self.expect_closed(name, want),
             None => Ok(()),
         }
     }
@@ -327,16 +327,16 @@ impl Stage<'_> {
         }
     }
 
-    fn expect_closed(&mut self, name: &str, code: Option<u16>) -> Result<(), Trouble> {
+    fn expect_closed(&mut self, name: &str, want: &CloseWant) -> Result<(), Trouble> {
         let seen = self.next(name, |seen| matches!(seen, Seen::Frame(..)))?;
-        self.check_closed(name, code, &seen)
+        self.check_closed(name, want, &seen)
     }
 
-    fn check_closed(&mut self, name: &str, code: Option<u16>, seen: &Seen) -> Result<(), Trouble> {
+    fn check_closed(&mut self, name: &str, want: &CloseWant, seen: &Seen) -> Result<(), Trouble> {
         match seen {
             Seen::Closed(close) => {
                 let tells_codes = self.actor(name)?.link.tells_close_codes();
-                Ok(expect::close(code, close, tells_codes)?)
+                Ok(expect::close(want, close, tells_codes, &self.names)?)
             }
             other => Err(Trouble::Differs(format!("not closed, but {}", other.describe()))),
         }

@@ -64,9 +64,9 @@ pub(crate) struct PacketLine {
 pub(crate) enum Expect {
     /// A heart-beat.
     Beat { within: Option<Text> },
-    Closed(Option<u16>),
+    Closed(CloseWant),
     /// The connection closes; an ERROR may have come first.
-    Ended(Option<u16>),
+    Ended(CloseWant),
     Frame(Pattern),
     Handshake { status: u16, fields: Vec<(String, Want)> },
     Nothing(Option<Text>),
@@ -82,8 +82,14 @@ pub(crate) struct Pattern {
     pub(crate) command: String,
     pub(crate) headers: Vec<(Text, Want)>,
     pub(crate) body: Option<Want>,
-    /// `then closed`, with the code it wants.
-    pub(crate) then_closed: Option<Option<u16>>,
+    pub(crate) then_closed: Option<CloseWant>,
+}
+
+/// How the connection must close, where the transport tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CloseWant {
+    pub(crate) code: Option<u16>,
+    pub(crate) reason: Option<Want>,
 }
 
 #[derive(Clone, Debug)]
@@ -241,8 +247,8 @@ fn expect(scanner: &mut Scanner<'_>) -> Result<Expect, String> {
             };
             Expect::Beat { within }
         }
-        "closed" => Expect::Closed(code(scanner)?),
-        "ended" => Expect::Ended(code(scanner)?),
+        "closed" => Expect::Closed(close_want(scanner)?),
+        "ended" => Expect::Ended(close_want(scanner)?),
         "handshake" => {
             let status = scanner.word()?;
             let status = status.parse().map_err(|_| format!("`{status}` is no HTTP status"))?;
@@ -274,7 +280,7 @@ fn pattern(command: String, scanner: &mut Scanner<'_>) -> Result<Pattern, String
     if scanner.is_at("then ") {
         scanner.word()?;
         match scanner.word()?.as_str() {
-            "closed" => then_closed = Some(code(scanner)?),
+            "closed" => then_closed = Some(close_want(scanner)?),
             other => return Err(format!("expected `then closed`, found `then {other}`")),
         }
     }
@@ -308,6 +314,13 @@ fn want(value: Text) -> Result<Want, String> {
     Regex::new(&format!("^(?s:{expression})$"))
         .map(Want::Matches)
         .map_err(|wrong| format!("the expression /{expression}/ is wrong: {wrong}"))
+}
+
+/// `[CODE [REASON]]`
+fn close_want(scanner: &mut Scanner<'_>) -> Result<CloseWant, String> {
+    let code = code(scanner)?;
+    let reason = if scanner.is_done() { None } else { Some(want(scanner.value()?)?) };
+    Ok(CloseWant { code, reason })
 }
 
 fn code(scanner: &mut Scanner<'_>) -> Result<Option<u16>, String> {

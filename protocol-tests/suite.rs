@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::harness::Harness;
+use crate::harness::{self, Harness};
 use crate::profile::Profile;
 use crate::replay::Mode;
 use crate::runner::{self, Failure, Outcome};
@@ -75,12 +75,18 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
 }
 
-/// Every test of `cases` over `harnesses`, in the order of ids.
+/// Every test of `cases` over `harnesses`, in the order of ids. A case that needs a harness by its name is no test
+/// over the others.
 pub(crate) fn tests<'a>(cases: &'a [Case], harnesses: &'a [Box<dyn Harness>]) -> Vec<Test<'a>> {
     let mut tests = Vec::new();
     for case in cases {
         for &version in &case.front.over {
-            tests.extend(harnesses.iter().map(|harness| Test { case, version, harness: harness.as_ref() }));
+            for harness in harnesses {
+                let is_other = |need: &String| harness::NAMES.contains(&need.as_str()) && need != harness.name();
+                if !case.front.needs.iter().any(is_other) {
+                    tests.push(Test { case, version, harness: harness.as_ref() });
+                }
+            }
         }
     }
     tests

@@ -1,7 +1,7 @@
 //! Ways to reach a broker. A case does not know which one it runs over.
 //!
 //! To add a way: implement [`Harness`], [`World`] and [`Link`] in one file beside this one and name it in
-//! [`all`]. A harness that lives in the same process as its broker (a virtual clock instead of sockets) gives
+//! [`NAMES`] and [`all`]. A harness that lives in the same process as its broker (a virtual clock instead of sockets) gives
 //! each case a world of its own, so that moving the clock disturbs nobody.
 
 pub(crate) mod packet;
@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::profile::Profile;
+
+/// The names of all harnesses, also of those that a profile has no address for.
+pub(crate) const NAMES: [&str; 2] = ["tcp", "websocket"];
 
 /// One way to reach one broker. Shared by all cases that run at the same time.
 pub(crate) trait Harness: Send + Sync {

@@ -1,5 +1,3 @@
-<<<<<<< HEAD
-=======
 //! Transcripts of sessions. Each line is either something that happens to a session, or, after `<`, one thing that the
 //! session then asks for; [`check`] plays the former and compares the latter.
 //!
@@ -312,4 +310,3 @@ fn an_idle_session_keeps_no_memory_for_actions() {
     player.happen("> CONNECT accept-version:1.2");
     assert_eq!(player.session.actions.capacity(), 0);
 }
->>>>>>> session
