@@ -7,6 +7,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+#[path = "../fuzz/targets/config.rs"]
+pub mod config;
 #[path = "../fuzz/src/stomp_decoder.rs"]
 mod stomp_decoder;
 
@@ -14,6 +16,11 @@ mod stomp_decoder;
 const MUTATIONS: u64 = 20_000;
 /// No mutation grows beyond it: most faults need few bytes, and long inputs cost the time of many short ones.
 const LONGEST: usize = 4096;
+
+#[test]
+fn config() {
+    run("config", config::target);
+}
 
 #[test]
 fn stomp_decoder() {

@@ -99,10 +99,9 @@ pub(crate) enum ProfileError {
 
 impl Profile {
     pub(crate) fn load(file: &Path) -> Result<Profile, ProfileError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|cause| ProfileError::Unreadable { file: file.to_owned(), cause })?;
-        toml::from_str(&text)
-            .map_err(|cause| ProfileError::Wrong { file: file.to_owned(), cause: Box::new(cause) })
+        let text =
+            std::fs::read_to_string(file).map_err(|cause| ProfileError::Unreadable { file: file.to_owned(), cause })?;
+        toml::from_str(&text).map_err(|cause| ProfileError::Wrong { file: file.to_owned(), cause: Box::new(cause) })
     }
 
     /// The first listed deviation that speaks of this test, with its reason. A key is a case id, and after it any
@@ -115,9 +114,9 @@ impl Profile {
                     let named = |version: &Version| key.split_whitespace().any(|word| word == format!("@{version}"));
                     !named(known) || named(&version)
                 })
-                && words.filter_map(|word| word.strip_prefix('@')).all(|word| {
-                    Version::ALL.iter().any(|version| version.name() == word) || word == over
-                })
+                && words
+                    .filter_map(|word| word.strip_prefix('@'))
+                    .all(|word| Version::ALL.iter().any(|version| version.name() == word) || word == over)
         };
         self.deviations.iter().find(|(key, _)| fits(key)).map(|(key, reason)| (key.as_str(), reason.as_str()))
     }

@@ -72,11 +72,8 @@ pub(crate) fn pieces(mode: Mode, frame: Vec<u8>, is_first: bool, random: &mut Ra
 fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Piece> {
     let ends = cuts.iter().copied().chain([bytes.len()]);
     let starts = [0].into_iter().chain(cuts.iter().copied());
-    let parts: Vec<&[u8]> = starts
-        .zip(ends)
-        .filter_map(|(start, end)| bytes.get(start..end))
-        .filter(|part| !part.is_empty())
-        .collect();
+    let parts: Vec<&[u8]> =
+        starts.zip(ends).filter_map(|(start, end)| bytes.get(start..end)).filter(|part| !part.is_empty()).collect();
     let text = parts.iter().all(|part| std::str::from_utf8(part).is_ok());
     parts
         .into_iter()

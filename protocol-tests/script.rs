@@ -34,7 +34,10 @@ pub(crate) enum Act {
     Open(Vec<Field>),
     Packet(PacketLine),
     /// Bytes as written; each element is a write of its own.
-    Raw { writes: Vec<Vec<Text>>, binary: bool },
+    Raw {
+        writes: Vec<Vec<Text>>,
+        binary: bool,
+    },
     Resume,
     Stall,
 }
@@ -63,12 +66,17 @@ pub(crate) struct PacketLine {
 #[derive(Clone, Debug)]
 pub(crate) enum Expect {
     /// A heart-beat.
-    Beat { within: Option<Text> },
+    Beat {
+        within: Option<Text>,
+    },
     Closed(CloseWant),
     /// The connection closes; an ERROR may have come first.
     Ended(CloseWant),
     Frame(Pattern),
-    Handshake { status: u16, fields: Vec<(String, Want)> },
+    Handshake {
+        status: u16,
+        fields: Vec<(String, Want)>,
+    },
     Nothing(Option<Text>),
     Pong(Text),
     /// An ERROR, or the connection closes without one.

@@ -1,9 +1,11 @@
 //! Gumboot, a STOMP broker over WebSocket and TCP.
 
 pub mod broker;
+pub mod config;
 pub mod destination;
 pub mod hash;
 pub mod headers;
+pub mod log;
 pub mod message;
 pub mod server;
 pub mod session;

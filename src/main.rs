@@ -1,3 +1,9 @@
 //! The `gumboot` command line.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

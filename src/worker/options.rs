@@ -22,7 +22,7 @@ pub struct Options {
     pub websocket: websocket::Options,
     /// Bytes that may wait for one connection, each counted in full even if others share it. At the limit the
     /// destination's slow-consumer policy acts. A larger message still goes out, alone. Default: 1 MiB. Key
-    /// `limits.outbox`.
+    /// `limits.outbox_bytes`.
     pub outbox_bytes: usize,
     /// Batches of posts that may wait for one worker; a worker that cannot post stops reading its publishers. Default:
     /// 1024. Key `limits.inbox`.

@@ -1,0 +1,88 @@
+//! `gumboot serve`: the broker.
+
+use std::io;
+
+use clap::Args;
+use gumboot::server::{self, Server};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use super::{Configuration, Failure, Found};
+
+/// Serves until it is told to stop; what gumboot does without a subcommand
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    configuration: Configuration,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let (found, loaded) = self.configuration.load()?;
+        gumboot::log::start(&loaded.options.log)?;
+        match found {
+            Found::Chosen(path) => info!("configuration: {}", path.display()),
+            Found::Usual(path) => info!("configuration: {}, found in the working directory", path.display()),
+            Found::Nothing => info!("configuration: defaults, as there is no ./config.toml"),
+        }
+        serve(loaded.options.server)
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. A second signal ends the draining.
+fn serve(options: server::Options) -> Result<(), Failure> {
+    // Signals are caught before anybody can connect, so that there is no moment at which one cuts off clients.
+    let runtime = Builder::new_current_thread().enable_io().build().map_err(Failure::Signals)?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::catch().map_err(Failure::Signals)?
+    };
+    let path = options.http.path.clone();
+    let server = Server::start(options)?;
+    announce(&server, &path);
+    runtime.block_on(async {
+        let name = signals.next().await;
+        info!("{name}: draining; a second signal ends it at once");
+        let drained = tokio::task::spawn_blocking(move || server.shut_down());
+        tokio::select! {
+            _ = drained => info!("stopped"),
+            name = signals.next() => info!("{name}: stopped without waiting"),
+        }
+    });
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// Says where clients find the broker, and how to try it from another terminal.
+fn announce(server: &Server, path: &str) {
+    for address in server.websocket_addresses() {
+        info!("WebSocket: ws://{address}{path}");
+    }
+    for address in server.tcp_addresses() {
+        info!("TCP: {address}");
+    }
+    if let Some(address) = server.tcp_addresses().first() {
+        info!(r"to try it: printf 'CONNECT\n\n\0' | nc {} {}", address.ip(), address.port());
+    }
+}
+
+/// The signals that ask for an orderly end.
+#[derive(Debug)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Every key there is: its name, its type, its range, the option it sets. The defaults are those of the options.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+
+use super::check;
+use super::options::Options;
+use super::profile::PROFILES;
+use super::section::{Section, write_choice};
+use super::value::write_text;
+use crate::broker::{QueueOptions, TopicOptions, TopicPolicy};
+use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unknown};
+use crate::log::{self, Format, Levels};
+use crate::message::WhenSlow;
+use crate::websocket::{deflate, origin};
+use crate::{server, session, stomp};
+
+const ACCESS: [(&str, bool); 2] = [("loopback", false), ("anywhere", true)];
+const FORMATS: [(&str, Format); 2] = [("human", Format::Human), ("json", Format::Json)];
+const KINDS: [(&str, Kind); 2] = [("topic", Kind::Topic), ("queue", Kind::Queue)];
+const STYLES: [(&str, Style); 3] = [("ant", Style::Ant), ("amqp", Style::Amqp), ("activemq", Style::Activemq)];
+const UNKNOWN: [(&str, Unknown); 2] = [("refuse", Unknown::Refuse), ("drop", Unknown::Drop)];
+const WHEN_SLOW: [(&str, WhenSlow); 3] = [
+    ("disconnect", WhenSlow::Disconnect),
+    ("drop-oldest", WhenSlow::DropOldest),
+    ("keep-latest", WhenSlow::KeepLatest),
+];
+
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+/// Numbers of things that are kept in memory: more than any machine holds.
+const MANY: u64 = 1_000_000_000;
+
+/// Reads the whole configuration.
+pub(super) fn read(root: &mut Section<'_>) -> Options {
+    let mut options = Options::default();
+    let Options { profile, server, log } = &mut options;
+    let worker = &mut server.worker;
+    // What sessions over WebSocket and over TCP share is read into the former, and copied when all is read.
+    let session = Arc::make_mut(&mut worker.session);
+    let broker = Arc::make_mut(&mut worker.broker);
+    root.choice("profile", profile, &PROFILES);
+    root.duration("connect_timeout", &mut session.connect_timeout, millis(100)..=hours(1));
+    root.duration("disconnect_timeout", &mut session.disconnect_timeout, millis(100)..=hours(1));
+    root.duration("close_timeout", &mut worker.close_timeout, millis(100)..=hours(1));
+    server.http.request_timeout = session.connect_timeout;
+    broker.destinations = read_destinations(root, &broker.destinations);
+    session.spaces = broker.destinations.clone();
+    root.section("topics", |section| read_topics(section, &mut broker.topics, &session.spaces));
+    root.section("queues", |section| read_queues(section, &mut broker.queues, session));
+    root.section("heart_beat", |section| read_heart_beat(section, session));
+    root.section("headers", |section| read_headers(section, &mut session.private_headers));
+    root.section("access", |section| section.choice("anonymous", &mut server.anonymous_anywhere, &ACCESS));
+    root.section("server", |section| read_server(section, server));
+    root.section("websocket", |section| read_websocket(section, server));
+    let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
+    root.section("limits", |section| read_limits(section, server));
+    root.section("log", |section| read_log(section, log));
+    let shared = session::Options::clone(&server.worker.session);
+    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, ..shared });
+    options
+}
+
+fn read_destinations(root: &mut Section<'_>, default: &Spaces) -> Spaces {
+    let mut unknown = default.unknown();
+    root.choice("unknown_destinations", &mut unknown, &UNKNOWN);
+    let mut spaces: Vec<Space> = default.iter().cloned().collect();
+    root.rows("destinations", &mut spaces, write_space, read_space);
+    Spaces::new(spaces, unknown).unwrap_or_else(|error| {
+        check::refuse_destinations(&error, root.findings());
+        default.clone()
+    })
+}
+
+fn read_space(row: &mut Section<'_>) -> Option<Space> {
+    let complete = row.requires("prefix") & row.requires("kind");
+    let mut space = Space { prefix: ByteString::new(), kind: Kind::Topic, style: Style::default(), separator: '/' };
+    let prefix = |text: &str| Some(ByteString::from(text));
+    let expected = r#"the beginning of destinations, such as "/topic""#;
+    row.text("prefix", &mut space.prefix, expected, prefix, ByteString::to_string);
+    row.choice("kind", &mut space.kind, &KINDS);
+    row.choice("style", &mut space.style, &STYLES);
+    space.separator = if space.style == Style::Ant { '/' } else { '.' };
+    let separator = |text: &str| text.parse::<char>().ok().filter(|c| !c.is_control());
+    row.text("separator", &mut space.separator, r#"one character, such as "/" or ".""#, separator, char::to_string);
+    complete.then_some(space)
+}
+
+fn write_space(space: &Space) -> Vec<(&'static str, String)> {
+    vec![
+        ("prefix", write_text(&space.prefix)),
+        ("kind", write_choice(space.kind, &KINDS)),
+        ("style", write_choice(space.style, &STYLES)),
+        ("separator", write_text(&space.separator.to_string())),
+    ]
+}
+
+fn read_topics(section: &mut Section<'_>, topics: &mut TopicOptions, spaces: &Spaces) {
+    section.choice("when_slow", &mut topics.when_slow, &WHEN_SLOW);
+    let write = |policy: &TopicPolicy| {
+        vec![
+            ("pattern", write_text(policy.pattern.as_str())),
+            ("when_slow", write_choice(policy.when_slow, &WHEN_SLOW)),
+        ]
+    };
+    section.rows("policy", &mut topics.policies, write, |row| read_policy(row, spaces));
+}
+
+fn read_policy(row: &mut Section<'_>, spaces: &Spaces) -> Option<TopicPolicy> {
+    let complete = row.requires("pattern") & row.requires("when_slow");
+    let mut pattern: Option<Pattern> = None;
+    let parse = |text: &str| {
+        let space = spaces.resolve(text).filter(|space| space.kind == Kind::Topic)?;
+        space.pattern(text).ok().map(Some)
+    };
+    let write = |pattern: &Option<Pattern>| pattern.as_ref().map_or("", Pattern::as_str).to_owned();
+    let expected = r#"a pattern under a prefix of kind "topic", such as "/topic/prices/**""#;
+    row.text("pattern", &mut pattern, expected, parse, write);
+    let mut when_slow = WhenSlow::default();
+    row.choice("when_slow", &mut when_slow, &WHEN_SLOW);
+    pattern.filter(|_| complete).map(|pattern| TopicPolicy { pattern, when_slow })
+}
+
+fn read_queues(section: &mut Section<'_>, queues: &mut QueueOptions, session: &mut session::Options) {
+    section.count("prefetch", &mut session.prefetch, 1..=MANY);
+    section.count("max_prefetch", &mut session.max_prefetch, 1..=MANY);
+    section.count("max_queues", &mut queues.max_queues, 1..=MANY);
+    section.count("max_messages", &mut queues.max_messages, 1..=MANY);
+    section.size("max_bytes", &mut queues.max_bytes, KIB..=1024 * GIB);
+    section.count("max_consumers", &mut queues.max_consumers, 1..=MANY);
+    section.duration("redelivery_delay", &mut queues.redelivery_delay, millis(1)..=hours(24));
+    section.duration("redelivery_delay_max", &mut queues.redelivery_delay_max, millis(1)..=hours(24));
+    section.count("max_deliveries", &mut queues.max_deliveries, 1..=MANY);
+    let parse = |text: &str| Some(if text.is_empty() { None } else { Some(Destination::new(text)) });
+    let write = |queue: &Option<Destination>| queue.as_ref().map_or("", Destination::as_str).to_owned();
+    section.text("dead_letter", &mut queues.dead_letter, r#"a queue, or "" for none"#, parse, write);
+}
+
+fn read_heart_beat(section: &mut Section<'_>, session: &mut session::Options) {
+    section.duration("send", &mut session.heart_beat_send, Duration::ZERO..=hours(24));
+    section.duration("receive", &mut session.heart_beat_receive, Duration::ZERO..=hours(24));
+    section.count("tolerance", &mut session.heart_beat_tolerance, 1..=100);
+}
+
+fn read_headers(section: &mut Section<'_>, private: &mut Vec<String>) {
+    let name = |text: &str| (!text.is_empty() && !text.contains([':', '\n', '\r'])).then(|| text.to_owned());
+    section.texts("private", private, "the name of a header", name, String::clone);
+}
+
+fn read_server(section: &mut Section<'_>, server: &mut server::Options) {
+    section.count("workers", &mut server.workers, 0..=1024);
+    section.duration("drain_timeout", &mut server.drain_timeout, Duration::ZERO..=hours(24));
+}
+
+fn read_websocket(section: &mut Section<'_>, server: &mut server::Options) {
+    read_listener(section, &mut server.websocket);
+    section.text(
+        "path",
+        &mut server.http.path,
+        r#"a path that begins with "/", such as "/ws""#,
+        parse_path,
+        String::clone,
+    );
+    read_origins(section, &mut server.worker.websocket.allowed_origins);
+    section.duration_or_never("ping_interval", &mut server.worker.ping_interval, hours(1));
+    section.duration("ping_timeout", &mut server.worker.ping_timeout, millis(100)..=hours(1));
+    let protocol = &mut server.worker.websocket;
+    section.size("max_packet", &mut protocol.max_packet_bytes, KIB..=GIB);
+    section.section("deflate", |section| read_deflate(section, &mut protocol.deflate));
+}
+
+fn read_deflate(section: &mut Section<'_>, deflate: &mut deflate::Options) {
+    section.flag("enabled", &mut deflate.enabled);
+    section.size("threshold", &mut deflate.threshold_bytes, 0..=GIB);
+    section.count("level", &mut deflate.level, 1..=9);
+}
+
+/// A listener that is off listens nowhere.
+fn read_listener(section: &mut Section<'_>, addresses: &mut Vec<SocketAddr>) {
+    let mut enabled = true;
+    section.flag("enabled", &mut enabled);
+    let expected = r#"an IP address and a port, such as "127.0.0.1:61613", "0.0.0.0:61613" or "[::1]:61613""#;
+    section.texts("bind", addresses, expected, |text| text.parse().ok(), SocketAddr::to_string);
+    if !enabled {
+        addresses.clear();
+    }
+}
+
+/// Only what the target of a request can be: printable, without a query.
+fn parse_path(text: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte);
+    (text.starts_with('/') && text.bytes().all(is_plain)).then(|| text.to_owned())
+}
+
+/// A pattern does not remember how it was written, so the text is kept beside it until it has been recorded.
+fn read_origins(section: &mut Section<'_>, origins: &mut Vec<origin::Pattern>) {
+    let expected = r#"an origin such as "https://example.com", "https://*.example.com", "http://localhost:*" or "*""#;
+    let parse = |text: &str| Some((text.to_owned(), origin::Pattern::parse(text).ok()?));
+    let mut written = Vec::new();
+    section.texts("allowed_origins", &mut written, expected, parse, |(text, _)| text.clone());
+    origins.extend(written.into_iter().map(|(_, pattern)| pattern));
+}
+
+/// Whether refused requests leave sessions over TCP alive: all else that there is about them is said elsewhere.
+fn read_tcp(section: &mut Section<'_>, server: &mut server::Options) -> bool {
+    read_listener(section, &mut server.tcp);
+    // Linux takes at most 32767 seconds.
+    section.duration_or_never("keepalive", &mut server.keepalive, hours(9));
+    let mut continue_on_error = server.worker.tcp_session.continue_on_error;
+    section.flag("continue_on_error", &mut continue_on_error);
+    continue_on_error
+}
+
+fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {
+    let worker = &mut server.worker;
+    section.count("connections", &mut server.connections, 1..=MANY);
+    section.size("outbox_bytes", &mut worker.outbox_bytes, 4 * KIB..=GIB);
+    section.count("inbox", &mut worker.inbox_batches, 16..=1_000_000);
+    let frame = &mut worker.limits;
+    section.count("headers", &mut frame.header_count, 8..=10_000);
+    section.size("header_bytes", &mut frame.header_bytes, 256..=GIB);
+    section.size("line_bytes", &mut frame.line_bytes, 256..=GIB);
+    section.size("body_bytes", &mut frame.body_bytes, 0..=GIB);
+    let mut frame_bytes = worker.limits_before_login.frame_bytes;
+    section.size("frame_before_login", &mut frame_bytes, 256..=GIB);
+    worker.limits_before_login = stomp::Limits { frame_bytes, ..worker.limits };
+
+    let session = Arc::make_mut(&mut worker.session);
+    session.max_outbox_bytes = worker.outbox_bytes;
+    section.count("subscriptions_per_session", &mut session.max_subscriptions, 1..=MANY);
+    section.size("id_bytes", &mut session.max_id_bytes, 16..=GIB);
+    section.count("pending_receipts", &mut session.max_pending_receipts, 1..=MANY);
+    section.count("transactions", &mut session.max_transactions, 0..=MANY);
+    section.count("transaction_operations", &mut session.max_transaction_operations, 1..=MANY);
+    section.size("transaction_bytes", &mut session.max_transaction_bytes, KIB..=64 * GIB);
+    section.count("held_messages", &mut session.max_held_messages, 1..=MANY);
+    section.size("held_bytes", &mut session.max_held_bytes, KIB..=64 * GIB);
+
+    let broker = Arc::make_mut(&mut worker.broker);
+    section.count("subscriptions", &mut broker.max_subscriptions, 1..=MANY);
+    section.count("routes", &mut broker.max_routes, 0..=MANY);
+    section.count("commits", &mut broker.max_commits, 1..=MANY);
+}
+
+fn read_log(section: &mut Section<'_>, log: &mut log::Options) {
+    section.choice("format", &mut log.format, &FORMATS);
+    let expected =
+        r#""off", "error", "warn", "info", "debug" or "trace", with exceptions as in "info,gumboot::session=debug""#;
+    section.text("level", &mut log.level, expected, Levels::parse, |levels| levels.as_str().to_owned());
+}
+
+const fn millis(amount: u64) -> Duration {
+    Duration::from_millis(amount)
+}
+
+const fn hours(amount: u64) -> Duration {
+    Duration::from_secs(amount * 3600)
+}

@@ -1,0 +1,133 @@
+//! What lies in the repository: `config.toml`, the profiles, and the keys that the rest of the program names.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::config::{Options, Profile};
+
+const CONFIG: &str = include_str!("../../../config.toml");
+
+/// `config.toml` with the settings that are commented out because a profile has them: lines such as `#key = value`.
+fn with_all_settings() -> String {
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    CONFIG.lines().map(uncomment).collect::<Vec<String>>().join("\n")
+}
+
+fn assert_defaults(text: &str) {
+    let options = load_file(text).unwrap_or_else(|errors| panic!("{errors}")).options;
+    assert_eq!(format!("{options:#?}"), format!("{:#?}", Options::default()));
+}
+
+#[test]
+fn config_toml_is_the_defaults() {
+    assert_defaults("");
+    assert_defaults(CONFIG);
+    assert_defaults(&with_all_settings());
+}
+
+#[test]
+fn config_toml_has_every_key() {
+    let printed = load_file(&with_all_settings()).unwrap().effective.to_string();
+    let missing: Vec<&str> =
+        printed.lines().filter(|line| line.ends_with("# default") && !line.starts_with("policy = []")).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    // The one list that is empty by default is there as an example.
+    assert!(CONFIG.contains("#   [[topics.policy]]\n#   pattern = "));
+}
+
+#[test]
+fn config_toml_says_the_meaning_and_the_default_of_every_key() {
+    let text = with_all_settings();
+    let defaults: Vec<(String, String)> =
+        load_file("").unwrap().effective.settings().map(|(key, value)| (key, value.to_owned())).collect();
+    let mut section = String::new();
+    let mut explained = BTreeSet::new();
+    let mut comment: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            section = header.trim_matches(['[', ']']).to_owned();
+        } else if let Some(words) = line.strip_prefix('#') {
+            comment.push(words.trim());
+            continue;
+        } else if let Some((name, _)) = line.split_once(" = ") {
+            let key = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
+            if explained.insert(key.clone()) {
+                let path = key.replace("destinations.", "destinations[0].");
+                let (_, default) = defaults.iter().find(|(known, _)| *known == path).unwrap();
+                assert_eq!(comment.last(), Some(&format!("Default: {default}").as_str()), "{key}");
+                assert!(comment.len() > 1, "{key} has no meaning");
+            }
+        }
+        comment.clear();
+    }
+    assert!(explained.len() > 60, "only {} keys", explained.len());
+}
+
+#[test]
+fn a_profile_changes_exactly_the_keys_it_lists() {
+    let default = load_file("").unwrap();
+    let spring = load_file("profile = \"spring\"").unwrap();
+    assert_eq!(spring.options.profile, Profile::Spring);
+    let of = |loaded: &Loaded| -> BTreeSet<(String, String)> {
+        loaded.effective.settings().map(|(key, value)| (key, value.to_owned())).collect()
+    };
+    let changed: Vec<(String, String)> = of(&spring).difference(&of(&default)).cloned().collect();
+    let expected = [
+        ("destinations[0].prefix", "\"/topic\""),
+        ("destinations[0].kind", "\"topic\""),
+        ("destinations[1].prefix", "\"/queue\""),
+        ("destinations[1].kind", "\"topic\""),
+        ("profile", "\"spring\""),
+        ("unknown_destinations", "\"drop\""),
+    ];
+    // The order of the entries differs too, which changes nothing.
+    for (key, value) in &changed {
+        let known = expected.contains(&(key.as_str(), value.as_str()));
+        assert!(known, "{key} = {value}");
+    }
+    assert!(changed.iter().any(|(key, _)| key == "unknown_destinations"));
+    assert_eq!(load_file(include_str!("../profiles/spring.toml")).unwrap().options.server.worker.broker, {
+        spring.options.server.worker.broker
+    });
+}
+
+#[test]
+fn a_profile_works_in_the_shipped_file() {
+    let text = CONFIG.replace("profile = \"default\"", "profile = \"spring\"");
+    let spring = load_file("profile = \"spring\"").unwrap();
+    assert_eq!(format!("{:?}", load_file(&text).unwrap().options), format!("{:?}", spring.options));
+}
+
+/// G5: an error names the key of the limit. What the program names must be what the configuration knows.
+#[test]
+fn every_key_that_the_program_names_exists() {
+    let loaded = load_file("[[topics.policy]]\npattern = \"/topic/a\"\nwhen_slow = \"disconnect\"").unwrap();
+    let known: BTreeSet<String> = loaded.effective.settings().map(|(key, _)| key).collect();
+    let sections: BTreeSet<&str> = known.iter().filter_map(|key| key.split_once('.')).map(|(name, _)| name).collect();
+    let mut unknown = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if !path.ends_with("config") {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let named = text.split(['`', '"']).filter(|words| {
+                    let is_key = words.bytes().all(|byte| byte.is_ascii_lowercase() || b"_.".contains(&byte));
+                    is_key && words.split_once('.').is_some_and(|(section, _)| sections.contains(section))
+                });
+                unknown
+                    .extend(named.filter(|key| !known.contains(*key)).map(|key| format!("{}: {key}", path.display())));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
