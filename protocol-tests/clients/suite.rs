@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -34,10 +34,10 @@ enum SuiteError {
     Npm(#[from] NpmError),
     #[error("node: {0}")]
     Node(#[from] std::io::Error),
-    #[error("not done after {} s; the broker said:\n{1}", .0.as_secs())]
-    Late(Duration, String),
-    #[error("ended with {0}; it said:\n{1}")]
-    Failed(std::process::ExitStatus, String),
+    #[error("not done after {seconds} s; the broker said:\n{log}")]
+    Late { seconds: u64, log: String },
+    #[error("ended with {status}; it said:\n{said}")]
+    Failed { status: ExitStatus, said: String },
 }
 
 /// No suite takes this long on a machine however busy, unless it hangs.
@@ -88,7 +88,7 @@ fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
             Err(RecvTimeoutError::Timeout) => {
                 node.kill()?;
                 node.wait()?;
-                return Err(SuiteError::Late(PATIENCE, broker.log()));
+                return Err(SuiteError::Late { seconds: PATIENCE.as_secs(), log: broker.log() });
             }
         }
     }
@@ -97,7 +97,7 @@ fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
         (true, true) => table.enter(&suite.name, "run", Verdict::Passed),
         // The failures of a suite are in the table already, unless it did not come to say any.
         (false, false) if said.contains("failed ") => {}
-        (false, _) => return Err(SuiteError::Failed(status, said)),
+        (false, _) => return Err(SuiteError::Failed { status, said }),
         (true, false) => {}
     }
     Ok(())

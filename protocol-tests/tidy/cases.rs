@@ -146,6 +146,7 @@ fn words() {
     use Law::Words;
     check("README.md", concat!("a\nTO", "DO: b"), &[(Words, 2)]);
     check("src/hash.rs", concat!("// FIX", "ME"), &[(Words, 1)]);
+    check("src/hash.rs", concat!("<<<<", "<<< HEAD"), &[(Words, 1)]);
     check("fuzz/Cargo.toml", concat!("any", "how = 1"), &[(Words, 1)]);
     check("package-lock.json", concat!("\"https://reg", "istry.example.org/a\""), &[(Words, 1)]);
     check("README.md", concat!("see crates", ".io"), &[(Words, 1)]);

@@ -6,6 +6,9 @@ use crate::source::is_word;
 /// Marks of things left undone. Spelled apart, so that this file does not say them.
 const MARKS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX"), concat!("HA", "CK")];
 
+/// What a merge leaves where nobody decided.
+const CONFLICTS: &[&str] = &[concat!("<<<<", "<<< "), concat!(">>>>", ">>> ")];
+
 /// Packages that the project does without.
 const PACKAGES: &[&str] = &[concat!("any", "how")];
 
@@ -36,10 +39,11 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<Complaint> {
     for (index, line) in text.lines().enumerate() {
         let says = |word: &&&str| line.match_indices(**word).any(|(at, word)| stands_alone(line, at, word));
         let found = MARKS.iter().chain(PACKAGES).find(says).filter(|_| !is_lock);
+        let conflict = CONFLICTS.iter().find(|mark| line.starts_with(**mark));
         let host = HOSTS.iter().find(|host| line.contains(**host)).filter(|_| !is_lock);
         let scratch = Some(&SCRATCH).filter(|_| !is_test);
         let place = PLACES.iter().chain(scratch).find(|place| begins_a_path(line, place));
-        for word in [found, host, place].into_iter().flatten() {
+        for word in [found, conflict, host, place].into_iter().flatten() {
             complaints.push(complain(index + 1, format!("says `{word}`")));
         }
     }
