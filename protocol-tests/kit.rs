@@ -18,6 +18,7 @@ mod scan;
 mod script;
 mod suite;
 mod transcript;
+mod virtual_broker;
 mod wire;
 
 #[path = "kit/broker.rs"]

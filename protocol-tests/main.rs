@@ -15,6 +15,7 @@ mod scan;
 mod script;
 mod suite;
 mod transcript;
+mod virtual_broker;
 mod wire;
 
 use std::process::ExitCode;

@@ -36,9 +36,16 @@ pub(crate) struct Profile {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Over {
+    /// Only for the broker that this suite is built with: it runs inside the suite.
+    pub(crate) memory: Option<InProcess>,
     pub(crate) tcp: Option<Reach>,
     pub(crate) websocket: Option<Reach>,
 }
+
+/// Nothing to say about a broker that needs no address.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InProcess {}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

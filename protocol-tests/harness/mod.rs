@@ -4,6 +4,7 @@
 //! [`NAMES`] and [`all`]. A harness that lives in the same process as its broker (a virtual clock instead of sockets) gives
 //! each case a world of its own, so that moving the clock disturbs nobody.
 
+pub(crate) mod memory;
 pub(crate) mod packet;
 pub(crate) mod tcp;
 pub(crate) mod websocket;
@@ -157,6 +158,9 @@ pub(crate) enum HarnessError {
 pub(crate) fn all(profile: &Profile, only: Option<&str>) -> Vec<Box<dyn Harness>> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let mut harnesses: Vec<Box<dyn Harness>> = Vec::new();
+    if profile.over.memory.is_some() && wanted("memory") {
+        harnesses.push(Box::new(memory::Memory));
+    }
     if let Some(reach) = profile.over.tcp.as_ref().filter(|_| wanted("tcp")) {
         harnesses.push(Box::new(tcp::Tcp::new(&reach.address, &profile.timing)));
     }

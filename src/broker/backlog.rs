@@ -165,3 +165,74 @@ impl Parked {
         Some(entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::destination::Destination;
+    use crate::headers::Headers;
+    use crate::message::{Content, MessageId, SubscriberId, SubscriptionKey, WorkerId};
+
+    fn session(key: u64) -> SessionId {
+        SessionId { worker: WorkerId(0), key }
+    }
+
+    fn message(origin: u64) -> Arc<Message> {
+        let content = Content {
+            destination: Destination::new("/queue/a"),
+            headers: Headers::default(),
+            body: Bytes::new(),
+            is_text: true,
+            exclude_origin: false,
+            mandatory: false,
+        };
+        let id = MessageId { boot: 0, worker: WorkerId(0), sequence: 0 };
+        Arc::new(Message { id, origin: session(origin), content })
+    }
+
+    fn consumer(key: u64, no_local: bool) -> Consumer {
+        let id = SubscriberId { session: session(key), subscription: SubscriptionKey(0) };
+        Consumer { id, credit: 1, no_local }
+    }
+
+    #[test]
+    fn q1_returned_passed_over_and_fresh_messages_come_in_one_order() {
+        let (shy, open) = (consumer(1, true), consumer(1, false));
+        for returned in [0, 1, 2] {
+            let mut backlog = Backlog::default();
+            // Sequences 0 to 4; the shy consumer passes 1 and 3 over.
+            for origin in [2, 1, 2, 1, 2] {
+                backlog.push(message(origin));
+            }
+            let taken: Vec<_> = std::iter::from_fn(|| backlog.take(&shy)).collect();
+            assert_eq!(taken.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [0, 2, 4]);
+            backlog.push(message(2));
+            let expected: Vec<u64> =
+                [0, 1, 2, 3, 4, 5].into_iter().filter(|n| n % 2 == 1 || *n >= 2 * returned).collect();
+            for (sequence, entry) in taken.into_iter().skip(returned as usize) {
+                backlog.put_back(sequence, entry);
+            }
+            assert_eq!(backlog.ready(), expected.len());
+            let order: Vec<u64> = std::iter::from_fn(|| backlog.take(&open)).map(|(sequence, _)| sequence).collect();
+            assert_eq!(order, expected);
+            assert!(backlog.is_idle());
+        }
+    }
+
+    #[test]
+    fn q3_a_delayed_message_wakes_when_it_is_due() {
+        let start = Instant::now();
+        let soon = start + std::time::Duration::from_secs(1);
+        let mut backlog = Backlog::default();
+        backlog.push(message(1));
+        let open = consumer(2, false);
+        let (sequence, entry) = backlog.take(&open).unwrap_or_else(|| unreachable!("it was pushed"));
+        backlog.delay(soon, sequence, entry);
+        backlog.wake(start);
+        assert_eq!((backlog.next_due(), backlog.is_idle(), backlog.delayed()), (Some(soon), true, 1));
+        backlog.wake(soon);
+        assert_eq!((backlog.next_due(), backlog.is_idle(), backlog.delayed()), (None, false, 0));
+    }
+}

@@ -110,8 +110,8 @@ pub enum Command {
         /// Answered when it is done.
         ticket: Option<Ticket>,
     },
-    /// Do all of these, or none (Q7). There is always a verdict; the session sends nothing else before it is there, which
-    /// keeps what follows the transaction behind it (G4).
+    /// Do all of these, or none (Q7). There is always a verdict; the session sends nothing else before it is there,
+    /// which keeps what follows the transaction behind it (G4).
     Commit {
         /// Names the committing session and its ticket.
         transaction: TransactionId,
@@ -169,8 +169,8 @@ pub trait Effects {
     fn deliver(&mut self, consumer: SubscriberId, delivery: Delivery);
     /// The answer to a ticket, or a refusal without one, for a session on any worker.
     fn verdict(&mut self, session: SessionId, ticket: Option<Ticket>, verdict: Verdict);
-    /// A command for another worker's shard. What is posted from one worker to another arrives in that order, and none of
-    /// it is lost: the order of topic messages, and transactions, rest on that.
+    /// A command for another worker's shard. What is posted from one worker to another arrives in that order, and
+    /// none of it is lost: the order of topic messages, and transactions, rest on that.
     fn post(&mut self, worker: WorkerId, command: Command);
     /// Something an operator wants counted or logged.
     fn note(&mut self, note: Note);
@@ -190,8 +190,8 @@ pub enum Note {
         /// Stable reason, such as `max-deliveries`.
         reason: &'static str,
     },
-    /// The dead-letter queue did not take a message, or the message was in it already: it stays in its queue and is tried
-    /// again after the longest redelivery delay.
+    /// The dead-letter queue did not take a message, or the message was in it already: it stays in its queue and is
+    /// tried again after the longest redelivery delay.
     DeadLetterRefused {
         /// The queue it is in.
         queue: Destination,

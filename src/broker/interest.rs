@@ -1,8 +1,8 @@
 //! Which workers have topic subscriptions: the one table that all shards share.
 //!
-//! It is written when a worker's first subscription to a pattern comes or its last one goes, and read when a shard meets a
-//! destination it holds no valid route for. In between, shards only compare generations and read counts, so that a
-//! publish in the steady state takes no lock.
+//! It is written when a worker's first subscription to a pattern comes or its last one goes, and read when a shard
+//! meets a destination it holds no valid route for. In between, shards only compare generations and read counts, so
+//! that a publish in the steady state takes no lock.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -69,15 +69,15 @@ impl Interest {
     }
 
     /// The worker whose shard keeps the queue of this name.
-    pub(super) fn home_of(&self, queue: &Destination) -> WorkerId {
+    pub fn home_of(&self, queue: &Destination) -> WorkerId {
         // The middle bits, which do not choose the place in the home's own table.
         let hash = Keyed::default().hash_one(queue) >> 32;
         // A remainder of a `u16` fits one.
         WorkerId((hash % u64::from(self.workers)) as u16)
     }
 
-    /// Registers a worker's first subscription to `pattern`; further ones are counted by [`Counts::add`] alone. Publishers
-    /// on all workers see it from now on.
+    /// Registers a worker's first subscription to `pattern`; further ones are counted by [`Counts::add`] alone.
+    /// Publishers on all workers see it from now on.
     pub(super) fn join(&self, pattern: &Pattern, worker: WorkerId) -> Arc<Counts> {
         let new = || Arc::new(Counts((0..self.workers).map(|_| AtomicU32::new(0)).collect()));
         let join = |counts: &Arc<Counts>| {
@@ -202,6 +202,7 @@ fn stripe_of(literal: &Destination) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
     use crate::destination::Style;

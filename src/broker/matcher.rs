@@ -1,9 +1,9 @@
 //! An index from patterns to values: which values have a pattern that takes a destination?
 //!
-//! The cost of a look-up does not grow with the patterns that do not take the destination: literals are found by hash,
-//! and the others lie in trees with one level per segment, walked only where a destination's segments lead. Shapes within
-//! a segment (`pr*ce`) are found by the text before their first wildcard, or else after their last; only those that begin
-//! and end with a wildcard are tried one by one.
+//! The cost of a look-up does not grow with the patterns that do not take the destination: literals are found by
+//! hash, and the others lie in trees with one level per segment, walked only where a destination's segments lead.
+//! Shapes within a segment (`pr*ce`) are found by the text before their first wildcard, or else after their last;
+//! only those that begin and end with a wildcard are tried one by one.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -356,6 +356,7 @@ fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V, Keyed>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use proptest::prelude::*;
 
@@ -376,7 +377,7 @@ mod tests {
 
     #[test]
     fn u4_finds_what_takes_a_destination_and_forgets_the_rest() {
-        let ant = ["/t/a", "/t/*", "/t/**", "/**/a", "/t/a?", "/t/*b*", "/t/*c", "/t/**/a/**"];
+        let ant = ["/t/a", "/t/*", "/t/**", "/**/a", "/t/a?", "/t/*b*", "/t/*c", "/t/**/a/**", "/**/x/**/y"];
         let amqp = ["/t/a.*", "/t/#", "/t/#.a"];
         let mut matcher = Matcher::new();
         let ant_patterns = ant.map(|text| (text, pattern(text, Style::Ant, '/')));
@@ -392,6 +393,7 @@ mod tests {
         check(&matcher, "/t/a.b", &["/t/#", "/t/*", "/t/**", "/t/*b*", "/t/a.*"]);
         check(&matcher, "/t", &["/t/**"]);
         check(&matcher, "", &[]);
+        check(&matcher, "/x/x/x/y", &["/**/x/**/y"]);
         for (text, pattern) in &all {
             assert_eq!(matcher.find(pattern), Some(text));
             assert_eq!(matcher.remove(pattern), Some(*text));

@@ -1,8 +1,8 @@
 //! Pure routing and queue state: commands in, effects out.
 //!
 //! A [`Shard`] belongs to one worker. It keeps the topic subscriptions of that worker's sessions and the queues whose
-//! names hash to it. A command that concerns another worker's shard leaves as an effect, [`Effects::post`], and is applied
-//! there.
+//! names hash to it. A command that concerns another worker's shard leaves as an effect, [`Effects::post`], and is
+//! applied there.
 
 mod backlog;
 mod command;

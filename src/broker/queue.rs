@@ -13,7 +13,8 @@ use crate::hash::Keyed;
 use crate::headers::Headers;
 use crate::message::{Content, Delivery, Message, Outcome, Refusal, SessionId, SubscriberId, Tag, WhenSlow};
 
-/// The waits of a message are kept between these, so that none of them is a loop without rest or passes the end of time.
+/// The waits of a message are kept between these, so that none of them is a loop without rest or passes the end of
+/// time.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -144,7 +145,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes a consumer away; what it had to settle goes back to its place (Q4), but for what a transaction will settle.
+    /// Takes a consumer away; what it had to settle goes back to its place (Q4), but for what a transaction will
+    /// settle.
     pub(super) fn cancel(&mut self, consumer: SubscriberId) {
         for sequence in self.consumers.remove(consumer).into_iter().flatten() {
             if self.unsettled.get(&sequence).is_some_and(|unsettled| !unsettled.is_claimed) {
@@ -153,8 +155,8 @@ impl Queue {
         }
     }
 
-    /// Settles what `session` holds. Answers true where the message is now dying: [`Queue::letter`] tells what to bring to
-    /// the dead letters, and then it must be [`Queue::bury`] or [`Queue::revive`].
+    /// Settles what `session` holds. Answers true where the message is now dying: [`Queue::letter`] tells what to
+    /// bring to the dead letters, and then it must be [`Queue::bury`] or [`Queue::revive`].
     pub(super) fn settle(
         &mut self,
         now: Instant,

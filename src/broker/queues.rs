@@ -307,7 +307,8 @@ impl Queues {
         self.queues.get_mut(key).map_or(Ok(()), act)
     }
 
-    /// What every change of a queue ends with: hand out what can be, note when to come back, forget it if it is useless.
+    /// What every change of a queue ends with: hand out what can be, note when to come back, forget it if it is
+    /// useless.
     fn tend<E: Effects>(&mut self, key: QueueKey, effects: &mut E) {
         let Some(queue) = self.queues.get_mut(key) else {
             return;

@@ -17,9 +17,9 @@ use crate::message::{
 
 /// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
 ///
-/// Every command takes effect before [`Shard::apply`] returns, as far as this shard goes, and what other shards have to do
-/// has then been posted. After [`Shard::apply`] and [`Shard::handle_timeout`], ask [`Shard::poll_timeout`] when to come
-/// back.
+/// Every command takes effect before [`Shard::apply`] returns, as far as this shard goes, and what other shards have
+/// to do has then been posted. After [`Shard::apply`] and [`Shard::handle_timeout`], ask [`Shard::poll_timeout`] when
+/// to come back.
 #[derive(Debug)]
 pub struct Shard {
     id: WorkerId,

@@ -258,8 +258,8 @@ impl Routes {
         route
     }
 
-    /// Where a new route is to go, if it is to be remembered: at the end, or where the hand of a clock finds a route that
-    /// was not used since it last came by.
+    /// Where a new route is to go, if it is to be remembered: at the end, or where the hand of a clock finds a route
+    /// that was not used since it last came by.
     fn place_for(&mut self, destination: &Destination) -> Option<usize> {
         if destination.as_str().len() > MAX_REMEMBERED || self.limit == 0 {
             return None;

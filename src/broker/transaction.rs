@@ -1,8 +1,8 @@
 //! Committed transactions on their way through the shards that they touch (Q7).
 //!
-//! The shard of the committing session leads. Every home with a part first reserves space for the messages and claims the
-//! deliveries to be settled; when all of them can, each applies its part, and the topic messages go out. If one cannot,
-//! all undo theirs, and nothing has happened.
+//! The shard of the committing session leads. Every home with a part first reserves space for the messages and claims
+//! the deliveries to be settled; when all of them can, each applies its part, and the topic messages go out. If one
+//! cannot, all undo theirs, and nothing has happened.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -14,7 +14,7 @@
 //!
 //! let file = Source::new("my.toml", "[queues]\nprefetch = 5\n");
 //! let loaded = config::load(Sources { file: Some(file), ..Sources::default() }).unwrap();
-//! assert_eq!(loaded.options.session.prefetch, 5);
+//! assert_eq!(loaded.options.server.worker.session.prefetch, 5);
 //!
 //! let file = Source::new("my.toml", "[queues]\nprefecth = 5\n");
 //! let errors = config::load(Sources { file: Some(file), ..Sources::default() }).unwrap_err();

@@ -194,8 +194,8 @@ impl Glob {
 
     /// Whether it takes this segment.
     ///
-    /// On a mismatch only the latest `*` is asked to take one character more: what an earlier one took can stay, since the
-    /// latest can take whatever the earlier could. So the time is at worst the product of both lengths.
+    /// On a mismatch only the latest `*` is asked to take one character more: what an earlier one took can stay,
+    /// since the latest can take whatever the earlier could. So the time is at worst the product of both lengths.
     pub(crate) fn matches(&self, segment: &str) -> bool {
         let (mut pattern, mut text) = (self.0.chars(), segment.chars());
         let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
@@ -311,6 +311,7 @@ impl Segment {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

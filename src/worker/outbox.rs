@@ -86,6 +86,10 @@ impl Outbox {
 
     /// Appends bytes of an open buffer.
     pub(super) fn push_run(&mut self, run: Run) {
+        // An empty piece would never be written, and so never leave.
+        if run.start == run.end {
+            return;
+        }
         self.queued += run.end - run.start;
         if let Some(Piece::Open(last)) = self.pieces.back_mut()
             && last.source == run.source
@@ -254,6 +258,14 @@ mod tests {
             assert_eq!(drain(&mut outbox, step), "012BODYhija", "step {step}");
             assert_eq!(outbox.queued(), 0);
         }
+    }
+
+    #[test]
+    fn nothing_leaves_no_piece() {
+        let mut outbox = Outbox::default();
+        outbox.push_run(run(LABEL, 4, 4));
+        outbox.push_bytes(Bytes::new());
+        assert!(outbox.pieces.is_empty() && outbox.is_empty());
     }
 
     #[test]

@@ -1,0 +1,9 @@
+//! The broker core as its driver sees it: several shards, commands in, effects out.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod harness;
+mod model;
+mod queues;
+mod topics;
+mod transactions;
