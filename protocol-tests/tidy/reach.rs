@@ -28,11 +28,15 @@ pub(crate) fn check(sources: &[Source], manifests: &[(String, String)]) -> Vec<C
 fn is_root(source: &Source, manifests: &[(String, String)]) -> bool {
     let path = source.path.as_str();
     let names: Vec<&str> = path.split('/').collect();
-    let found_by_cargo = match names.as_slice() {
-        ["src", "lib.rs" | "main.rs"] | ["fuzz", "src", "lib.rs"] | ["build.rs"] => true,
-        ["src", "bin", _] | ["examples", _] | ["examples", _, "main.rs"] => true,
-        _ => false,
-    };
+    let found_by_cargo = matches!(
+        names.as_slice(),
+        ["build.rs"]
+            | ["src", "lib.rs" | "main.rs"]
+            | ["src", "bin", _]
+            | ["examples" | "benches", _]
+            | ["examples", _, "main.rs"]
+            | ["fuzz", "src", "lib.rs"]
+    );
     let named_in = |(manifest, text): &(String, String)| {
         let folder = manifest.trim_end_matches("Cargo.toml");
         path.strip_prefix(folder).is_some_and(|inside| text.contains(&format!("path = \"{inside}\"")))

@@ -1,4 +1,7 @@
 //! Law 5, as far as it is about shape: long files, long functions, code in comments.
+//!
+//! A function ends where its braces do, and it is counted whole: signature, comments, blank lines and inner functions. A
+//! function that a macro makes is not seen. Whether a comment is code is a guess by how its line begins and ends.
 
 use crate::complaint::{Complaint, Law};
 use crate::source::{Source, is_word, item_length};
