@@ -55,20 +55,20 @@ enum Task {
 }
 
 /// Runs the suite as the arguments say.
-pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
-    match parse(arguments).and_then(|asked| perform(&asked)) {
+pub(crate) fn main(arguments: impl Iterator<Item = String>, out: &mut dyn Write) -> ExitCode {
+    match parse(arguments).and_then(|asked| perform(&asked, out)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(wrong) => {
-            say(&format!("error: {wrong}"));
+            say(out, &format!("error: {wrong}"));
             ExitCode::from(2)
         }
     }
 }
 
 /// A reader that has gone away, as `| head` does, ends nothing.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+fn say(out: &mut dyn Write, text: &str) {
+    let _ = writeln!(out, "{text}");
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
@@ -111,14 +111,14 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     Ok(asked)
 }
 
-fn perform(asked: &Asked) -> Result<bool, String> {
+fn perform(asked: &Asked, out: &mut dyn Write) -> Result<bool, String> {
     if asked.task == Task::Help {
-        say(HELP);
+        say(out, HELP);
         return Ok(true);
     }
     let cases = transcript::load(&asked.cases).map_err(|error| error.to_string())?;
     if asked.task == Task::Coverage {
-        say(coverage::page(&cases)?.trim_end());
+        say(out, coverage::page(&cases)?.trim_end());
         return Ok(true);
     }
     let mut profile = Profile::load(&asked.broker).map_err(|error| error.to_string())?;
@@ -133,17 +133,17 @@ fn perform(asked: &Asked) -> Result<bool, String> {
     }
     if asked.task == Task::List {
         for test in suite::tests(&cases, &harnesses).iter().filter(|test| keeps(asked, &test.name())) {
-            say(&format!("{}: test", test.name()));
+            say(out, &format!("{}: test", test.name()));
         }
         return Ok(true);
     }
-    let good = run(asked, &cases, &harnesses, &profile);
+    let good = run(asked, &cases, &harnesses, &profile, out);
     if let (Some(mut launched), Ok(false) | Err(_)) = (launched, &good) {
         let log = launched.log();
         let state = if launched.is_alive() { "is still running" } else { "has ended" };
         let tail: Vec<&str> = log.lines().rev().take(40).collect();
-        say(&format!("the broker {state}; the last it said:"));
-        tail.into_iter().rev().for_each(say);
+        say(out, &format!("the broker {state}; the last it said:"));
+        tail.into_iter().rev().for_each(|line| say(out, line));
     }
     good
 }
@@ -152,7 +152,13 @@ fn keeps(asked: &Asked, name: &str) -> bool {
     asked.filters.is_empty() || asked.filters.iter().any(|filter| name.contains(filter))
 }
 
-fn run(asked: &Asked, cases: &[Case], harnesses: &[Box<dyn Harness>], profile: &Profile) -> Result<bool, String> {
+fn run(
+    asked: &Asked,
+    cases: &[Case],
+    harnesses: &[Box<dyn Harness>],
+    profile: &Profile,
+    out: &mut dyn Write,
+) -> Result<bool, String> {
     for harness in harnesses {
         let reached = harness.world().and_then(|mut world| world.connect(&Opening::default()));
         reached.map_err(|error| format!("over {}: {error}", harness.name()))?;
@@ -163,18 +169,18 @@ fn run(asked: &Asked, cases: &[Case], harnesses: &[Box<dyn Harness>], profile: &
     let filtered = all - tests.len();
     let judgements = suite::play(&tests, profile, &asked.options);
     let report = Report::new(tests, judgements, profile);
-    say(&report.details(asked.verbose));
-    say(&report.table());
+    say(out, &report.details(asked.verbose));
+    say(out, &report.table());
     let mut good = report.is_good();
     if let Some(file) = &asked.json {
         write(file, &report.json())?;
     }
     if let Some(file) = &asked.expect {
-        good &= compare(&report, profile, file, asked.bless)?;
+        good &= compare(&report, profile, file, asked.bless, out)?;
     }
     let counts: Vec<String> = report.counts().iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
-    say(&format!("\n{}", counts.join(", ")));
-    say(&report.closing_line(filtered));
+    say(out, &format!("\n{}", counts.join(", ")));
+    say(out, &report.closing_line(filtered));
     Ok(good)
 }
 
@@ -222,7 +228,13 @@ fn write(file: &Path, value: &serde_json::Value) -> Result<(), String> {
 }
 
 /// Compares with committed verdicts, or replaces them.
-fn compare(report: &Report<'_>, profile: &Profile, file: &Path, bless: bool) -> Result<bool, String> {
+fn compare(
+    report: &Report<'_>,
+    profile: &Profile,
+    file: &Path,
+    bless: bool,
+    out: &mut dyn Write,
+) -> Result<bool, String> {
     if bless {
         let page = serde_json::json!({ "broker": profile.name, "verdicts": report.verdicts() });
         write(file, &page)?;
@@ -237,7 +249,7 @@ fn compare(report: &Report<'_>, profile: &Profile, file: &Path, bless: bool) -> 
     let page: Page = serde_json::from_str(&text).map_err(|wrong| failed(&wrong))?;
     let differences = report.differences(&page.verdicts);
     if !differences.is_empty() {
-        say(&format!("\nverdicts that differ from {}:\n  {}", file.display(), differences.join("\n  ")));
+        say(out, &format!("\nverdicts that differ from {}:\n  {}", file.display(), differences.join("\n  ")));
     }
     Ok(differences.is_empty())
 }

@@ -118,15 +118,17 @@ fn serves_until_it_is_told_to_stop() {
         .current_dir(&place.0)
         .env_clear()
         .args(["--set", "websocket.bind=127.0.0.1:0", "--set", "tcp.bind=127.0.0.1:0", "--set", "server.workers=1"])
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut log = BufReader::new(broker.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(log.next().unwrap().ends_with("configuration: defaults, as there is no ./config.toml"));
-    assert!(log.next().unwrap().contains("WebSocket: ws://127.0.0.1:"));
-    let line = log.next().unwrap();
-    let (_, address) = line.split_once("TCP: ").unwrap();
-    assert!(log.next().unwrap().contains("to try it: "));
+    let mut said = BufReader::new(broker.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.next().unwrap().starts_with("listening on ws://127.0.0.1:"));
+    let line = said.next().unwrap();
+    let (_, address) = line.split_once("listening on tcp://").unwrap();
+    assert!(said.next().unwrap().starts_with("to try it: "));
 
     let mut client = TcpStream::connect(address).unwrap();
     client.write_all(b"CONNECT\n\n\0").unwrap();

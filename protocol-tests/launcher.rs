@@ -30,7 +30,7 @@ pub(crate) struct Launched {
     child: Child,
     folder: PathBuf,
     log: PathBuf,
-    addresses: Vec<String>,
+    addresses: Vec<(&'static str, String)>,
 }
 
 #[derive(Debug, Error)]
@@ -56,9 +56,10 @@ impl Launched {
         let mut launched = Launched { child, folder, log, addresses: Vec::new() };
         let deadline = Instant::now() + PATIENCE;
         loop {
-            launched.addresses = announced(&launched.log());
-            let is_announced = |scheme: &&str| launched.address(scheme).is_some();
-            if start.schemes.iter().all(is_announced) {
+            let log = launched.log();
+            let found = |scheme: &&'static str| announced(&log, scheme).map(|address| (*scheme, address));
+            launched.addresses = start.schemes.iter().filter_map(found).collect();
+            if launched.addresses.len() == start.schemes.len() {
                 return Ok(launched);
             }
             if let Ok(Some(status)) = launched.child.try_wait() {
@@ -73,8 +74,7 @@ impl Launched {
 
     /// The announced address of a scheme, scheme included.
     pub(crate) fn address(&self, scheme: &str) -> Option<&str> {
-        let has_scheme = |address: &&String| address.split_once("://").is_some_and(|(name, _)| name == scheme);
-        self.addresses.iter().find(has_scheme).map(String::as_str)
+        self.addresses.iter().find(|(known, _)| *known == scheme).map(|(_, address)| address.as_str())
     }
 
     /// All that the broker has said so far.
@@ -131,14 +131,13 @@ fn spawn(start: &Start, folder: &Path, log: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-/// The addresses in all whole lines that say `listening`.
-fn announced(log: &str) -> Vec<String> {
-    let is_address = |word: &&str| word.contains("://");
-    let clean = |word: &str| word.trim_matches(|letter: char| "\"',;.()[]\u{1b}m".contains(letter)).to_owned();
+/// The address of a scheme in the whole lines that say `listening`, whatever stands around it there.
+fn announced(log: &str, scheme: &str) -> Option<String> {
+    let prefix = format!("{scheme}://");
+    let ends = |letter: char| letter.is_whitespace() || letter.is_control() || "\"'`,;)]}".contains(letter);
     log.split_inclusive('\n')
         .filter(|line| line.ends_with('\n') && line.contains("listening"))
-        .flat_map(|line| line.split(|letter: char| letter.is_whitespace() || letter == '='))
-        .filter(is_address)
-        .map(clean)
-        .collect()
+        .find_map(|line| line.split_once(&prefix))
+        .and_then(|(_, rest)| rest.split(ends).next())
+        .map(|address| format!("{prefix}{address}"))
 }

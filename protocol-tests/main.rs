@@ -21,5 +21,5 @@ mod wire;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(std::env::args().skip(1))
+    cli::main(std::env::args().skip(1), &mut std::io::stdout().lock())
 }

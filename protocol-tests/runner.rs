@@ -9,6 +9,7 @@ use crate::harness::{Harness, HarnessError, Opening, Piece, World, packet::Packe
 use crate::names::Names;
 use crate::profile::Profile;
 use crate::replay::{self, Mode, Random};
+use crate::scan::Text;
 use crate::script::{self, Act, CloseWant, Expect, Field, FrameLine, Line, PacketLine, Pattern, Step};
 use crate::transcript::{Case, Version};
 use crate::wire::{self, Frame, LineEnd};
@@ -36,7 +37,11 @@ pub(crate) enum Outcome {
 pub(crate) fn run(case: &Case, version: Version, mode: Mode, harness: &dyn Harness, profile: &Profile) -> Outcome {
     let world = match harness.world() {
         Ok(world) => world,
-        Err(error) => return Outcome::Impossible(error.to_string()),
+        Err(error @ HarnessError::Unsupported(_)) => return Outcome::Impossible(error.to_string()),
+        Err(error) => {
+            let line = case.lines.first().map_or(1, |line| line.number);
+            return Outcome::Failed(Failure { line, came: error.to_string(), mode });
+        }
     };
     let seed = match mode {
         Mode::Cuts { seed } => seed,
@@ -108,7 +113,7 @@ impl Stage<'_> {
         done.map_err(|trouble| at_line(line.number, trouble))
     }
 
-    fn advance(&mut self, by: &crate::scan::Text) -> Result<(), Trouble> {
+    fn advance(&mut self, by: &Text) -> Result<(), Trouble> {
         let by = self.time(by)?;
         self.world.advance(by);
         Ok(())
@@ -232,7 +237,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn send_raw(&mut self, name: &str, writes: &[Vec<crate::scan::Text>], binary: bool) -> Result<(), Trouble> {
+    fn send_raw(&mut self, name: &str, writes: &[Vec<Text>], binary: bool) -> Result<(), Trouble> {
         let mut pieces = Vec::new();
         for write in writes {
             let mut bytes = Vec::new();
@@ -384,7 +389,7 @@ impl Stage<'_> {
         }
     }
 
-    fn time(&self, text: &crate::scan::Text) -> Result<Duration, Trouble> {
+    fn time(&self, text: &Text) -> Result<Duration, Trouble> {
         Ok(script::duration(&self.names.fill_str(text)?)?)
     }
 }

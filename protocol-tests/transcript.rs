@@ -166,7 +166,8 @@ fn collect(root: &Path, folder: &Path, cases: &mut Vec<Case>) -> Result<(), Tran
             continue;
         }
         let text = std::fs::read_to_string(&path).map_err(|wrong| unreadable(&path, wrong))?;
-        let case = Case::parse(&path.display().to_string(), &text)?;
+        let shown = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&path);
+        let case = Case::parse(&shown.display().to_string(), &text)?;
         let id = path.strip_prefix(root).unwrap_or(&path).with_extension("").display().to_string().replace('\\', "/");
         if case.front.id != id {
             let wrong = format!("the id is `{}`, but the path says `{id}`", case.front.id);

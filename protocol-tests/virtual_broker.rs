@@ -66,8 +66,7 @@ impl VirtualBroker {
         let transport = if framing == Framing::Stream { "tcp" } else { "websocket" };
         let key = self.hubs[hub].open(self.now, Peer { transport, address: None }, framing);
         let id = ClientId(self.clients.len());
-        let client =
-            Client { hub, key, received: Vec::new(), stalled: false, finished: false, gone: false };
+        let client = Client { hub, key, received: Vec::new(), stalled: false, finished: false, gone: false };
         self.clients.push(client);
         self.by_key.insert((hub, key), id);
         id

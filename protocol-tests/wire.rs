@@ -252,7 +252,9 @@ impl<'a> Lines<'a> {
             line = line.get(..length - 1).unwrap_or_default();
         }
         let line = std::str::from_utf8(line).map_err(|_| format!("a header that is not UTF-8: {}", excerpt(line)))?;
-        match line.contains(['\0', '\r']) {
+        // A carriage return is data to 1.0 and 1.1, and may stand in no line of 1.2.
+        let is_wrong = line.contains('\0') || line.contains('\r') && self.version == Some(Version::V1_2);
+        match is_wrong {
             true => Err(format!("a NUL or a bare carriage return in a header line: `{}`", line.escape_debug())),
             false => Ok(Some(line)),
         }

@@ -1,8 +1,8 @@
 //! Ways to reach a broker. A case does not know which one it runs over.
 //!
 //! To add a way: implement [`Harness`], [`World`] and [`Link`] in one file beside this one and name it in
-//! [`NAMES`] and [`all`]. A harness that lives in the same process as its broker (a virtual clock instead of sockets) gives
-//! each case a world of its own, so that moving the clock disturbs nobody.
+//! [`NAMES`] and [`all`]. A harness that lives in the same process as its broker (a virtual clock instead of sockets)
+//! gives each case a world of its own, so that moving the clock disturbs nobody.
 
 pub(crate) mod memory;
 pub(crate) mod packet;

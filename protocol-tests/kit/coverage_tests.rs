@@ -1,4 +1,4 @@
-//! COVERAGE.md says what `statements.toml` and the cases say.
+//! COVERAGE.md says what `statements/` and the cases say.
 
 use std::path::Path;
 

@@ -9,19 +9,31 @@ use crate::cli;
 
 /// Runs the suite on these cases in 1.2 over TCP; gives whether it succeeded, and the verdicts.
 fn run(name: &str, fault: Fault, deviations: &str, filters: &[&str]) -> (bool, BTreeMap<String, String>) {
-    let address = broker::start(fault);
+    let reach = format!("over.tcp.address = \"{}\"", broker::start(fault));
+    run_reached(name, fault, &reach, deviations, filters)
+}
+
+fn run_reached(
+    name: &str,
+    fault: Fault,
+    reach: &str,
+    deviations: &str,
+    filters: &[&str],
+) -> (bool, BTreeMap<String, String>) {
     let folder = scratch(name);
+    // Only a fault makes the suite wait to the end of its patience.
+    let patience = if fault == Fault::None { "10s" } else { "1s" };
     let profile = folder.join("profile.toml");
     let text = format!(
-        "name = \"{fault:?}\"\nversions = [\"1.2\"]\nabilities = [\"topic\"]\nover.tcp.address = \"{address}\"\n\
+        "name = \"{fault:?}\"\nversions = [\"1.2\"]\nabilities = [\"topic\"]\n{reach}\n\
          destinations = {{ queue = \"/queue/{{fresh}}\", topic = \"/topic/{{fresh}}\" }}\n\
-         timing = {{ frame = \"1s\", quiet = \"100ms\" }}\n[deviations]\n{deviations}"
+         timing = {{ frame = \"{patience}\", quiet = \"100ms\" }}\n[deviations]\n{deviations}"
     );
     std::fs::write(&profile, text).unwrap();
     let json = folder.join("report.json");
     let mut arguments = vec!["--broker", profile.to_str().unwrap(), "--json", json.to_str().unwrap()];
     arguments.extend(filters);
-    let exit = cli::main(arguments.into_iter().map(str::to_owned));
+    let exit = cli::main(arguments.into_iter().map(str::to_owned), &mut std::io::sink());
     let good = format!("{exit:?}") == format!("{:?}", ExitCode::SUCCESS);
     let report = std::fs::read_to_string(&json).unwrap_or_else(|_| "{\"tests\":[]}".to_owned());
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
@@ -91,6 +103,18 @@ fn a_listed_deviation_is_forgiven_until_it_is_gone() {
     assert!(!run("elsewhere", Fault::ForgetsReceipts, &narrowed, &filter).0);
     let unknown = "\"1.2/receipt/of-nobody\" = \"it never was\"\n";
     assert!(!run("unknown", Fault::None, unknown, &filter).0);
+}
+
+#[test]
+fn a_launched_broker_is_reached_where_it_says() {
+    let address = broker::start(Fault::None);
+    let reach = format!(
+        "over.tcp = {{}}\nlaunch.program = \"sh\"\n\
+         launch.arguments = [\"-c\", \"echo listening on tcp://{address}; exec sleep 60\"]"
+    );
+    assert!(run_reached("launched", Fault::None, &reach, "", &["1.2/receipt/of-send [1.2 tcp]"]).0);
+    let silent = "over.tcp = {}\nlaunch = { program = \"sh\", arguments = [\"-c\", \"echo not yet\"] }";
+    assert!(!run_reached("silent", Fault::None, silent, "", &["1.2/receipt/of-send"]).0);
 }
 
 #[test]

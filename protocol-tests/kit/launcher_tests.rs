@@ -13,8 +13,8 @@ fn start(script: &str) -> Result<Launched, LaunchError> {
 
 #[test]
 fn addresses_are_read_from_what_the_broker_says() {
-    let script = "cat \"$0\"; echo 'listening on ws://127.0.0.1:7/ws'; echo 'listening at=tcp://127.0.0.1:8,' >&2; \
-                  exec sleep 60";
+    let script = r#"cat "$0"; echo 'listening on ws://127.0.0.1:7/ws'
+        echo '{"message":"listening","at":"tcp://127.0.0.1:8"}' >&2; exec sleep 60"#;
     let mut launched = start(script).unwrap();
     assert_eq!(launched.address("ws"), Some("ws://127.0.0.1:7/ws"));
     assert_eq!(launched.address("tcp"), Some("tcp://127.0.0.1:8"));

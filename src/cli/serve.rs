@@ -1,6 +1,6 @@
 //! `gumboot serve`: the broker.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::Args;
 use gumboot::server::{self, Server};
@@ -40,7 +40,10 @@ fn serve(options: server::Options) -> Result<(), Failure> {
     };
     let path = options.http.path.clone();
     let server = Server::start(options)?;
-    announce(&server, &path);
+    if let Err(error) = announce(&server, &path) {
+        // Nobody reads it, which is no reason not to serve.
+        info!(%error, "cannot write to standard output");
+    }
     runtime.block_on(async {
         let name = signals.next().await;
         info!("{name}: draining; a second signal ends it at once");
@@ -54,17 +57,20 @@ fn serve(options: server::Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says where clients find the broker, and how to try it from another terminal.
-fn announce(server: &Server, path: &str) {
+/// Says where clients find the broker, and how to try it from another terminal. On standard output, whatever is logged:
+/// whoever starts a broker by hand or from a script wants to know.
+fn announce(server: &Server, path: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     for address in server.websocket_addresses() {
-        info!("WebSocket: ws://{address}{path}");
+        writeln!(out, "listening on ws://{address}{path}")?;
     }
     for address in server.tcp_addresses() {
-        info!("TCP: {address}");
+        writeln!(out, "listening on tcp://{address}")?;
     }
     if let Some(address) = server.tcp_addresses().first() {
-        info!(r"to try it: printf 'CONNECT\n\n\0' | nc {} {}", address.ip(), address.port());
+        writeln!(out, r"to try it: printf 'CONNECT\n\n\0' | nc {} {}", address.ip(), address.port())?;
     }
+    out.flush()
 }
 
 /// The signals that ask for an orderly end.

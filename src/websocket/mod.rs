@@ -58,7 +58,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            max_packet_bytes: 1024 * 1024,
+            max_packet_bytes: 17 * 1024 * 1024,
             deflate: deflate::Options::default(),
             allowed_origins: Vec::new(),
             subprotocols: ["v12.stomp", "v11.stomp", "v10.stomp"].map(String::from).to_vec(),
