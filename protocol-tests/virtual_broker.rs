@@ -1,5 +1,6 @@
 //! The whole broker in one thread on a virtual clock: several hubs, the posts between them, and clients that are nothing
 //! but bytes. Nothing here waits; time moves when it is told to.
+#![allow(dead_code, reason = "shared by tests of which each uses its own part")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -21,8 +22,8 @@ struct Client {
     key: ConnectionKey,
     /// What the broker wrote and the client has not taken yet.
     received: Vec<u8>,
-    /// A stalled client's socket takes nothing.
-    stalled: bool,
+    /// How many more bytes the socket of a stalled client takes.
+    room: Option<usize>,
     /// The broker closed its writing side.
     finished: bool,
     /// The connection is no more.
@@ -44,9 +45,19 @@ pub(crate) struct VirtualBroker {
 impl VirtualBroker {
     /// A broker of `workers` workers.
     pub(crate) fn new(workers: usize, options: Options) -> VirtualBroker {
+        VirtualBroker::with_interest(options, Interest::new(workers as u16))
+    }
+
+    /// A broker whose queues live where `seed` says, the same in every process.
+    pub(crate) fn seeded(workers: usize, options: Options, seed: u64) -> VirtualBroker {
+        VirtualBroker::with_interest(options, Interest::seeded(workers as u16, seed))
+    }
+
+    fn with_interest(options: Options, interest: Interest) -> VirtualBroker {
         let now = Instant::now();
         let options = Arc::new(options);
-        let interest = Arc::new(Interest::new(workers as u16));
+        let workers = usize::from(interest.workers());
+        let interest = Arc::new(interest);
         let hub = |index: usize| {
             let id = WorkerId(index as u16);
             Hub::new(now, id, 1, Arc::clone(&options), Arc::clone(&interest), Arc::new(Counters::default()))
@@ -66,7 +77,7 @@ impl VirtualBroker {
         let transport = if framing == Framing::Stream { "tcp" } else { "websocket" };
         let key = self.hubs[hub].open(self.now, Peer { transport, address: None }, framing);
         let id = ClientId(self.clients.len());
-        let client = Client { hub, key, received: Vec::new(), stalled: false, finished: false, gone: false };
+        let client = Client { hub, key, received: Vec::new(), room: None, finished: false, gone: false };
         self.clients.push(client);
         self.by_key.insert((hub, key), id);
         id
@@ -81,6 +92,7 @@ impl VirtualBroker {
         }
         let mut bytes = bytes.to_vec();
         self.hubs[hub].receive(self.now, key, &mut bytes);
+        self.flush_if_needed(hub);
         true
     }
 
@@ -98,10 +110,13 @@ impl VirtualBroker {
 
     /// The client stops or resumes reading.
     pub(crate) fn stall(&mut self, id: ClientId, stalled: bool) {
-        self.clients[id.0].stalled = stalled;
-        if !stalled {
-            self.write(id);
-        }
+        self.stall_after(id, stalled.then_some(0));
+    }
+
+    /// The client stops reading after so many bytes more; none: it reads.
+    pub(crate) fn stall_after(&mut self, id: ClientId, room: Option<usize>) {
+        self.clients[id.0].room = room;
+        self.write(id);
     }
 
     /// What the client received since it last asked.
@@ -142,7 +157,15 @@ impl VirtualBroker {
         let link = links[choice % links.len()];
         let posts = self.links.get_mut(&link).and_then(VecDeque::pop_front).unwrap_or_default();
         self.hubs[link.1].receive_posts(self.now, posts);
+        self.flush_if_needed(link.1);
         true
+    }
+
+    /// Ends a turn that has grown too large, as the driver does.
+    fn flush_if_needed(&mut self, hub: usize) {
+        if self.hubs[hub].needs_flush() {
+            self.end_turn(hub);
+        }
     }
 
     /// Runs until nothing is left to do at this time.
@@ -195,6 +218,12 @@ impl VirtualBroker {
         }
     }
 
+    /// How many bytes wait to be written to the client.
+    pub(crate) fn queued(&self, id: ClientId) -> usize {
+        let client = &self.clients[id.0];
+        self.hubs[client.hub].queued(client.key)
+    }
+
     /// How many workers there are.
     pub(crate) fn workers(&self) -> usize {
         self.hubs.len()
@@ -208,13 +237,15 @@ impl VirtualBroker {
             if filled == 0 {
                 return;
             }
-            if self.clients[id.0].stalled {
+            let client = &mut self.clients[id.0];
+            if client.room == Some(0) {
                 self.hubs[hub].blocked(key);
                 return;
             }
             let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-            let count = bytes.len().min(self.write_size);
-            self.clients[id.0].received.extend_from_slice(&bytes[..count]);
+            let count = bytes.len().min(self.write_size).min(client.room.unwrap_or(usize::MAX));
+            client.room = client.room.map(|room| room - count);
+            client.received.extend_from_slice(&bytes[..count]);
             self.hubs[hub].wrote(self.now, key, count);
         }
     }

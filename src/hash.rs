@@ -8,6 +8,13 @@ use std::sync::LazyLock;
 #[derive(Clone, Debug)]
 pub struct Keyed(ahash::RandomState);
 
+impl Keyed {
+    /// Hashers that are the same in every process: for what must be repeatable, never for the keys of a map.
+    pub(crate) fn repeatable(seed: u64) -> Keyed {
+        Keyed(ahash::RandomState::with_seeds(seed, seed.rotate_left(17), seed.rotate_left(31), seed.rotate_left(47)))
+    }
+}
+
 impl Default for Keyed {
     fn default() -> Self {
         // The seeds are drawn once, from the standard library's own source of randomness.

@@ -26,6 +26,8 @@ pub struct Interest {
     workers: u16,
     literals: Box<[Part<Literals>]>,
     patterns: Part<Matcher<Arc<Counts>>>,
+    /// Decides where a queue lives.
+    homes: Keyed,
 }
 
 /// A part of the table with the count of its changes.
@@ -56,10 +58,21 @@ pub(super) struct Stamp {
 impl Interest {
     /// For a broker of this many workers; none is taken for one.
     pub fn new(workers: u16) -> Interest {
+        Interest::with_homes(workers, Keyed::default())
+    }
+
+    /// As [`Interest::new`], but with queues in places that only the seed decides. For tests that must be repeatable: a
+    /// peer who knows the seed could choose queues that all live on one worker.
+    pub fn seeded(workers: u16, seed: u64) -> Interest {
+        Interest::with_homes(workers, Keyed::repeatable(seed))
+    }
+
+    fn with_homes(workers: u16, homes: Keyed) -> Interest {
         Interest {
             workers: workers.max(1),
             literals: (0..STRIPES).map(|_| Part::new(Literals::default())).collect(),
             patterns: Part::new(Matcher::new()),
+            homes,
         }
     }
 
@@ -71,7 +84,7 @@ impl Interest {
     /// The worker whose shard keeps the queue of this name.
     pub fn home_of(&self, queue: &Destination) -> WorkerId {
         // The middle bits, which do not choose the place in the home's own table.
-        let hash = Keyed::default().hash_one(queue) >> 32;
+        let hash = self.homes.hash_one(queue) >> 32;
         // A remainder of a `u16` fits one.
         WorkerId((hash % u64::from(self.workers)) as u16)
     }

@@ -318,8 +318,10 @@ impl Route {
         // The stamp comes first: a change after it makes the route invalid, whether the rest has seen it or not.
         let stamp = interest.stamp(&destination);
         let counts = interest.find(&destination);
-        let mut lists = SmallVec::new();
+        let mut lists: SmallVec<[ListKey; 2]> = SmallVec::new();
         index.find_all(&destination, |list| lists.push(*list));
+        // The index finds in no particular order. The oldest list first: the same input gives the same output.
+        lists.sort_unstable();
         let policy = options.policies.iter().find(|policy| policy.pattern.matches(&destination));
         let when_slow = policy.map_or(options.when_slow, |policy| policy.when_slow);
         Route { destination, stamp, lists, counts, when_slow, used: false }

@@ -261,6 +261,11 @@ impl Hub {
         self.peers.connections.get(key).map_or(0, |connection| connection.outbox.slices(slices))
     }
 
+    /// How many bytes wait to be written to the connection.
+    pub fn queued(&self, key: ConnectionKey) -> usize {
+        self.peers.connections.get(key).map_or(0, |connection| connection.outbox.queued())
+    }
+
     /// The first `count` bytes of these slices are written.
     pub fn wrote(&mut self, now: Instant, key: ConnectionKey, count: usize) {
         self.peers.now = now;

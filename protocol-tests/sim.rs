@@ -1,0 +1,162 @@
+//! The seeded simulation: sessions, shards and workers on a virtual clock, stalls and drops, posts that come late, checked
+//! against a simple model of what clients may rely on.
+//!
+//! ```text
+//! cargo test --test sim                      # a fixed list of seeds, and the proof that the model can fail
+//! cargo test --test sim -- --seed 7          # one seed; with --steps 40 only its first steps, and then the end
+//! cargo test --test sim -- --from 1000 --seeds 5000
+//! ```
+
+#[path = "sim/model.rs"]
+mod model;
+#[path = "sim/observe.rs"]
+mod observe;
+#[path = "sim/random.rs"]
+mod random;
+#[path = "sim/run.rs"]
+mod run;
+#[path = "sim/setup.rs"]
+mod setup;
+#[path = "sim/steps.rs"]
+mod steps;
+#[path = "sim/taps.rs"]
+mod taps;
+#[path = "sim/verdict.rs"]
+mod verdict;
+#[path = "virtual_broker.rs"]
+mod virtual_broker;
+#[path = "sim/wire.rs"]
+mod wire;
+#[path = "sim/world.rs"]
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use run::{Outcomes, run};
+use taps::{Fault, Tap};
+
+/// Seeds that once found something.
+const REGRESSIONS: [u64; 0] = [];
+
+/// Where the seeds of the default run begin, how many there are, and how many steps each has.
+const FROM: u64 = 1;
+const SEEDS: u64 = 300;
+const STEPS: usize = 300;
+
+/// How many runs a fault may take to show.
+const PATIENCE: u64 = 60;
+
+/// How many failures are told in full.
+const TOLD: usize = 3;
+
+/// What the command line asks for.
+struct Request {
+    seeds: Vec<u64>,
+    steps: usize,
+    proves_itself: bool,
+}
+
+fn main() -> ExitCode {
+    let request = match Request::parse(std::env::args().skip(1)) {
+        Ok(request) => request,
+        Err(problem) => {
+            eprintln!("{problem}\noptions: --seed N | --from N --seeds COUNT, --steps COUNT");
+            return ExitCode::from(2);
+        }
+    };
+    let mut passed = 0;
+    let mut failed = 0;
+    if request.proves_itself {
+        for (fault, expected) in Fault::ALL {
+            match notices(fault, expected) {
+                Ok(()) => passed += 1,
+                Err(problem) => {
+                    println!("FAILED fault {fault:?}: {problem}");
+                    failed += 1;
+                }
+            }
+        }
+    }
+    let failures = run_all(&request.seeds, request.steps);
+    passed += request.seeds.len() - failures.len();
+    failed += failures.len();
+    for (place, (seed, outcomes)) in failures.iter().enumerate() {
+        let story = if place < TOLD { &*outcomes.story } else { outcomes.story.lines().next().unwrap_or_default() };
+        println!(
+            "FAILED seed {seed}: {story}repeat it: cargo test --test sim -- --seed {seed} --steps {}",
+            request.steps
+        );
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Request {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String> {
+        let (mut seed, mut from, mut seeds, mut steps) = (None, None, None, STEPS);
+        while let Some(name) = arguments.next() {
+            let mut number = || {
+                let text = arguments.next().ok_or_else(|| format!("{name} needs a number"))?;
+                text.parse::<u64>().map_err(|_| format!("{name} needs a number, not {text}"))
+            };
+            match &*name {
+                "--seed" => seed = Some(number()?),
+                "--from" => from = Some(number()?),
+                "--seeds" => seeds = Some(number()?),
+                "--steps" => steps = number()? as usize,
+                // What cargo hands to every test.
+                "--nocapture" | "--quiet" | "-q" => {}
+                other => return Err(format!("unknown option {other}")),
+            }
+        }
+        let proves_itself = seed.is_none() && from.is_none() && seeds.is_none();
+        let range = from.unwrap_or(FROM)..from.unwrap_or(FROM) + seeds.unwrap_or(SEEDS);
+        let seeds = match seed {
+            Some(seed) => vec![seed],
+            None if proves_itself => REGRESSIONS.into_iter().chain(range).collect(),
+            None => range.collect(),
+        };
+        Ok(Request { seeds, steps, proves_itself })
+    }
+}
+
+/// Runs all seeds, and answers with those that failed, in their order.
+fn run_all(seeds: &[u64], steps: usize) -> Vec<(u64, Outcomes)> {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(seeds.len());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcomes = run(*seed, steps, Tap::default());
+                    if outcomes.violation.is_some() {
+                        failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((*seed, outcomes));
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    failures.sort_by_key(|(seed, _)| *seed);
+    failures
+}
+
+/// Whether the model notices a fault, and for what it is.
+fn notices(fault: Fault, expected: &[model::Law]) -> Result<(), String> {
+    let mut tapped = 0;
+    for seed in FROM..FROM + PATIENCE {
+        let outcomes = run(seed, STEPS, Tap::new(fault));
+        tapped += usize::from(outcomes.tapped);
+        match outcomes.violation {
+            Some(violation) if outcomes.tapped && expected.contains(&violation.law) => return Ok(()),
+            Some(violation) if outcomes.tapped => {
+                return Err(format!("seed {seed} takes it for {:?}: {}", violation.law, violation.text));
+            }
+            _ => {}
+        }
+    }
+    Err(format!("not noticed in {tapped} runs"))
+}

@@ -1,0 +1,528 @@
+//! What is true in a run, as far as its clients can know: an account kept from what they sent and what they received. It
+//! knows the contract and nothing of how the broker keeps it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use crate::setup::{DEAD_LETTERS, Setup};
+use crate::wire::Version;
+
+/// What was violated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Law {
+    /// Bytes that a strict client cannot read.
+    Wire,
+    /// A message that is not this subscription's, or is not what was sent.
+    Stray,
+    /// G4, Q1.
+    Order,
+    /// A message that should have come has not.
+    Lost,
+    /// A message came again.
+    Duplicate,
+    /// Q1: one consumer at a time.
+    TwoConsumers,
+    /// Q3, Q4: marked, counted, delayed, moved with a reason.
+    Redelivery,
+    /// G3, M6.
+    Receipt,
+    /// Q5.
+    Credit,
+    /// G5: more waits for a client than it may.
+    Outbox,
+    /// An ERROR or a close without a cause, or none where there is a cause.
+    Refusal,
+    /// Q7.
+    Transaction,
+    /// B1.
+    HeartBeat,
+    /// Something that could go on does not.
+    Stuck,
+}
+
+/// A broken law, and whose transcripts tell the story.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) law: Law,
+    pub(crate) text: String,
+    pub(crate) clients: Vec<usize>,
+}
+
+impl Violation {
+    pub(crate) fn new(law: Law, text: impl fmt::Display, clients: impl IntoIterator<Item = usize>) -> Violation {
+        Violation { law, text: text.to_string(), clients: clients.into_iter().collect() }
+    }
+}
+
+pub(crate) type Check = Result<(), Violation>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ack {
+    Auto,
+    Client,
+    Individual,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Consumed,
+    Rejected,
+    Discarded,
+}
+
+/// Whether a message is in the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its transaction is not committed.
+    Never,
+    /// It may have been taken or not.
+    Possible,
+    /// It was.
+    Accepted,
+    /// It was not.
+    Refused,
+}
+
+/// Who has a queue's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Nobody that we know of.
+    Free,
+    /// A subscription, by its number.
+    Held(usize),
+    /// A subscription's client settled it, but has no word that this was done.
+    Settled(usize, Outcome),
+    /// It is no more.
+    Consumed,
+}
+
+/// A message that some client sent, or would have.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) origin: usize,
+    pub(crate) destination: &'static str,
+    pub(crate) size: usize,
+    pub(crate) excludes_self: bool,
+    pub(crate) mandatory: bool,
+    pub(crate) fate: Fate,
+    /// Its place in what its origin sent: for what is in a transaction, that of the COMMIT.
+    pub(crate) order: usize,
+    /// Topic subscriptions that were certainly live when it was sent.
+    pub(crate) wanted: Vec<usize>,
+    /// How many subscriptions there were then at most.
+    pub(crate) most: usize,
+    /// How many there had ever been.
+    pub(crate) known: usize,
+    pub(crate) id: Option<String>,
+    pub(crate) hold: Hold,
+    pub(crate) is_dead: bool,
+    /// How often it was handed out at least.
+    pub(crate) seen: u32,
+    pub(crate) refusals: u32,
+    pub(crate) discarded: bool,
+    /// When it was refused last, as its consumer sees it.
+    pub(crate) refused_at: Duration,
+    /// No consumer gets it before that.
+    pub(crate) not_before: Option<Duration>,
+}
+
+impl Message {
+    pub(crate) fn is_for_queue(&self) -> bool {
+        is_queue(self.destination)
+    }
+
+    /// Where it is now.
+    pub(crate) fn place(&self) -> &'static str {
+        if self.is_dead { DEAD_LETTERS } else { self.destination }
+    }
+}
+
+/// A delivery that its client has yet to settle.
+#[derive(Clone, Debug)]
+pub(crate) struct Handed {
+    pub(crate) message: usize,
+    pub(crate) ack: Option<String>,
+    pub(crate) transaction: Option<String>,
+}
+
+/// A subscription.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) session: usize,
+    pub(crate) id: String,
+    pub(crate) destination: &'static str,
+    pub(crate) ack: Ack,
+    pub(crate) credit: usize,
+    pub(crate) no_local: bool,
+    /// Its RECEIPT has come.
+    pub(crate) is_live: bool,
+    /// Its client has asked for its end.
+    pub(crate) is_ending: bool,
+    /// Its end is certain.
+    pub(crate) is_dead: bool,
+    /// Once it ran out of credit, topics may have dropped messages for it.
+    pub(crate) was_short: bool,
+    pub(crate) unsettled: Vec<Handed>,
+    /// In mode `auto`: its client said goodbye, and may not have read what was on its way by then.
+    pub(crate) is_at_risk: bool,
+}
+
+impl Subscription {
+    pub(crate) fn is_queue(&self) -> bool {
+        is_queue(self.destination)
+    }
+}
+
+/// What a frame does.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    Nothing,
+    Send(usize),
+    /// A subscription begins, and perhaps another ends for it.
+    Subscribe(usize, Option<usize>),
+    Unsubscribe(usize),
+    Settle(usize, Vec<usize>, Outcome),
+    Commit(usize),
+    Disconnect,
+}
+
+/// What a transaction holds until its end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Transaction {
+    pub(crate) sends: Vec<usize>,
+    pub(crate) settles: Vec<(usize, Vec<usize>, Outcome)>,
+}
+
+/// A client's connection and session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) version: Version,
+    pub(crate) continues: bool,
+    pub(crate) connected: bool,
+    /// It ends by DISCONNECT.
+    pub(crate) is_leaving: bool,
+    /// The RECEIPT of that has come.
+    pub(crate) has_left: bool,
+    /// It broke a rule, and will be told.
+    pub(crate) is_doomed: bool,
+    /// It got an ERROR that ends it.
+    pub(crate) has_failed: bool,
+    /// Its connection is gone or going.
+    pub(crate) is_over: bool,
+    pub(crate) is_stalled: bool,
+    pub(crate) was_stalled: bool,
+    pub(crate) is_silent: bool,
+    /// It may be closed without a word.
+    pub(crate) may_vanish: bool,
+    /// The codes of ERRORs that it has earned.
+    pub(crate) earned: BTreeSet<&'static str>,
+    pub(crate) pending: VecDeque<(String, Effect)>,
+    /// Effects of frames without a receipt.
+    pub(crate) unconfirmed: Vec<Effect>,
+    pub(crate) transactions: BTreeMap<String, Transaction>,
+    pub(crate) receipts: usize,
+    pub(crate) beat: Option<Duration>,
+    pub(crate) last_received: Duration,
+    pub(crate) transcript: Vec<String>,
+}
+
+impl Session {
+    fn new(version: Version, continues: bool) -> Session {
+        Session {
+            version,
+            continues,
+            connected: false,
+            is_leaving: false,
+            has_left: false,
+            is_doomed: false,
+            has_failed: false,
+            is_over: false,
+            is_stalled: false,
+            was_stalled: false,
+            is_silent: false,
+            may_vanish: false,
+            earned: BTreeSet::from(["connect-timeout"]),
+            pending: VecDeque::new(),
+            unconfirmed: Vec::new(),
+            transactions: BTreeMap::new(),
+            receipts: 0,
+            beat: None,
+            last_received: Duration::ZERO,
+            transcript: Vec::new(),
+        }
+    }
+
+    /// Whether nothing speaks against its being there.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.connected && !self.is_leaving && !self.is_doomed && !self.has_failed && !self.is_over && !self.is_stalled
+    }
+}
+
+/// The whole account.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) setup: Setup,
+    /// Time since the start.
+    pub(crate) now: Duration,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) commits: Vec<Transaction>,
+    pub(crate) orders: usize,
+    /// The message of each message-id.
+    pub(crate) ids: BTreeMap<String, usize>,
+    /// What each subscription id of each session got of topics.
+    pub(crate) got: BTreeSet<(usize, String, usize)>,
+    /// The place of the last message by subscription id, origin and destination.
+    pub(crate) last: BTreeMap<(usize, String, usize, &'static str), usize>,
+    /// Messages that came to somebody else while this subscription, whose client does not read, may have them.
+    pub(crate) suspects: Vec<(usize, usize)>,
+    /// Queues that may have been full.
+    pub(crate) full: BTreeSet<&'static str>,
+}
+
+impl Model {
+    pub(crate) fn new(setup: Setup) -> Model {
+        Model {
+            setup,
+            now: Duration::ZERO,
+            sessions: Vec::new(),
+            subscriptions: Vec::new(),
+            messages: Vec::new(),
+            commits: Vec::new(),
+            orders: 0,
+            ids: BTreeMap::new(),
+            got: BTreeSet::new(),
+            last: BTreeMap::new(),
+            suspects: Vec::new(),
+            full: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn open(&mut self, version: Version, continues: bool) -> usize {
+        let mut session = Session::new(version, continues);
+        session.last_received = self.now;
+        self.sessions.push(session);
+        self.sessions.len() - 1
+    }
+
+    /// A client sends a message, or puts it into its transaction.
+    pub(crate) fn send(&mut self, message: Message, transaction: Option<&str>) -> usize {
+        let number = self.messages.len();
+        let origin = message.origin;
+        self.messages.push(message);
+        match transaction.and_then(|name| self.sessions[origin].transactions.get_mut(name)) {
+            Some(transaction) => transaction.sends.push(number),
+            None => self.release(number),
+        }
+        number
+    }
+
+    /// From now on a message may be in the world.
+    fn release(&mut self, number: usize) {
+        self.orders += 1;
+        let message = &self.messages[number];
+        let matches = |each: &&Subscription| !each.is_dead && self.wants(each, message);
+        let most = self.subscriptions.iter().filter(matches).count();
+        let wanted = self.subscriptions.iter().enumerate().filter(|(_, each)| {
+            each.is_live
+                && !each.is_ending
+                && self.wants(each, message)
+                && self.sessions[each.session].is_sound_or_stalled()
+        });
+        let wanted = wanted.map(|(number, _)| number).collect();
+        let (order, place, known) = (self.orders, message.destination, self.subscriptions.len());
+        let message = &mut self.messages[number];
+        message.known = known;
+        (message.fate, message.order, message.most, message.wanted) = (Fate::Possible, order, most, wanted);
+        self.note_fullness(place);
+    }
+
+    /// Whether a topic's message is for a subscription.
+    pub(crate) fn wants(&self, subscription: &Subscription, message: &Message) -> bool {
+        let is_own = subscription.session == message.origin;
+        !message.is_for_queue()
+            && takes(subscription.destination, message.destination)
+            && !(is_own && (subscription.no_local || message.excludes_self))
+    }
+
+    pub(crate) fn note_fullness(&mut self, place: &'static str) {
+        let is_there = |message: &&Message| {
+            message.place() == place
+                && matches!(message.fate, Fate::Possible | Fate::Accepted)
+                && message.hold != Hold::Consumed
+        };
+        if self.messages.iter().filter(is_there).count() > self.setup.max_messages {
+            self.full.insert(place);
+        }
+        let letters = |message: &&Message| message.is_for_queue() && (message.discarded || message.refusals > 0);
+        let sent = |message: &&Message| message.destination == DEAD_LETTERS;
+        if self.messages.iter().filter(|message| letters(message) || sent(message)).count() > self.setup.max_messages {
+            self.full.insert(DEAD_LETTERS);
+        }
+    }
+
+    pub(crate) fn subscribe(&mut self, subscription: Subscription) -> Effect {
+        let earlier = self.live_subscription(subscription.session, &subscription.id);
+        if let Some(earlier) = earlier {
+            self.end_subscription(earlier);
+        }
+        self.subscriptions.push(subscription);
+        Effect::Subscribe(self.subscriptions.len() - 1, earlier)
+    }
+
+    /// The subscription of this id that its client has not ended.
+    pub(crate) fn live_subscription(&self, session: usize, id: &str) -> Option<usize> {
+        self.subscriptions.iter().position(|each| each.session == session && each.id == id && !each.is_ending)
+    }
+
+    /// Its client wants no more: what is unsettled returns, also out of open transactions.
+    pub(crate) fn end_subscription(&mut self, number: usize) {
+        let subscription = &mut self.subscriptions[number];
+        subscription.is_ending = true;
+        subscription.unsettled.clear();
+        subscription.is_at_risk = subscription.is_queue() && subscription.ack == Ack::Auto;
+        let session = subscription.session;
+        for transaction in self.sessions[session].transactions.values_mut() {
+            transaction.settles.retain(|(of, ..)| *of != number);
+        }
+    }
+
+    /// A client settles a delivery, and under `client` those before it. Answers with the messages.
+    pub(crate) fn settle(
+        &mut self,
+        subscription: usize,
+        place: usize,
+        outcome: Outcome,
+        transaction: Option<&str>,
+    ) -> Effect {
+        let own = &mut self.subscriptions[subscription];
+        let first = if own.ack == Ack::Client { 0 } else { place };
+        let mut settled = Vec::new();
+        for handed in &mut own.unsettled[first..=place] {
+            if handed.transaction.is_none() {
+                handed.transaction = Some(transaction.unwrap_or_default().to_owned());
+                settled.push(handed.message);
+            }
+        }
+        let session = own.session;
+        match transaction.and_then(|name| self.sessions[session].transactions.get_mut(name)) {
+            Some(open) => {
+                open.settles.push((subscription, settled, outcome));
+                Effect::Nothing
+            }
+            None => {
+                self.subscriptions[subscription].unsettled.retain(|handed| handed.transaction.as_deref() != Some(""));
+                self.settled(subscription, &settled, outcome);
+                Effect::Settle(subscription, settled, outcome)
+            }
+        }
+    }
+
+    fn settled(&mut self, subscription: usize, settled: &[usize], outcome: Outcome) {
+        for number in settled {
+            let message = &mut self.messages[*number];
+            if message.hold == Hold::Held(subscription) {
+                message.hold = Hold::Settled(subscription, outcome);
+                message.refused_at = self.now;
+                message.refusals += u32::from(outcome == Outcome::Rejected);
+                message.discarded |= outcome == Outcome::Discarded;
+                self.note_fullness(DEAD_LETTERS);
+            }
+        }
+    }
+
+    pub(crate) fn commit(&mut self, session: usize, name: &str) -> Effect {
+        let Some(transaction) = self.sessions[session].transactions.remove(name) else {
+            return Effect::Nothing;
+        };
+        for (subscription, settled, outcome) in &transaction.settles {
+            let own = &mut self.subscriptions[*subscription];
+            own.unsettled.retain(|handed| handed.transaction.as_deref() != Some(name));
+            self.settled(*subscription, settled, *outcome);
+        }
+        for number in &transaction.sends {
+            self.release(*number);
+        }
+        self.commits.push(transaction);
+        Effect::Commit(self.commits.len() - 1)
+    }
+
+    pub(crate) fn abort(&mut self, session: usize, name: &str) {
+        self.sessions[session].transactions.remove(name);
+        for own in self.subscriptions.iter_mut().filter(|each| each.session == session) {
+            for handed in own.unsettled.iter_mut().filter(|handed| handed.transaction.as_deref() == Some(name)) {
+                handed.transaction = None;
+            }
+        }
+    }
+
+    /// A client says goodbye.
+    pub(crate) fn leave(&mut self, session: usize) {
+        self.sessions[session].is_leaving = true;
+        for number in 0..self.subscriptions.len() {
+            if self.subscriptions[number].session == session && !self.subscriptions[number].is_ending {
+                self.end_subscription(number);
+            }
+        }
+    }
+
+    /// Notes what a frame will have done, once there is word of it.
+    pub(crate) fn expect(&mut self, session: usize, receipt: Option<String>, effect: Effect) {
+        let session = &mut self.sessions[session];
+        match receipt {
+            Some(receipt) => session.pending.push_back((receipt, effect)),
+            None => session.unconfirmed.push(effect),
+        }
+    }
+
+    /// Whether a subscription certainly has what it was given.
+    pub(crate) fn surely_holds(&self, subscription: usize) -> bool {
+        let own = &self.subscriptions[subscription];
+        !own.is_ending && !own.is_dead && self.sessions[own.session].is_sound()
+    }
+}
+
+impl Session {
+    /// Whether nothing but its not reading speaks against its being there.
+    pub(crate) fn is_sound_or_stalled(&self) -> bool {
+        self.connected && !self.is_leaving && !self.is_doomed && !self.has_failed && !self.is_over
+    }
+}
+
+pub(crate) fn is_queue(destination: &str) -> bool {
+    destination.starts_with("/queue/")
+}
+
+/// Whether a pattern in Spring's spelling takes a destination.
+pub(crate) fn takes(pattern: &str, destination: &str) -> bool {
+    fn follow(pattern: &[&str], parts: &[&str]) -> bool {
+        match (pattern, parts) {
+            ([], []) => true,
+            (["**", rest @ ..], _) => (0..=parts.len()).any(|skip| follow(rest, &parts[skip..])),
+            ([own, rest @ ..], [part, parts @ ..]) => {
+                let fits = match *own {
+                    "*" | "{kind}" => !part.is_empty(),
+                    "?" => part.chars().count() == 1,
+                    literal => literal == *part,
+                };
+                fits && follow(rest, parts)
+            }
+            _ => false,
+        }
+    }
+    follow(&pattern.split('/').collect::<Vec<_>>(), &destination.split('/').collect::<Vec<_>>())
+}
+
+/// The body of a message: every octet there is, or letters only.
+pub(crate) fn body(number: usize, size: usize) -> Vec<u8> {
+    (0..size)
+        .map(|at| if number % 2 == 0 { (number * 31 + at) as u8 } else { b'a' + ((number + at) % 26) as u8 })
+        .collect()
+}
+
+/// A header that needs escapes.
+pub(crate) fn note(number: usize) -> String {
+    format!("c:\\{number}")
+}

@@ -1,0 +1,150 @@
+//! One run: so many random steps, then the end, at which nothing may be missing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::model::{Ack, Check, Effect, Law, Outcome, Subscription, Violation};
+use crate::setup::QUEUES;
+use crate::taps::Tap;
+use crate::wire::{Frame, Version};
+use crate::world::World;
+
+/// How many lines of a transcript are shown.
+const SHOWN: usize = 60;
+
+/// What came of a run.
+pub(crate) struct Outcomes {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) tapped: bool,
+    /// What happened and to whom, for people.
+    pub(crate) story: String,
+    /// The same for the same seed.
+    pub(crate) digest: u64,
+}
+
+/// Runs one seed.
+pub(crate) fn run(seed: u64, steps: usize, tap: Tap) -> Outcomes {
+    let mut world = World::new(seed, tap);
+    let mut at = 0;
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        while at < steps {
+            at += 1;
+            world.step()?;
+        }
+        at += 1;
+        end(&mut world)
+    }));
+    let violation = match result {
+        Ok(result) => result.err(),
+        Err(_) => Some(Violation::new(Law::Stuck, "a panic", [])),
+    };
+    let story = violation.as_ref().map(|violation| tell(&world, violation, at, steps)).unwrap_or_default();
+    Outcomes { violation, tapped: world.tap.has_acted, story, digest: digest(&world) }
+}
+
+fn tell(world: &World, violation: &Violation, at: usize, steps: usize) -> String {
+    let place = if at > steps { "at the end".to_owned() } else { format!("at step {at}") };
+    let mut story = format!("{:?} {place}: {}\n{:?}\n", violation.law, violation.text, world.model.setup);
+    let mut clients = violation.clients.clone();
+    clients.sort_unstable();
+    clients.dedup();
+    for client in clients {
+        story.push_str(&format!("--- client {client}\n"));
+        let lines = &world.model.sessions[client].transcript;
+        if lines.len() > SHOWN {
+            story.push_str(&format!("(the first {} lines are left out)\n", lines.len() - SHOWN));
+        }
+        for line in lines.iter().skip(lines.len().saturating_sub(SHOWN)) {
+            story.push_str(line);
+            story.push('\n');
+        }
+    }
+    story
+}
+
+/// A hash of all transcripts.
+fn digest(world: &World) -> u64 {
+    let lines = world.model.sessions.iter().flat_map(|own| &own.transcript);
+    let octets = lines.flat_map(|line| line.bytes().chain([b'\n']));
+    octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+fn end(world: &mut World) -> Check {
+    if world.random.percent(20) {
+        world.shut_down()?;
+    } else {
+        farewell(world)?;
+    }
+    for session in world.sessions(|own| !own.is_over || own.is_stalled) {
+        world.break_off(session)?;
+    }
+    world.settle()?;
+    drain(world)?;
+    world.model.check_end()
+}
+
+/// Everybody reads again, all comes to rest, and everybody goes in one way or the other.
+fn farewell(world: &mut World) -> Check {
+    for session in world.sessions(|own| own.is_stalled && !own.is_over) {
+        world.stall(session, None)?;
+    }
+    world.settle()?;
+    for session in world.sessions(|own| own.is_sound() && !own.is_silent) {
+        match world.random.below(3) {
+            0 => world.break_off(session)?,
+            1 => world.half_close(session)?,
+            _ => {
+                world.model.leave(session);
+                world.ask(session, Frame::new("DISCONNECT"), Effect::Disconnect, true);
+                world.flush(session, usize::MAX)?;
+            }
+        }
+    }
+    world.settle()
+}
+
+/// One sound consumer for each queue takes all there is.
+fn drain(world: &mut World) -> Check {
+    let mut consumers = Vec::new();
+    for queue in QUEUES {
+        let session = world.connect(Version::V1_2, false);
+        let (mode, ack) = world.random.pick(&[("auto", Ack::Auto), ("client-individual", Ack::Individual)]);
+        let frame = Frame::new("SUBSCRIBE").with("id", "drain").with("destination", queue).with("ack", mode);
+        let effect = world.model.subscribe(Subscription {
+            session,
+            id: "drain".into(),
+            destination: queue,
+            ack,
+            credit: world.model.setup.credit(None),
+            no_local: false,
+            is_live: false,
+            is_ending: false,
+            is_dead: false,
+            was_short: false,
+            unsettled: Vec::new(),
+            is_at_risk: false,
+        });
+        consumers.push(world.model.subscriptions.len() - 1);
+        world.ask(session, frame, effect, true);
+    }
+    let longest = world.model.setup.redelivery_delay * 4;
+    let mut quiet = Duration::ZERO;
+    while quiet <= longest + Duration::from_secs(1) {
+        world.settle()?;
+        let mut settled = 0;
+        for consumer in &consumers {
+            while !world.model.subscriptions[*consumer].unsettled.is_empty() {
+                world.settle_delivery(*consumer, 0, Outcome::Consumed, None, true);
+                settled += 1;
+            }
+        }
+        if settled == 0 {
+            let step = Duration::from_secs(4);
+            world.advance(step)?;
+            quiet += step;
+        } else {
+            quiet = Duration::ZERO;
+        }
+    }
+    world.settle()
+}

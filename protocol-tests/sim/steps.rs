@@ -1,0 +1,369 @@
+//! What clients do, one random step at a time.
+
+use std::time::Duration;
+
+use crate::model::{self, Ack, Check, Effect, Fate, Hold, Message, Outcome, Subscription, is_queue, takes};
+use crate::setup::{PATTERNS, QUEUES, TOPICS};
+use crate::wire::{Frame, Version};
+use crate::world::World;
+
+/// The most clients that are connected at a time.
+const MOST_CLIENTS: usize = 8;
+
+/// What is in a transaction stays small, so that all of it at once is no burden to those who get it.
+const IN_TRANSACTION: (usize, usize) = (3, 200);
+
+const VERSIONS: [Version; 4] = [Version::V1_0, Version::V1_1, Version::V1_2, Version::V1_2];
+
+/// A kind of step.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Connect,
+    Send,
+    Burst,
+    Subscribe,
+    Unsubscribe,
+    Settle,
+    Begin,
+    Finish,
+    Leave,
+    BreakOff,
+    HalfClose,
+    Stall,
+    Resume,
+    Deliver,
+    Flush,
+    Advance,
+    Rest,
+    Ping,
+    Hush,
+    Transgress,
+}
+
+/// How often each happens, in proportion.
+const STEPS: [(Step, usize); 20] = [
+    (Step::Connect, 60),
+    (Step::Send, 300),
+    (Step::Burst, 12),
+    (Step::Subscribe, 140),
+    (Step::Unsubscribe, 25),
+    (Step::Settle, 200),
+    (Step::Begin, 30),
+    (Step::Finish, 35),
+    (Step::Leave, 12),
+    (Step::BreakOff, 12),
+    (Step::HalfClose, 6),
+    (Step::Stall, 25),
+    (Step::Resume, 40),
+    (Step::Deliver, 150),
+    (Step::Flush, 60),
+    (Step::Advance, 60),
+    (Step::Rest, 30),
+    (Step::Ping, 5),
+    (Step::Hush, 3),
+    (Step::Transgress, 14),
+];
+
+impl World {
+    /// Does one random thing.
+    pub(crate) fn step(&mut self) -> Check {
+        let all: usize = STEPS.iter().map(|(_, share)| share).sum();
+        let mut place = self.random.below(all);
+        let step = STEPS.iter().find(|(_, share)| match place.checked_sub(*share) {
+            Some(rest) => {
+                place = rest;
+                false
+            }
+            None => true,
+        });
+        let Some((step, _)) = step else { return Ok(()) };
+        match step {
+            Step::Connect => return self.newcomer(),
+            Step::Deliver => return self.deliver(),
+            Step::Advance => {
+                let time = self.random.pick(&[1, 10, 50, 200, 1000, 4000]);
+                return self.advance(Duration::from_millis(time));
+            }
+            Step::Rest => return self.settle(),
+            Step::Resume => {
+                let stalled = self.sessions(|own| own.is_stalled && !own.is_over);
+                return self.random.pick_any(&stalled).map_or(Ok(()), |session| self.stall(session, None));
+            }
+            _ => {}
+        }
+        let Some(session) = self.actor() else { return self.newcomer() };
+        self.act(*step, session)
+    }
+
+    fn act(&mut self, step: Step, session: usize) -> Check {
+        match step {
+            Step::Send => self.send(session, None),
+            Step::Burst => {
+                let to = self.random.pick(&TOPICS);
+                for _ in 0..self.random.between(5, 40) {
+                    self.send(session, Some(to));
+                }
+            }
+            Step::Subscribe => self.subscribe(session),
+            Step::Unsubscribe => self.unsubscribe(session),
+            Step::Settle => self.settle_one(session),
+            Step::Begin => self.begin(session),
+            Step::Finish => self.finish_transaction(session),
+            Step::Leave => {
+                self.model.leave(session);
+                let with_receipt = self.random.percent(70);
+                self.ask(session, Frame::new("DISCONNECT"), Effect::Disconnect, with_receipt);
+            }
+            Step::BreakOff => return self.break_off(session),
+            Step::HalfClose => return self.half_close(session),
+            Step::Stall => {
+                let room = self.random.pick(&[0, 0, 1, 50, 500, 5000]);
+                return self.stall(session, Some(room));
+            }
+            Step::Ping => self.ping(session),
+            Step::Hush => {
+                self.note(session, "falls silent");
+                let own = &mut self.model.sessions[session];
+                (own.is_silent, own.may_vanish) = (true, true);
+                return Ok(());
+            }
+            Step::Transgress => self.transgress(session),
+            _ => {}
+        }
+        let most = if self.random.percent(80) { usize::MAX } else { self.random.below(200) };
+        self.flush(session, most)
+    }
+
+    /// A session that can still ask for something.
+    fn actor(&mut self) -> Option<usize> {
+        let actors =
+            self.sessions(|own| !own.is_over && !own.is_leaving && !own.is_doomed && !own.has_failed && !own.is_silent);
+        self.random.pick_any(&actors)
+    }
+
+    pub(crate) fn sessions(&self, is_it: impl Fn(&model::Session) -> bool) -> Vec<usize> {
+        let all = self.model.sessions.iter().enumerate();
+        all.filter(|(_, own)| is_it(own)).map(|(session, _)| session).collect()
+    }
+
+    fn newcomer(&mut self) -> Check {
+        if self.sessions(|own| !own.is_over).len() >= MOST_CLIENTS {
+            return Ok(());
+        }
+        let version = self.random.pick(&VERSIONS);
+        let wants_beats = self.random.percent(40);
+        let session = self.connect(version, wants_beats);
+        self.flush(session, usize::MAX)
+    }
+
+    fn send(&mut self, session: usize, to: Option<&'static str>) {
+        let destination = to.unwrap_or_else(|| {
+            if self.random.percent(50) { self.random.pick(&TOPICS) } else { self.random.pick(&QUEUES) }
+        });
+        let open: Vec<String> = self.model.sessions[session].transactions.keys().cloned().collect();
+        let transaction = self.random.pick_any(&open).filter(|name| {
+            self.model.sessions[session].transactions[name].sends.len() < IN_TRANSACTION.0 && self.random.percent(60)
+        });
+        let most = if transaction.is_some() { IN_TRANSACTION.1 } else { self.model.setup.max_body };
+        let size = self.random.pick(&[0, 1, 17, 60, 200, 700, 1000, usize::MAX]).min(most);
+        let excludes_self = !is_queue(destination) && self.random.percent(10);
+        let mandatory = !is_queue(destination) && self.random.percent(4);
+        let message = Message {
+            origin: session,
+            destination,
+            size,
+            excludes_self,
+            mandatory,
+            fate: Fate::Never,
+            order: 0,
+            wanted: Vec::new(),
+            most: 0,
+            known: 0,
+            id: None,
+            hold: Hold::Free,
+            is_dead: false,
+            seen: 0,
+            refusals: 0,
+            discarded: false,
+            refused_at: Duration::ZERO,
+            not_before: None,
+        };
+        let number = self.model.send(message, transaction.as_deref());
+        let mut frame = Frame::new("SEND").with("destination", destination).with("n", number).with("from", session);
+        frame = frame.with("note", model::note(number)).with("passcode", "secret");
+        frame.body = model::body(number, size);
+        let is_text = number % 2 == 1;
+        if !is_text || self.random.percent(50) {
+            frame = frame.with("content-length", size);
+        }
+        let flags = [("content-type:text/plain", is_text), ("exclude-self:true", excludes_self)];
+        for (flag, _) in flags.into_iter().chain([("mandatory:true", mandatory)]).filter(|(_, is_set)| *is_set) {
+            let (name, value) = flag.split_once(':').unwrap_or_default();
+            frame = frame.with(name, value);
+        }
+        let mut effect = Effect::Send(number);
+        if let Some(name) = transaction {
+            frame = frame.with("transaction", name);
+            effect = Effect::Nothing;
+        }
+        let with_receipt = self.random.percent(50);
+        self.ask(session, frame, effect, with_receipt);
+    }
+
+    fn subscribe(&mut self, session: usize) {
+        let id = format!("s{}", self.random.below(self.model.setup.max_subscriptions));
+        let destination = match self.random.below(10) {
+            0..=2 => self.random.pick(&TOPICS),
+            3..=5 => self.random.pick(&PATTERNS),
+            _ => self.random.pick(&QUEUES),
+        };
+        // With the same id, only the destination tells for which of two a message is that came while one replaced the other.
+        let overlaps =
+            |other: &str| TOPICS.iter().chain(&QUEUES).any(|each| takes(destination, each) && takes(other, each));
+        let mut others = self.model.subscriptions.iter().filter(|each| each.session == session && each.id == id);
+        if others.any(|each| !each.is_dead && overlaps(each.destination)) {
+            return;
+        }
+        let (mode, ack) = self.random.pick(&[
+            (None, Ack::Auto),
+            (Some("auto"), Ack::Auto),
+            (Some("client"), Ack::Client),
+            (Some("client-individual"), Ack::Individual),
+        ]);
+        let wish = self.random.pick(&[None, None, Some(0), Some(1), Some(2), Some(50)]);
+        let no_local = self.random.percent(15);
+        let mut frame = Frame::new("SUBSCRIBE").with("destination", destination).with("id", &id);
+        frame = mode.map_or(frame.clone(), |mode| frame.with("ack", mode));
+        frame = wish.map_or(frame.clone(), |wish| frame.with("prefetch-count", wish));
+        if no_local {
+            frame = frame.with("no-local", "true");
+        }
+        let effect = self.model.subscribe(Subscription {
+            session,
+            id,
+            destination,
+            ack,
+            credit: self.model.setup.credit(wish),
+            no_local,
+            is_live: false,
+            is_ending: false,
+            is_dead: false,
+            was_short: false,
+            unsettled: Vec::new(),
+            is_at_risk: false,
+        });
+        let with_receipt = self.random.percent(85);
+        self.ask(session, frame, effect, with_receipt);
+    }
+
+    fn unsubscribe(&mut self, session: usize) {
+        let id = format!("s{}", self.random.below(self.model.setup.max_subscriptions));
+        let effect = match self.model.live_subscription(session, &id) {
+            Some(subscription) => {
+                self.model.end_subscription(subscription);
+                Effect::Unsubscribe(subscription)
+            }
+            // U7: that is fine.
+            None => Effect::Nothing,
+        };
+        let with_receipt = self.random.percent(80);
+        self.ask(session, Frame::new("UNSUBSCRIBE").with("id", id), effect, with_receipt);
+    }
+
+    fn settle_one(&mut self, session: usize) {
+        let own = self.model.subscriptions.iter().enumerate().filter(|(_, each)| each.session == session);
+        let places = own.flat_map(|(subscription, each)| {
+            let open = each.unsettled.iter().enumerate().filter(|(_, handed)| handed.transaction.is_none());
+            open.map(move |(place, _)| (subscription, place))
+        });
+        let places: Vec<(usize, usize)> = places.collect();
+        let Some((subscription, place)) = self.random.pick_any(&places) else { return };
+        let version = self.model.sessions[session].version;
+        let outcome = match self.random.below(100) {
+            0..=24 if version != Version::V1_0 => Outcome::Rejected,
+            25..=31 if version != Version::V1_0 => Outcome::Discarded,
+            _ => Outcome::Consumed,
+        };
+        let open: Vec<String> = self.model.sessions[session].transactions.keys().cloned().collect();
+        let transaction = self.random.pick_any(&open).filter(|_| self.random.percent(40));
+        let with_receipt = self.random.percent(60);
+        self.settle_delivery(subscription, place, outcome, transaction.as_deref(), with_receipt);
+    }
+
+    /// Sends the ACK or NACK of one delivery.
+    pub(crate) fn settle_delivery(
+        &mut self,
+        subscription: usize,
+        place: usize,
+        outcome: Outcome,
+        transaction: Option<&str>,
+        with_receipt: bool,
+    ) {
+        let own = &self.model.subscriptions[subscription];
+        let (session, handed) = (own.session, own.unsettled[place].clone());
+        let mut frame = Frame::new(if outcome == Outcome::Consumed { "ACK" } else { "NACK" });
+        frame = match (self.model.sessions[session].version, handed.ack) {
+            (Version::V1_2, Some(ack)) => frame.with("id", ack),
+            _ => {
+                let message = self.model.messages[handed.message].id.clone().unwrap_or_default();
+                frame.with("subscription", &own.id).with("message-id", message)
+            }
+        };
+        if outcome == Outcome::Discarded {
+            frame = frame.with("requeue", "false");
+        }
+        frame = transaction.map_or(frame.clone(), |name| frame.with("transaction", name));
+        let effect = self.model.settle(subscription, place, outcome, transaction);
+        self.ask(session, frame, effect, with_receipt);
+    }
+
+    fn begin(&mut self, session: usize) {
+        let name = self.random.pick(&["t1", "t2"]);
+        let open = &mut self.model.sessions[session].transactions;
+        if !open.contains_key(name) {
+            open.insert(name.to_owned(), model::Transaction::default());
+            let with_receipt = self.random.percent(50);
+            self.ask(session, Frame::new("BEGIN").with("transaction", name), Effect::Nothing, with_receipt);
+        }
+    }
+
+    fn finish_transaction(&mut self, session: usize) {
+        let open: Vec<String> = self.model.sessions[session].transactions.keys().cloned().collect();
+        let Some(name) = self.random.pick_any(&open) else { return };
+        let with_receipt = self.random.percent(70);
+        if self.random.percent(75) {
+            let effect = self.model.commit(session, &name);
+            self.ask(session, Frame::new("COMMIT").with("transaction", name), effect, with_receipt);
+        } else {
+            self.model.abort(session, &name);
+            self.ask(session, Frame::new("ABORT").with("transaction", name), Effect::Nothing, with_receipt);
+        }
+    }
+
+    /// Breaks a rule.
+    fn transgress(&mut self, session: usize) {
+        let too_long = self.model.setup.max_body + 1;
+        let mut large = Frame::new("SEND").with("destination", "/topic/a").with("content-length", too_long);
+        large.body = vec![b'x'; too_long];
+        let wrongs = [
+            (
+                Frame::new("ACK").with("id", "0-9999").with("message-id", "none").with("subscription", "s0"),
+                "unknown-ack",
+            ),
+            (Frame::new("COMMIT").with("transaction", "none"), "unknown-transaction"),
+            (Frame::new("CONNECT").with("host", "x"), "already-connected"),
+            (Frame::new("SEND").with("n", "none"), "missing-header"),
+            (Frame::new("SUBSCRIBE").with("id", "x").with("destination", "/topic/a").with("ack", "?"), "bad-header"),
+            (Frame::new("GREET"), "unknown-command"),
+            (Frame::new("MESSAGE"), "server-command"),
+            (Frame::new("SEND").with("destination", "/nowhere/a"), "unknown-destination"),
+            (Frame::new("SUBSCRIBE").with("id", "x").with("destination", "/topicX"), "unknown-destination"),
+            (large, "body-too-long"),
+        ];
+        let (frame, code) = self.random.pick(&wrongs);
+        let own = &mut self.model.sessions[session];
+        own.earned.insert(code);
+        own.is_doomed = !(own.continues && code == "unknown-destination");
+        self.push(session, &frame);
+    }
+}
