@@ -70,13 +70,7 @@ impl Shard {
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(origin, content, ticket, effects),
-            Command::Relay { message, ticket } => {
-                let reached = self.topics.relay(&message, &self.options.topics, effects);
-                if let Some(ticket) = ticket {
-                    let relayed = Command::Relayed { session: message.origin, ticket, reached };
-                    effects.post(message.origin.worker, relayed);
-                }
-            }
+            Command::Relay { message, ticket } => self.relay(&message, ticket, effects),
             Command::Relayed { session, ticket, reached } => {
                 if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
                     answer(session, Some(ticket), verdict, effects);
@@ -194,6 +188,14 @@ impl Shard {
             None => self.unknown(&content, effects),
         };
         answer(origin, ticket, verdict, effects);
+    }
+
+    fn relay<E: Effects>(&mut self, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
+        let reached = self.topics.relay(message, &self.options.topics, effects);
+        if let Some(ticket) = ticket {
+            let session = message.origin;
+            effects.post(session.worker, Command::Relayed { session, ticket, reached });
+        }
     }
 
     fn settle<E: Effects>(
