@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cargo test --test sim                      # a fixed list of seeds, and the proof that the model can fail
-//! cargo test --test sim -- --seed 7          # one seed; with --steps 40 only its first steps, and then the end
+//! cargo test --test sim -- --seed 7          # one seed; with --steps 40 only its first steps, and then the end;
+//!                                            # with --tell-all the transcripts of all clients
 //! cargo test --test sim -- --from 1000 --seeds 5000
 //! ```
 
@@ -55,6 +56,7 @@ const TOLD: usize = 3;
 struct Request {
     seeds: Vec<u64>,
     steps: usize,
+    tells_all: bool,
     proves_itself: bool,
 }
 
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     let request = match Request::parse(std::env::args().skip(1)) {
         Ok(request) => request,
         Err(problem) => {
-            eprintln!("{problem}\noptions: --seed N | --from N --seeds COUNT, --steps COUNT");
+            eprintln!("{problem}\noptions: --seed N | --from N --seeds COUNT, --steps COUNT, --tell-all");
             return ExitCode::from(2);
         }
     };
@@ -79,7 +81,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let failures = run_all(&request.seeds, request.steps);
+    let failures = run_all(&request);
     passed += request.seeds.len() - failures.len();
     failed += failures.len();
     for (place, (seed, outcomes)) in failures.iter().enumerate() {
@@ -95,7 +97,7 @@ fn main() -> ExitCode {
 
 impl Request {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String> {
-        let (mut seed, mut from, mut seeds, mut steps) = (None, None, None, STEPS);
+        let (mut seed, mut from, mut seeds, mut steps, mut tells_all) = (None, None, None, STEPS, false);
         while let Some(name) = arguments.next() {
             let mut number = || {
                 let text = arguments.next().ok_or_else(|| format!("{name} needs a number"))?;
@@ -106,6 +108,7 @@ impl Request {
                 "--from" => from = Some(number()?),
                 "--seeds" => seeds = Some(number()?),
                 "--steps" => steps = number()? as usize,
+                "--tell-all" => tells_all = true,
                 // What cargo hands to every test.
                 "--nocapture" | "--quiet" | "-q" => {}
                 other => return Err(format!("unknown option {other}")),
@@ -118,12 +121,13 @@ impl Request {
             None if proves_itself => REGRESSIONS.into_iter().chain(range).collect(),
             None => range.collect(),
         };
-        Ok(Request { seeds, steps, proves_itself })
+        Ok(Request { seeds, steps, tells_all, proves_itself })
     }
 }
 
 /// Runs all seeds, and answers with those that failed, in their order.
-fn run_all(seeds: &[u64], steps: usize) -> Vec<(u64, Outcomes)> {
+fn run_all(request: &Request) -> Vec<(u64, Outcomes)> {
+    let Request { seeds, steps, tells_all, .. } = request;
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(seeds.len());
@@ -131,7 +135,7 @@ fn run_all(seeds: &[u64], steps: usize) -> Vec<(u64, Outcomes)> {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcomes = run(*seed, steps, Tap::default());
+                    let outcomes = run(*seed, *steps, Tap::default(), *tells_all);
                     if outcomes.violation.is_some() {
                         failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((*seed, outcomes));
                     }
@@ -148,7 +152,7 @@ fn run_all(seeds: &[u64], steps: usize) -> Vec<(u64, Outcomes)> {
 fn notices(fault: Fault, expected: &[model::Law]) -> Result<(), String> {
     let mut tapped = 0;
     for seed in FROM..FROM + PATIENCE {
-        let outcomes = run(seed, STEPS, Tap::new(fault));
+        let outcomes = run(seed, STEPS, Tap::new(fault), false);
         tapped += usize::from(outcomes.tapped);
         match outcomes.violation {
             Some(violation) if outcomes.tapped && expected.contains(&violation.law) => return Ok(()),

@@ -93,8 +93,8 @@ pub(crate) enum Hold {
     Held(usize),
     /// A subscription's client settled it, but has no word that this was done.
     Settled(usize, Outcome),
-    /// It is no more.
-    Consumed,
+    /// It is no more; who took it.
+    Consumed(usize),
 }
 
 /// A message that some client sent, or would have.
@@ -351,7 +351,7 @@ impl Model {
         let is_there = |message: &&Message| {
             message.place() == place
                 && matches!(message.fate, Fate::Possible | Fate::Accepted)
-                && message.hold != Hold::Consumed
+                && !matches!(message.hold, Hold::Consumed(_))
         };
         if self.messages.iter().filter(is_there).count() > self.setup.max_messages {
             self.full.insert(place);

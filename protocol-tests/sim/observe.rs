@@ -197,7 +197,7 @@ impl Model {
                 continue;
             }
             match outcome {
-                Outcome::Consumed => message.hold = Hold::Consumed,
+                Outcome::Consumed => message.hold = Hold::Consumed(subscription),
                 Outcome::Rejected | Outcome::Discarded => {
                     message.hold = Hold::Free;
                     message.not_before = Some(message.refused_at + delay);
@@ -309,20 +309,31 @@ impl Model {
             }
             return Ok(());
         }
-        match hold {
-            Hold::Consumed => return Err(wrong(Law::Duplicate, "it was consumed before", None)),
-            Hold::Held(by) if self.surely_holds(by) => {
-                let other = self.subscriptions[by].session;
+        let by = match hold {
+            Hold::Free => None,
+            Hold::Held(by) | Hold::Settled(by, _) | Hold::Consumed(by) => Some(by),
+        };
+        let moves = frame.header("dead-letter-reason").is_some() && !self.messages[number].is_dead;
+        let is_late = !moves && by.is_some_and(|by| by != subscription) && count < self.messages[number].seen;
+        if is_late {
+            // It was on its way before that. When all is quiet this subscription must have ended.
+            self.suspects.push((subscription, number));
+            return Ok(());
+        }
+        match (hold, by.map(|by| (by, self.subscriptions[by].session))) {
+            (Hold::Consumed(_), Some((_, other))) => {
+                return Err(wrong(Law::Duplicate, "it was consumed before", Some(other)));
+            }
+            (Hold::Held(_), Some((by, other))) if self.surely_holds(by) => {
                 return Err(wrong(Law::TwoConsumers, "another consumer has it", Some(other)));
             }
-            Hold::Held(by) if self.sessions[self.subscriptions[by].session].is_stalled => {
-                self.suspects.push((by, number));
-            }
-            Hold::Settled(by, Outcome::Consumed) if self.surely_holds(by) => {
-                let other = self.subscriptions[by].session;
+            (Hold::Settled(_, Outcome::Consumed), Some((by, other))) if self.surely_holds(by) => {
                 return Err(wrong(Law::Duplicate, "its consumer has acknowledged it", Some(other)));
             }
-            Hold::Free | Hold::Held(_) | Hold::Settled(..) => {}
+            (Hold::Held(_), Some((by, other))) if self.sessions[other].is_stalled => {
+                self.suspects.push((by, number));
+            }
+            _ => {}
         }
         self.moved(number, frame, own.session)?;
         let now = self.now;
@@ -334,8 +345,18 @@ impl Model {
             return Err(wrong(Law::Redelivery, "before its delay was over", None));
         }
         (message.seen, message.not_before) = (count + 1, None);
-        let is_auto = own.ack == Ack::Auto;
-        message.hold = if is_auto { Hold::Consumed } else { Hold::Held(subscription) };
+        message.hold = match own.ack {
+            Ack::Auto => Hold::Settled(subscription, Outcome::Consumed),
+            Ack::Client | Ack::Individual => Hold::Held(subscription),
+        };
+        if own.ack == Ack::Auto {
+            // Q2: it is settled by having been written, unless the connection had ended by then.
+            let effect = Effect::Settle(subscription, vec![number], Outcome::Consumed);
+            match self.sessions[own.session].is_sound() {
+                true => self.confirm(own.session, &effect)?,
+                false => self.sessions[own.session].unconfirmed.push(effect),
+            }
+        }
         Ok(())
     }
 

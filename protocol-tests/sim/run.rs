@@ -1,5 +1,6 @@
 //! One run: so many random steps, then the end, at which nothing may be missing.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(crate) struct Outcomes {
 }
 
 /// Runs one seed.
-pub(crate) fn run(seed: u64, steps: usize, tap: Tap) -> Outcomes {
+pub(crate) fn run(seed: u64, steps: usize, tap: Tap, tells_all: bool) -> Outcomes {
     let mut world = World::new(seed, tap);
     let mut at = 0;
     let result = catch_unwind(AssertUnwindSafe(|| {
@@ -38,28 +39,28 @@ pub(crate) fn run(seed: u64, steps: usize, tap: Tap) -> Outcomes {
         Ok(result) => result.err(),
         Err(_) => Some(Violation::new(Law::Stuck, "a panic", [])),
     };
-    let story = violation.as_ref().map(|violation| tell(&world, violation, at, steps)).unwrap_or_default();
+    let mut story = String::new();
+    if let Some(violation) = &violation {
+        let place = if at > steps { "at the end".to_owned() } else { format!("at step {at}") };
+        story = format!("{:?} {place}: {}\n{:?}\n", violation.law, violation.text, world.model.setup);
+        let clients: BTreeSet<usize> = violation.clients.iter().copied().collect();
+        let all = (0..world.model.sessions.len()).filter(|client| tells_all || clients.contains(client));
+        all.for_each(|client| tell(&world, client, if tells_all { usize::MAX } else { SHOWN }, &mut story));
+    }
     Outcomes { violation, tapped: world.tap.has_acted, story, digest: digest(&world) }
 }
 
-fn tell(world: &World, violation: &Violation, at: usize, steps: usize) -> String {
-    let place = if at > steps { "at the end".to_owned() } else { format!("at step {at}") };
-    let mut story = format!("{:?} {place}: {}\n{:?}\n", violation.law, violation.text, world.model.setup);
-    let mut clients = violation.clients.clone();
-    clients.sort_unstable();
-    clients.dedup();
-    for client in clients {
-        story.push_str(&format!("--- client {client}\n"));
-        let lines = &world.model.sessions[client].transcript;
-        if lines.len() > SHOWN {
-            story.push_str(&format!("(the first {} lines are left out)\n", lines.len() - SHOWN));
-        }
-        for line in lines.iter().skip(lines.len().saturating_sub(SHOWN)) {
-            story.push_str(line);
-            story.push('\n');
-        }
+fn tell(world: &World, client: usize, shown: usize, story: &mut String) {
+    story.push_str(&format!("--- client {client}\n"));
+    let lines = &world.model.sessions[client].transcript;
+    let left_out = lines.len().saturating_sub(shown);
+    if left_out > 0 {
+        story.push_str(&format!("(the first {left_out} lines are left out)\n"));
     }
-    story
+    for line in lines.iter().skip(left_out) {
+        story.push_str(line);
+        story.push('\n');
+    }
 }
 
 /// A hash of all transcripts.
@@ -129,22 +130,20 @@ fn drain(world: &mut World) -> Check {
     }
     let longest = world.model.setup.redelivery_delay * 4;
     let mut quiet = Duration::ZERO;
-    while quiet <= longest + Duration::from_secs(1) {
+    loop {
         world.settle()?;
-        let mut settled = 0;
+        let mut is_idle = true;
         for consumer in &consumers {
             while !world.model.subscriptions[*consumer].unsettled.is_empty() {
                 world.settle_delivery(*consumer, 0, Outcome::Consumed, None, true);
-                settled += 1;
+                is_idle = false;
             }
         }
-        if settled == 0 {
-            let step = Duration::from_secs(4);
-            world.advance(step)?;
-            quiet += step;
-        } else {
-            quiet = Duration::ZERO;
+        if is_idle && quiet > longest {
+            return Ok(());
         }
+        let step = if is_idle { Duration::from_secs(4) } else { Duration::ZERO };
+        world.advance(step)?;
+        quiet = if is_idle { quiet + step } else { Duration::ZERO };
     }
-    world.settle()
 }

@@ -85,7 +85,7 @@ impl Setup {
             max_subscriptions: self.max_subscriptions,
             max_pending_receipts: self.pending_receipts,
             max_transactions: 2,
-            max_transaction_bytes: 4 * 1024,
+            max_transaction_bytes: 16 * 1024,
             max_held_messages: self.held_messages,
             max_outbox_bytes: self.outbox_bytes,
             ..session::Options::default()

@@ -92,13 +92,13 @@ impl Model {
     fn check_queues(&self) -> Check {
         for (number, message) in self.messages.iter().enumerate() {
             let is_waiting = message.is_for_queue() && message.fate == Fate::Accepted && message.hold == Hold::Free;
-            if !is_waiting || message.seen > 0 || message.is_dead {
+            if !is_waiting || message.seen > 0 || message.is_dead || self.at_risk(message.destination) > 0 {
                 continue;
             }
             let mut consumers =
                 self.subscriptions.iter().filter(|each| each.destination == message.destination && !each.is_dead);
             // Who does not read, or is on the way out, may have it and not know.
-            if consumers.clone().any(|each| !each.is_live || !self.sessions[each.session].is_sound()) {
+            if consumers.clone().any(|each| !each.is_live || each.is_ending || !self.sessions[each.session].is_sound()) {
                 continue;
             }
             let idle = consumers
@@ -115,7 +115,7 @@ impl Model {
     pub(crate) fn check_end(&self) -> Check {
         let mut missing = BTreeMap::new();
         for (number, message) in self.messages.iter().enumerate().filter(|(_, message)| message.is_for_queue()) {
-            let is_gone = matches!(message.hold, Hold::Consumed | Hold::Settled(_, Outcome::Consumed));
+            let is_gone = matches!(message.hold, Hold::Consumed(_) | Hold::Settled(_, Outcome::Consumed));
             if message.fate == Fate::Accepted && !is_gone {
                 let lost: &mut Vec<usize> = missing.entry(message.place()).or_default();
                 lost.push(number);

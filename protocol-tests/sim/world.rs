@@ -186,8 +186,10 @@ impl World {
         self.note(session, &room.map_or("reads again".into(), |room| format!("stops reading after {room} bytes")));
         self.model.sessions[session].is_stalled = room.is_some();
         self.model.sessions[session].was_stalled |= room.is_some();
-        self.broker.stall_after(self.wires[session].id, room);
+        // What this turn has for the client comes before it reads again, or it would read half of it.
         let hub = self.wires[session].hub;
+        self.broker.end_turn(hub);
+        self.broker.stall_after(self.wires[session].id, room);
         self.end_turn(hub)
     }
 
@@ -215,7 +217,9 @@ impl World {
 
     /// Lets everything happen that can without time passing, and asks the model whether it may end so.
     pub(crate) fn settle(&mut self) -> Check {
-        for _ in 0..1000 {
+        let mut rests = 0;
+        // What has come to rest twice in a row would not move again: an answer may let in what had to wait.
+        while rests < 2 {
             let before: usize = self.wires.iter().map(|wire| wire.outgoing.len()).sum();
             for session in 0..self.wires.len() {
                 self.flush(session, usize::MAX)?;
@@ -223,9 +227,7 @@ impl World {
             self.broker.settle();
             self.pump()?;
             let after: usize = self.wires.iter().map(|wire| wire.outgoing.len()).sum();
-            if before == after {
-                break;
-            }
+            rests = if before == after { rests + 1 } else { 0 };
         }
         for (session, wire) in self.wires.iter().enumerate() {
             let own = &self.model.sessions[session];
@@ -238,16 +240,17 @@ impl World {
 
     /// The broker goes away: everybody is told so.
     pub(crate) fn shut_down(&mut self) -> Check {
+        let there = self.sessions(|own| own.is_sound());
         for own in &mut self.model.sessions {
             own.may_vanish = true;
         }
         self.broker.shut_down();
         self.broker.settle();
         self.pump()?;
-        for (session, wire) in self.wires.iter().enumerate() {
-            let own = &self.model.sessions[session];
-            let is_told = !wire.is_websocket || wire.closed_with.is_some() || own.is_leaving;
-            if !own.is_stalled && (!self.broker.is_closed(wire.id) || !is_told) {
+        for session in there {
+            let wire = &self.wires[session];
+            let is_told = !wire.is_websocket || wire.closed_with.is_some();
+            if !self.broker.is_closed(wire.id) || !is_told {
                 return Err(Violation::new(Law::Refusal, "not closed, though the broker goes away", [session]));
             }
         }
