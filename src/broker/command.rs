@@ -55,7 +55,21 @@ pub enum Command {
         ticket: Option<Ticket>,
     },
     /// Fan a topic message of another worker out to this worker's subscribers.
-    Relay(Arc<Message>),
+    Relay {
+        /// The message.
+        message: Arc<Message>,
+        /// Set where the sender waits for a RECEIPT: to be answered by `Relayed`.
+        ticket: Option<Ticket>,
+    },
+    /// The answer to `Relay`, for the worker of the sender.
+    Relayed {
+        /// The sender.
+        session: SessionId,
+        /// As in `Relay`.
+        ticket: Ticket,
+        /// How many subscriptions got the message.
+        reached: u32,
+    },
     /// Put a message into a queue that lives here.
     Enqueue {
         /// The message.

@@ -12,6 +12,7 @@ mod matcher;
 mod options;
 mod queue;
 mod queues;
+mod relays;
 mod shard;
 mod topics;
 mod transaction;

@@ -70,17 +70,22 @@ impl Queues {
         result
     }
 
-    pub(super) fn consume<E: Effects>(
+    /// Adds a consumer. It gets nothing before [`Queues::hand_out`].
+    pub(super) fn consume(
         &mut self,
         consumer: Consumer,
         queue: &Destination,
         options: &QueueOptions,
-        effects: &mut E,
     ) -> Result<(), Refusal> {
         let key = self.open(queue, options)?;
-        let result = self.with(key, |queue| queue.consume(consumer, options));
-        self.tend(key, effects);
-        result
+        self.with(key, |queue| queue.consume(consumer, options))
+    }
+
+    /// Gives consumers with credit what waits in a queue; a queue with neither is forgotten.
+    pub(super) fn hand_out<E: Effects>(&mut self, queue: &Destination, effects: &mut E) {
+        if let Some(key) = self.names.get(queue).copied() {
+            self.tend(key, effects);
+        }
     }
 
     pub(super) fn cancel<E: Effects>(&mut self, consumer: SubscriberId, queue: &Destination, effects: &mut E) {

@@ -8,6 +8,7 @@ use super::interest::Interest;
 use super::options::Options;
 use super::queue::QueueStats;
 use super::queues::Queues;
+use super::relays::Relays;
 use super::topics::Topics;
 use super::transaction::{Commits, Pending, Plan};
 use crate::destination::{Destination, Kind, Unknown};
@@ -31,6 +32,7 @@ pub struct Shard {
     topics: Topics,
     queues: Queues,
     commits: Commits,
+    relays: Relays,
 }
 
 /// What an operator may want to know about a shard.
@@ -58,6 +60,7 @@ impl Shard {
             topics: Topics::new(id, Arc::clone(&interest), &options),
             queues: Queues::new(id, Arc::clone(&interest)),
             commits: Commits::default(),
+            relays: Relays::default(),
             options,
             interest,
         }
@@ -67,7 +70,12 @@ impl Shard {
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(origin, content, ticket, effects),
-            Command::Relay(message) => self.topics.relay(&message, &self.options.topics, effects),
+            Command::Relay { message, ticket } => self.relay(&message, ticket, effects),
+            Command::Relayed { session, ticket, reached } => {
+                if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
+                    answer(session, Some(ticket), verdict, effects);
+                }
+            }
             Command::Enqueue { message, ticket } => {
                 let origin = message.origin;
                 let verdict = self.queues.enqueue(message, &self.options.queues, effects).map(|()| 1);
@@ -84,8 +92,10 @@ impl Shard {
             Command::Consume { consumer, queue, ticket } => match self.elsewhere(&queue) {
                 Some(home) => effects.post(home, Command::Consume { consumer, queue, ticket }),
                 None => {
-                    let verdict = self.queues.consume(consumer, &queue, &self.options.queues, effects).map(|()| 0);
+                    let verdict = self.queues.consume(consumer, &queue, &self.options.queues).map(|()| 0);
+                    // Told before its first message comes, as a client would expect.
                     answer(consumer.id.session, ticket, verdict, effects);
+                    self.queues.hand_out(&queue, effects);
                 }
             },
             Command::Cancel { consumer, queue, ticket } => match self.elsewhere(&queue) {
@@ -156,11 +166,16 @@ impl Shard {
         let verdict = match self.kind_of(&content.destination) {
             Some(Kind::Topic) => {
                 let message = self.message(origin, content);
-                let reached = self.topics.publish(&message, &self.options.topics, effects);
-                if reached == 0 {
+                let reached = self.topics.publish(&message, ticket, &self.options.topics, effects);
+                if reached.total() == 0 {
                     effects.note(Note::Unrouted(message.content.destination.clone()));
                 }
-                reached_or_refused(reached, &message.content)
+                if let (Some(ticket), 1..) = (ticket, reached.relays) {
+                    let mandatory = message.content.mandatory.then(|| message.content.destination.text().clone());
+                    self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
+                    return;
+                }
+                reached_or_refused(reached.total(), &message.content)
             }
             Some(Kind::Queue) => {
                 let message = self.message(origin, content);
@@ -173,6 +188,14 @@ impl Shard {
             None => self.unknown(&content, effects),
         };
         answer(origin, ticket, verdict, effects);
+    }
+
+    fn relay<E: Effects>(&mut self, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
+        let reached = self.topics.relay(message, &self.options.topics, effects);
+        if let Some(ticket) = ticket {
+            let session = message.origin;
+            effects.post(session.worker, Command::Relayed { session, ticket, reached });
+        }
     }
 
     fn settle<E: Effects>(
@@ -286,21 +309,23 @@ impl Shard {
                 effects.post(home, Command::Finish { transaction, apply });
             }
         }
-        let verdict = match pending.refusal {
-            Some(refusal) => Err(refusal),
-            None => {
-                let mut reached = pending.queued;
-                for message in pending.topics {
-                    let topic = self.topics.publish(&message, &self.options.topics, effects);
-                    if topic == 0 {
-                        effects.note(Note::Unrouted(message.content.destination.clone()));
-                    }
-                    reached = reached.saturating_add(topic);
-                }
-                Ok(reached)
+        let TransactionId { session, ticket } = transaction;
+        if let Some(refusal) = pending.refusal {
+            return answer(session, Some(ticket), Err(refusal), effects);
+        }
+        let (mut reached, mut relays) = (pending.queued, 0);
+        for message in pending.topics {
+            let topic = self.topics.publish(&message, Some(ticket), &self.options.topics, effects);
+            if topic.total() == 0 {
+                effects.note(Note::Unrouted(message.content.destination.clone()));
             }
-        };
-        answer(transaction.session, Some(transaction.ticket), verdict, effects);
+            reached = reached.saturating_add(topic.here);
+            relays += topic.relays;
+        }
+        match relays {
+            0 => answer(session, Some(ticket), Ok(reached), effects),
+            1.. => self.relays.wait(session, ticket, relays, reached, None),
+        }
     }
 
     fn kind_of(&self, destination: &Destination) -> Option<Kind> {

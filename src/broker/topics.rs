@@ -12,7 +12,7 @@ use super::matcher::Matcher;
 use super::options::{Options, TopicOptions};
 use crate::destination::{Destination, Pattern};
 use crate::hash::Keyed;
-use crate::message::{Message, Refusal, SubscriberId, WhenSlow, WorkerId};
+use crate::message::{Message, Refusal, SubscriberId, Ticket, WhenSlow, WorkerId};
 
 new_key_type! {
     /// Names the subscribers of one pattern.
@@ -172,22 +172,24 @@ impl Topics {
     pub(super) fn publish<E: Effects>(
         &mut self,
         message: &Arc<Message>,
+        ticket: Option<Ticket>,
         options: &TopicOptions,
         effects: &mut E,
-    ) -> u32 {
+    ) -> Reached {
         let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
-        let mut reached = fan_out(route, &self.lists, message, effects);
+        let mut reached = Reached { here: fan_out(route, &self.lists, message, effects), elsewhere: 0, relays: 0 };
         for (worker, count) in others(route, self.interest.workers(), self.worker) {
-            reached = reached.saturating_add(count);
-            effects.post(worker, Command::Relay(Arc::clone(message)));
+            reached.elsewhere = reached.elsewhere.saturating_add(count);
+            reached.relays += 1;
+            effects.post(worker, Command::Relay { message: Arc::clone(message), ticket });
         }
         reached
     }
 
     /// Gives a message of another worker to this worker's subscribers.
-    pub(super) fn relay<E: Effects>(&mut self, message: &Arc<Message>, options: &TopicOptions, effects: &mut E) {
+    pub(super) fn relay<E: Effects>(&mut self, message: &Arc<Message>, options: &TopicOptions, effects: &mut E) -> u32 {
         let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
-        fan_out(route, &self.lists, message, effects);
+        fan_out(route, &self.lists, message, effects)
     }
 
     /// How many subscriptions [`Topics::publish`] would reach.
@@ -197,6 +199,23 @@ impl Topics {
         let local = lists.flat_map(|list| &list.subscribers).filter(|subscriber| wants(subscriber, message)).count();
         let remote: u32 = others(route, self.interest.workers(), self.worker).map(|(_, count)| count).sum();
         u32::try_from(local).unwrap_or(u32::MAX).saturating_add(remote)
+    }
+}
+
+/// Whom a published message reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// Subscriptions of this worker.
+    pub(super) here: u32,
+    /// Subscriptions of other workers, as far as is known here.
+    pub(super) elsewhere: u32,
+    /// Workers that the message was sent to.
+    pub(super) relays: u32,
+}
+
+impl Reached {
+    pub(super) fn total(self) -> u32 {
+        self.here.saturating_add(self.elsewhere)
     }
 }
 

@@ -43,7 +43,7 @@ pub use violation::Violation;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The largest packet a client may send, in bytes of payload over all its fragments. A compressed packet may be no
-    /// larger than this both as it comes and inflated. Larger: the connection is closed with 1009. Default: 1 MiB.
+    /// larger than this both as it comes and inflated. Larger: the connection is closed with 1009. Default: 17 MiB, which is room for the largest STOMP frame.
     pub max_packet_bytes: usize,
     /// Compression. Default: see [`deflate::Options`].
     pub deflate: deflate::Options,

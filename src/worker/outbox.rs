@@ -62,8 +62,8 @@ pub(super) struct Outbox {
     queued: usize,
     /// Bytes written in the connection's life: with `queued`, the scale on which `marks` lie.
     written: u64,
-    /// Boxed, because only consumers of queues in ack mode `auto` have any.
-    marks: Option<Box<VecDeque<Mark>>>,
+    /// Only consumers of queues in ack mode `auto` have any.
+    marks: VecDeque<Mark>,
 }
 
 /// The end of a MESSAGE whose writing settles it.
@@ -112,7 +112,7 @@ impl Outbox {
     /// Says that once everything up to here is written, `tag` is consumed.
     pub(super) fn mark(&mut self, subscription: SubscriptionKey, tag: Tag) {
         let end = self.written + self.queued as u64;
-        self.marks.get_or_insert_default().push_back(Mark { end, subscription, tag });
+        self.marks.push_back(Mark { end, subscription, tag });
     }
 
     /// Replaces this turn's runs by final bytes: `buffer` answers with the whole buffer that a run lies in.
@@ -172,25 +172,21 @@ impl Outbox {
     /// consumed.
     pub(super) fn take_marks_of(&mut self, subscription: SubscriptionKey) -> Vec<Tag> {
         let mut tags = Vec::new();
-        if let Some(marks) = &mut self.marks {
-            marks.retain(|mark| {
-                let ends = mark.subscription == subscription;
-                tags.extend(ends.then_some(mark.tag));
-                !ends
-            });
-        }
+        self.marks.retain(|mark| {
+            let ends = mark.subscription == subscription;
+            tags.extend(ends.then_some(mark.tag));
+            !ends
+        });
         tags
     }
 
     fn take_marks(&mut self) -> Vec<Tag> {
         let mut tags = Vec::new();
-        if let Some(marks) = &mut self.marks {
-            while marks.front().is_some_and(|mark| mark.end <= self.written) {
-                tags.extend(marks.pop_front().map(|mark| mark.tag));
-            }
-            if marks.is_empty() {
-                self.marks = None;
-            }
+        while self.marks.front().is_some_and(|mark| mark.end <= self.written) {
+            tags.extend(self.marks.pop_front().map(|mark| mark.tag));
+        }
+        if self.marks.is_empty() && self.marks.capacity() > KEPT_CAPACITY {
+            self.marks = VecDeque::new();
         }
         tags
     }

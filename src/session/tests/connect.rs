@@ -4,9 +4,15 @@ use super::*;
 
 const SERVER: &str = concat!("server:gumboot/", env!("CARGO_PKG_VERSION"));
 
+/// A broker that asks for heart-beats no more often than every ten seconds.
+fn calm() -> Options {
+    let interval = Duration::from_secs(10);
+    Options { heart_beat_send: interval, heart_beat_receive: interval, ..Options::default() }
+}
+
 #[track_caller]
 fn check_connect(connect: &str, connected: &str) {
-    check(Options::default(), &format!("> {connect}\n< CONNECTED {connected} session:s-1 {SERVER}"));
+    check(calm(), &format!("> {connect}\n< CONNECTED {connected} session:s-1 {SERVER}"));
 }
 
 #[test]
@@ -89,7 +95,7 @@ fn h4_no_connect_in_time() {
 #[test]
 fn b1_we_send_when_we_are_idle() {
     check(
-        Options::default(),
+        calm(),
         &format!(
             "> CONNECT accept-version:1.2 heart-beat:0,10000
              < CONNECTED version:1.2 heart-beat:10000,10000 session:s-1 {SERVER}
@@ -110,7 +116,7 @@ fn b1_we_send_when_we_are_idle() {
 #[test]
 fn b1_b4_three_intervals_of_silence() {
     check(
-        Options { heart_beat_tolerance: 3, ..Options::default() },
+        Options { heart_beat_tolerance: 3, ..calm() },
         &format!(
             "> CONNECT accept-version:1.2 heart-beat:5000,0
              < CONNECTED version:1.2 heart-beat:10000,10000 session:s-1 {SERVER}
@@ -127,13 +133,13 @@ fn b1_b4_three_intervals_of_silence() {
 
 #[test]
 fn b1_the_timeout_is_the_earlier_deadline() {
-    let mut player = Player::new(Options::default());
+    let mut player = Player::new(calm());
     player.happen("> CONNECT accept-version:1.2 heart-beat:2000,10000");
     assert_eq!(player.session.poll_timeout(), Some(player.at("8000")));
     player.happen("sent 25000");
     assert_eq!(player.session.poll_timeout(), Some(player.at("30000")));
 
-    let mut player = Player::new(Options::default());
+    let mut player = Player::new(calm());
     player.happen("> CONNECT accept-version:1.2 heart-beat:0,0");
     assert_eq!(player.session.poll_timeout(), None);
 }

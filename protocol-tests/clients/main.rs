@@ -1,0 +1,102 @@
+//! Real clients against the real broker: each suite is a folder of its own with its client's package pinned, installed
+//! by this program below `target`, and run with the client's own runtime.
+//!
+//! What a suite does is said by the suite. What this program does for it: a broker of its own on free ports, restarted
+//! when the suite asks, and a table of all answers in the end. Without the runtime a suite is skipped with a loud word at
+//! home, and fails where `CI=true`.
+
+#[path = "../launcher.rs"]
+mod launcher;
+mod npm;
+mod suite;
+mod table;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use suite::Suite;
+use table::Table;
+
+/// Where suites and examples lie, from the top of the repository.
+const STOMPJS: &str = "protocol-tests/clients/stompjs";
+const EXAMPLES: &str = "examples/node";
+
+fn main() -> ExitCode {
+    let asked = match Asked::parse(std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(wrong) => {
+            say(&format!("error: {wrong}"));
+            return ExitCode::from(2);
+        }
+    };
+    let suites: Vec<Suite> = suites().into_iter().filter(|suite| asked.wants(&suite.name)).collect();
+    if asked.list {
+        suites.iter().for_each(|suite| say(&format!("{}: test", suite.name)));
+        return ExitCode::SUCCESS;
+    }
+    let mut table = Table::default();
+    for suite in &suites {
+        say(&format!("running {}", suite.name));
+        suite::run(suite, &mut table);
+    }
+    say(&table.to_string());
+    if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every suite there is.
+fn suites() -> Vec<Suite> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let stompjs = ["1.2", "1.1", "1.0"].map(|version| Suite {
+        name: format!("Stomp.js 7, STOMP {version}"),
+        folder: top.join(STOMPJS),
+        script: "suite.mjs",
+        environment: vec![("STOMP_VERSION", version.to_owned())],
+        example: false,
+    });
+    let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs"].map(|script| Suite {
+        name: format!("{EXAMPLES}/{script}"),
+        folder: top.join(EXAMPLES),
+        script,
+        environment: Vec::new(),
+        example: true,
+    });
+    stompjs.into_iter().chain(examples).collect()
+}
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Asked {
+    filters: Vec<String>,
+    skips: Vec<String>,
+    list: bool,
+}
+
+impl Asked {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
+        let mut asked = Asked::default();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--list" => asked.list = true,
+                "--skip" => asked.skips.extend(arguments.next()),
+                // What `cargo test` passes on to every test target means nothing here.
+                "--nocapture" | "--no-capture" | "-q" | "--quiet" | "--exact" => {}
+                "--test-threads" | "--format" | "--color" => drop(arguments.next()),
+                flag if flag.starts_with("--test-threads=") => {}
+                flag if flag.starts_with('-') => return Err(format!("unknown option `{flag}`")),
+                filter => asked.filters.push(filter.to_owned()),
+            }
+        }
+        Ok(asked)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let is_in = |texts: &[String]| texts.iter().any(|text| name.contains(text.as_str()));
+        !is_in(&self.skips) && (self.filters.is_empty() || is_in(&self.filters))
+    }
+}
+
+/// A reader that has gone away, as `| head` does, ends nothing.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
