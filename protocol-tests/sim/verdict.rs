@@ -98,7 +98,8 @@ impl Model {
             let mut consumers =
                 self.subscriptions.iter().filter(|each| each.destination == message.destination && !each.is_dead);
             // Who does not read, or is on the way out, may have it and not know.
-            if consumers.clone().any(|each| !each.is_live || each.is_ending || !self.sessions[each.session].is_sound()) {
+            if consumers.clone().any(|each| !each.is_live || each.is_ending || !self.sessions[each.session].is_sound())
+            {
                 continue;
             }
             let idle = consumers
