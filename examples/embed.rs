@@ -13,7 +13,8 @@ use gumboot::server::{Options, Server};
 fn main() -> Result<(), Box<dyn Error>> {
     // Port 0: whichever is free. Everything else is as `Options::default()` documents it.
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let options = Options { websocket: vec![anywhere], tcp: vec![anywhere], workers: 2, ..Options::default() };
+    let options =
+        Options { websocket: vec![anywhere], tcp: vec![anywhere], admin: Vec::new(), workers: 2, ..Options::default() };
 
     // The broker serves on threads of its own from here on; this thread is free for the rest of the program.
     let server = Server::start(options)?;

@@ -117,7 +117,8 @@ fn serves_until_it_is_told_to_stop() {
     let mut broker = Command::new(env!("CARGO_BIN_EXE_gumboot"))
         .current_dir(&place.0)
         .env_clear()
-        .args(["--set", "websocket.bind=127.0.0.1:0", "--set", "tcp.bind=127.0.0.1:0", "--set", "server.workers=1"])
+        .args(["--set", "websocket.bind=127.0.0.1:0", "--set", "tcp.bind=127.0.0.1:0"])
+        .args(["--set", "admin.bind=127.0.0.1:0", "--set", "server.workers=1"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -128,6 +129,9 @@ fn serves_until_it_is_told_to_stop() {
     assert!(said.next().unwrap().starts_with("listening on ws://127.0.0.1:"));
     let line = said.next().unwrap();
     let (_, address) = line.split_once("listening on tcp://").unwrap();
+    let line = said.next().unwrap();
+    let (_, admin) = line.split_once("health and metrics on http://").unwrap();
+    let (admin, _) = admin.split_once("/health").unwrap();
     assert!(said.next().unwrap().starts_with("to try it: "));
 
     let mut client = TcpStream::connect(address).unwrap();
@@ -135,6 +139,17 @@ fn serves_until_it_is_told_to_stop() {
     let mut answer = [0; 9];
     client.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"CONNECTED");
+
+    let ask = |path: &str| {
+        let mut http = TcpStream::connect(admin).unwrap();
+        write!(http, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        http.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("/health").starts_with("HTTP/1.1 200 OK"));
+    assert!(ask("/metrics").contains("gumboot_connections{worker=\"0\"} 1\n"));
+    assert!(ask("/").starts_with("HTTP/1.1 404"));
 
     let killed = Command::new("kill").args(["-TERM", &broker.id().to_string()]).status().unwrap();
     assert!(killed.success());

@@ -43,6 +43,7 @@
 //! what waits for a connection is its *outbox*; a *message* is STOMP's and a WebSocket one is a *packet*; to *settle* is to ACK
 //! or to NACK.
 
+pub mod admin;
 pub mod broker;
 pub mod config;
 pub mod destination;

@@ -16,9 +16,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("websocket", &[]),
     ("transport", &["websocket"]),
     ("worker", &["broker", "destination", "hash", "headers", "message", "session", "stomp", "transport", "websocket"]),
+    ("admin", &["worker"]),
     (
         "server",
         &[
+            "admin",
             "broker",
             "destination",
             "hash",
@@ -58,14 +60,14 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("flate2", &["websocket"]),
-    ("http", &["transport", "websocket"]),
-    ("http_body_util", &["transport"]),
-    ("hyper", &["transport"]),
-    ("hyper_util", &["transport"]),
+    ("http", &["admin", "transport", "websocket"]),
+    ("http_body_util", &["admin", "transport"]),
+    ("hyper", &["admin", "transport"]),
+    ("hyper_util", &["admin", "transport"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
     ("socket2", &["transport"]),
-    ("tokio", &["cli", "server", "transport", "worker"]),
+    ("tokio", &["admin", "cli", "server", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),
     ("tungstenite", &["websocket"]),
 ];

@@ -67,6 +67,9 @@ fn announce(server: &Server, path: &str) -> io::Result<()> {
     for address in server.tcp_addresses() {
         writeln!(out, "listening on tcp://{address}")?;
     }
+    for address in server.admin_addresses() {
+        writeln!(out, "health and metrics on http://{address}/health and http://{address}/metrics")?;
+    }
     if let Some(address) = server.tcp_addresses().first() {
         writeln!(out, r"to try it: printf 'CONNECT\n\n\0' | nc {} {}", address.ip(), address.port())?;
     }

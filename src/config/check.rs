@@ -65,7 +65,7 @@ fn check_listeners(server: &server::Options, findings: &mut Findings) {
         let message = "both listeners are off, so nobody could connect".to_owned();
         findings.contradict(&["websocket.enabled", "tcp.enabled"], message, None);
     }
-    for section in ["websocket", "tcp"] {
+    for section in ["websocket", "tcp", "admin"] {
         let (enabled, bind) = (join(section, "enabled"), join(section, "bind"));
         if findings.value(&enabled) == "true" && findings.value(&bind) == "[]" {
             let message = format!("`{enabled}` is true, but `{bind}` lists no address");
@@ -85,7 +85,8 @@ fn check_listeners(server: &server::Options, findings: &mut Findings) {
 /// Every address that would be listened on, with the key that says so.
 fn addresses(server: &server::Options) -> impl Iterator<Item = (&'static str, &SocketAddr)> {
     let websocket = server.websocket.iter().map(|address| ("websocket.bind", address));
-    websocket.chain(server.tcp.iter().map(|address| ("tcp.bind", address)))
+    let tcp = server.tcp.iter().map(|address| ("tcp.bind", address));
+    websocket.chain(tcp).chain(server.admin.iter().map(|address| ("admin.bind", address)))
 }
 
 /// Port 0 is another free port each time; an unspecified address is every address of its family.

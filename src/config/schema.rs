@@ -57,6 +57,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("server", |section| read_server(section, server));
     root.section("websocket", |section| read_websocket(section, server));
     let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
+    root.section("admin", |section| read_listener(section, &mut server.admin));
     root.section("limits", |section| read_limits(section, server));
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);

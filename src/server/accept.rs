@@ -11,12 +11,16 @@ use tokio::sync::{Semaphore, watch};
 
 use super::thread::{Arrival, Entrance, Speaks, run_local};
 use super::{Options, Stage, is_loopback};
+use crate::admin::Admin;
 use crate::transport::{http, tcp};
 use crate::websocket::origin::Listener;
 use crate::worker::Counters;
 
 /// How long to wait after the system refused a socket, which it does for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Admin connections at a time: a few tools that ask now and then.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a client gets over TCP when it is one too many; a WebSocket client gets HTTP 503.
 const TOO_MANY: &str = "too-many-connections";
@@ -25,6 +29,7 @@ const TOO_MANY: &str = "too-many-connections";
 pub(super) struct Listeners {
     pub(super) websocket: Vec<std::net::TcpListener>,
     pub(super) tcp: Vec<std::net::TcpListener>,
+    pub(super) admin: Vec<std::net::TcpListener>,
 }
 
 /// Hands sockets out.
@@ -33,26 +38,37 @@ pub(super) struct Acceptor {
     counters: Vec<Arc<Counters>>,
     permits: Arc<Semaphore>,
     limit: usize,
+    admin_permits: Arc<Semaphore>,
     keepalive: Option<Duration>,
+}
+
+/// What a listening socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    WebSocket,
+    Tcp,
+    Admin,
 }
 
 impl Acceptor {
     pub(super) fn new(entrances: Vec<Entrance>, counters: Vec<Arc<Counters>>, options: &Options) -> Acceptor {
         let limit = options.connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(limit));
-        Acceptor { entrances, counters, permits, limit, keepalive: options.keepalive }
+        let admin_permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+        Acceptor { entrances, counters, permits, limit, admin_permits, keepalive: options.keepalive }
     }
 
     /// Accepts until the broker goes away.
     pub(super) fn run(self, listeners: Listeners, mut stage: watch::Receiver<Stage>) {
         run_local(async move {
             let acceptor = std::rc::Rc::new(self);
-            let websocket = listeners.websocket.into_iter().map(|listener| (listener, true));
-            let tcp = listeners.tcp.into_iter().map(|listener| (listener, false));
-            for (listener, is_http) in websocket.chain(tcp) {
+            let websocket = listeners.websocket.into_iter().map(|listener| (listener, Purpose::WebSocket));
+            let tcp = listeners.tcp.into_iter().map(|listener| (listener, Purpose::Tcp));
+            let admin = listeners.admin.into_iter().map(|listener| (listener, Purpose::Admin));
+            for (listener, purpose) in websocket.chain(tcp).chain(admin) {
                 let acceptor = std::rc::Rc::clone(&acceptor);
                 tokio::task::spawn_local(async move {
-                    if let Err(error) = acceptor.accept_from(listener, is_http).await {
+                    if let Err(error) = acceptor.accept_from(listener, purpose).await {
                         tracing::error!(%error, "a listener failed");
                     }
                 });
@@ -61,14 +77,20 @@ impl Acceptor {
         });
     }
 
-    async fn accept_from(&self, listener: std::net::TcpListener, is_http: bool) -> io::Result<()> {
+    async fn accept_from(&self, listener: std::net::TcpListener, purpose: Purpose) -> io::Result<()> {
         let loopback = is_loopback(listener.local_addr()?.ip());
-        let speaks = if is_http { Speaks::Http(Listener { loopback, tls: false }) } else { Speaks::Stomp };
         let listener = TcpListener::from_std(listener)?;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Err(error) = self.hand_out(stream, peer, speaks) {
+                    let taken = match purpose {
+                        Purpose::WebSocket => {
+                            self.hand_out(stream, peer, Speaks::Http(Listener { loopback, tls: false }))
+                        }
+                        Purpose::Tcp => self.hand_out(stream, peer, Speaks::Stomp),
+                        Purpose::Admin => self.answer(stream, peer),
+                    };
+                    if let Err(error) = taken {
                         tracing::debug!(%peer, %error, "a new connection broke");
                     }
                 }
@@ -99,6 +121,23 @@ impl Acceptor {
         }
         tracing::warn!(%peer, "connection refused: every worker has too many new connections waiting");
         refuse(arrival.stream, speaks, self.limit)
+    }
+
+    /// Serves an admin connection on this thread, whose only other work is accepting.
+    fn answer(&self, stream: tokio::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let Ok(permit) = Arc::clone(&self.admin_permits).try_acquire_owned() else {
+            return refuse(
+                stream.into_std()?,
+                Speaks::Http(Listener { loopback: true, tls: false }),
+                ADMIN_CONNECTIONS,
+            );
+        };
+        let admin = Admin::new(self.counters.clone());
+        tokio::task::spawn_local(async move {
+            admin.serve(stream, peer).await;
+            drop(permit);
+        });
+        Ok(())
     }
 
     /// Connections of a worker, those on their way to it included.

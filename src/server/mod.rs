@@ -24,6 +24,8 @@ pub struct Options {
     pub websocket: Vec<SocketAddr>,
     /// Where to listen for STOMP over TCP. Default: 127.0.0.1:61613. Key `tcp.bind`.
     pub tcp: Vec<SocketAddr>,
+    /// Where to tell health and metrics over HTTP. Default: 127.0.0.1:15672. Key `admin.bind`.
+    pub admin: Vec<SocketAddr>,
     /// Whether anybody who reaches a socket beyond loopback may use the broker (E4). Default: false. Key
     /// `access.anonymous`.
     pub anonymous_anywhere: bool,
@@ -46,6 +48,7 @@ impl Default for Options {
             workers: 0,
             websocket: vec![SocketAddr::from(([127, 0, 0, 1], 15674))],
             tcp: vec![SocketAddr::from(([127, 0, 0, 1], 61613))],
+            admin: vec![SocketAddr::from(([127, 0, 0, 1], 15672))],
             anonymous_anywhere: false,
             connections: 100_000,
             keepalive: Some(Duration::from_secs(60)),
@@ -93,6 +96,7 @@ pub enum StartError {
 pub struct Server {
     websocket: Vec<SocketAddr>,
     tcp: Vec<SocketAddr>,
+    admin: Vec<SocketAddr>,
     counters: Vec<Arc<Counters>>,
     stage: watch::Sender<Stage>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -116,6 +120,7 @@ impl Server {
     pub fn start(options: Options) -> Result<Server, StartError> {
         let websocket = bind(&options.websocket, "websocket.bind", options.anonymous_anywhere)?;
         let tcp = bind(&options.tcp, "tcp.bind", options.anonymous_anywhere)?;
+        let admin = bind(&options.admin, "admin.bind", options.anonymous_anywhere)?;
         if websocket.is_empty() && tcp.is_empty() {
             return Err(StartError::NoListener);
         }
@@ -127,6 +132,7 @@ impl Server {
         let mut server = Server {
             websocket: addresses(&websocket),
             tcp: addresses(&tcp),
+            admin: addresses(&admin),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             stage,
             threads: Vec::new(),
@@ -134,7 +140,7 @@ impl Server {
         };
         let options = Arc::new(options);
         let entrances = server.start_workers(&options)?;
-        let listeners = accept::Listeners { websocket, tcp };
+        let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
         let acceptor = accept::Acceptor::new(entrances, counters, &options);
         server
@@ -151,6 +157,11 @@ impl Server {
     /// Where TCP clients connect.
     pub fn tcp_addresses(&self) -> &[SocketAddr] {
         &self.tcp
+    }
+
+    /// Where health and metrics are told.
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        &self.admin
     }
 
     /// The counts of each worker.

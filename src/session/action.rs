@@ -130,6 +130,10 @@ pub struct Close {
     pub code: CloseCode,
     /// The stable, kebab-case code of the reason: the reason text on the wire, and a field of the log line.
     pub reason: &'static str,
+    /// What exactly was wrong, for the log; empty after an end that nothing was wrong with.
+    pub detail: String,
+    /// Whether a limit of the configuration was reached, for the log and the metrics (G5).
+    pub is_limit: bool,
 }
 
 /// The close codes a broker uses (X2).

@@ -140,8 +140,18 @@ impl Fault {
         }
     }
 
+    /// Whether a limit of the configuration was reached (G5).
+    pub(super) fn is_limit(&self) -> bool {
+        match self {
+            Fault::Decode(error) => error.config_key().is_some(),
+            Fault::Limit(_) | Fault::Slow(_) | Fault::ConnectTimeout(_) => true,
+            Fault::Refused(refusal) => matches!(refusal, Refusal::Limit { .. }),
+            Fault::Request(_) | Fault::Violation(_) | Fault::Pattern(_) | Fault::Silent(_) => false,
+        }
+    }
+
     /// What exactly is wrong: the first line of the body.
-    fn detail(&self) -> String {
+    pub(super) fn detail(&self) -> String {
         match self {
             Fault::Violation(violation) => violation.detail(),
             Fault::Pattern(error) => error.to_string(),

@@ -357,12 +357,22 @@ impl Session {
     fn refuse(&mut self, fault: &Fault, receipt: Option<&str>) {
         if !self.is_closed() {
             self.push(Action::Send(fault.frame(receipt)));
-            self.end(fault.close_code(), fault.code());
+            self.close(Close {
+                code: fault.close_code(),
+                reason: fault.code(),
+                detail: fault.detail(),
+                is_limit: fault.is_limit(),
+            });
         }
     }
 
-    /// Any state to Closed.
+    /// Any state to Closed, with nothing wrong.
     fn end(&mut self, code: CloseCode, reason: &'static str) {
+        self.close(Close { code, reason, detail: String::new(), is_limit: false });
+    }
+
+    /// Any state to Closed.
+    fn close(&mut self, close: Close) {
         if self.is_closed() {
             return;
         }
@@ -370,7 +380,7 @@ impl Session {
             live.subscriptions.unsubscribe_all(false, &mut self.actions);
         }
         self.state = State::Closed;
-        self.push(Action::Close(Close { code, reason }));
+        self.push(Action::Close(close));
     }
 
     fn push(&mut self, action: Action) {

@@ -1,6 +1,9 @@
 //! What a worker counts.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 /// One number that a worker alone changes and anybody may read.
 #[derive(Debug, Default)]
@@ -50,13 +53,35 @@ pub struct Counters {
     pub dead_lettered: Counter,
     /// Messages given up for want of a dead-letter queue.
     pub lost: Counter,
-    /// Times any limit was reached.
-    pub limits_reached: Counter,
+    /// Sessions ended, by reason. Locked once for each that ends, never for a message.
+    closed: Mutex<BTreeMap<&'static str, u64>>,
+    /// Limits reached, by code.
+    limits: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Counters {
-    /// Every count with its name, as a metric would spell it.
-    pub fn all(&self) -> [(&'static str, u64); 13] {
+    /// A session ended for this reason.
+    pub fn closed(&self, reason: &'static str) {
+        *self.closed.lock().entry(reason).or_default() += 1;
+    }
+
+    /// The limit with this code was reached.
+    pub fn limit_reached(&self, code: &'static str) {
+        *self.limits.lock().entry(code).or_default() += 1;
+    }
+
+    /// How many sessions ended, by reason.
+    pub fn closes(&self) -> BTreeMap<&'static str, u64> {
+        self.closed.lock().clone()
+    }
+
+    /// How often each limit was reached, by code.
+    pub fn limits(&self) -> BTreeMap<&'static str, u64> {
+        self.limits.lock().clone()
+    }
+
+    /// Every single count with its name, as a metric would spell it.
+    pub fn all(&self) -> [(&'static str, u64); 12] {
         [
             ("connections", self.connections.read()),
             ("connections_opened_total", self.opened.read()),
@@ -70,7 +95,6 @@ impl Counters {
             ("messages_unrouted_total", self.unrouted.read()),
             ("messages_dead_lettered_total", self.dead_lettered.read()),
             ("messages_lost_total", self.lost.read()),
-            ("limits_reached_total", self.limits_reached.read()),
         ]
     }
 }

@@ -259,7 +259,7 @@ impl Hub {
         let Some(connection) = self.peers.connections.get_mut(key) else { return };
         debug_assert!(at <= now);
         if connection.pinged {
-            self.log_close(key, "ping-timeout");
+            self.log_close(key, "ping-timeout", None, "");
             self.lose(key);
             self.remove(key);
         } else {
@@ -299,7 +299,7 @@ impl Hub {
     fn closed_by_peer(&mut self, key: ConnectionKey, code: websocket::CloseCode) {
         match self.phase(key) {
             Some(Phase::Open) => {
-                self.log_close(key, "closed-by-peer");
+                self.log_close(key, "closed-by-peer", Some(code), "");
                 self.lose(key);
                 self.peers.write(key, |out, framing| Encoder::close(out, framing, code, ""));
                 self.start_flushing(key);
@@ -317,7 +317,10 @@ impl Hub {
         }
         self.peers.counters.refused.add(1);
         let reason = violation.to_string();
-        self.log_close(key, &reason);
+        if matches!(violation, Violation::PacketTooBig { .. }) {
+            self.peers.counters.limit_reached("packet-too-big");
+        }
+        self.log_close(key, "websocket-violation", Some(violation.close_code()), &reason);
         self.lose(key);
         self.peers.write(key, |out, framing| Encoder::close(out, framing, violation.close_code(), &reason));
         self.start_flushing(key);
@@ -328,6 +331,9 @@ impl Hub {
         if self.phase(key) != Some(Phase::Open) {
             return;
         }
+        if close.is_limit {
+            self.peers.counters.limit_reached(close.reason);
+        }
         match close.code {
             CloseCode::Normal | CloseCode::GoingAway => {}
             CloseCode::SlowConsumer => {
@@ -336,8 +342,8 @@ impl Hub {
             }
             _ => self.peers.counters.refused.add(1),
         }
-        self.log_close(key, close.reason);
         let code = websocket::CloseCode::from(close.code as u16);
+        self.log_close(key, close.reason, Some(code), &close.detail);
         self.peers.write(key, |out, framing| Encoder::close(out, framing, code, close.reason));
         self.start_flushing(key);
     }
@@ -384,15 +390,23 @@ impl Hub {
     }
 
     /// One line for each session that ends, with why, who and which.
-    pub(super) fn log_close(&self, key: ConnectionKey, reason: &str) {
+    pub(super) fn log_close(
+        &self,
+        key: ConnectionKey,
+        reason: &'static str,
+        code: Option<websocket::CloseCode>,
+        detail: &str,
+    ) {
         let Some(connection) = self.peers.connections.get(key) else { return };
+        self.peers.counters.closed(reason);
         let session = self.peers.session_id(key);
-        let peer = connection.peer.address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(
             reason,
+            detail,
+            code = code.map(u16::from),
             transport = connection.peer.transport,
-            peer,
-            session = format_args!("{:x}-{:x}", session.worker.0, session.key),
+            peer = connection.peer.address.map(tracing::field::display),
+            session = %format_args!("{:x}-{:x}", session.worker.0, session.key),
             "session closed"
         );
     }

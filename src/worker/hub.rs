@@ -141,7 +141,7 @@ impl Hub {
         let Some(connection) = self.peers.connections.get(key) else { return };
         match connection.phase {
             Phase::Open => {
-                self.log_close(key, "closed-by-peer");
+                self.log_close(key, "closed-by-peer", None, "");
                 self.lose(key);
                 self.start_flushing(key);
             }
@@ -155,7 +155,7 @@ impl Hub {
         self.peers.now = now;
         let Some(connection) = self.peers.connections.get(key) else { return };
         if connection.phase == Phase::Open {
-            self.log_close(key, "connection-lost");
+            self.log_close(key, "connection-lost", None, "");
         }
         self.lose(key);
         self.remove(key);

@@ -305,7 +305,7 @@ impl Effects for Peers {
                 tracing::warn!(%queue, reason, "a message was given up: no dead-letter queue takes it");
             }
             Note::LimitReached(refusal) => {
-                self.counters.limits_reached.add(1);
+                self.counters.limit_reached(refusal.code());
                 tracing::warn!(code = refusal.code(), "limit reached: {refusal}");
             }
         }
