@@ -281,7 +281,8 @@ impl World {
 
     fn read(&mut self, session: usize) -> Check {
         let wire = &mut self.wires[session];
-        let limit = self.model.setup.outbox_bytes + self.model.setup.max_body + 2 * OWN_FRAME;
+        // Messages, and as much of answers to its own frames.
+        let limit = 2 * self.model.setup.outbox_bytes + self.model.setup.max_body + 2 * OWN_FRAME;
         let replies = self.model.setup.pending_receipts * OWN_FRAME;
         let queued = self.broker.queued(wire.id);
         if queued > limit + replies {
