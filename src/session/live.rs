@@ -27,7 +27,7 @@ const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
 pub(super) struct Live {
     pub(super) version: Version,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
-    continues: bool,
+    pub(super) continues: bool,
     pub(super) heart_beats: HeartBeats,
     pub(super) subscriptions: Subscriptions,
     pub(super) receipts: Receipts,
@@ -131,7 +131,7 @@ impl Live {
             // The broker never had it: there is nothing to take away.
             self.subscriptions.remove(key);
         }
-        if !self.continues || matches!(what, Awaited::Commit | Awaited::Other) {
+        if !self.continues || !what.is_survivable() {
             return Err((fault, receipt));
         }
         go_on_after(&fault, receipt.as_deref(), actions);
