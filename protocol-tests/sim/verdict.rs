@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Ack, Check, Fate, Hold, Law, Model, Outcome, Subscription, Violation};
-use crate::setup::may_lose;
+use crate::setup::{DEAD_LETTERS, may_lose};
 
 impl Model {
     /// All posts have arrived, and everybody who reads has read all there was.
@@ -119,7 +119,10 @@ impl Model {
         for (number, message) in self.messages.iter().enumerate().filter(|(_, message)| message.is_for_queue()) {
             let is_gone = matches!(message.hold, Hold::Consumed(_) | Hold::Settled(_, Outcome::Consumed));
             if message.fate == Fate::Accepted && !is_gone {
-                let lost: &mut Vec<usize> = missing.entry(message.place()).or_default();
+                // It may have moved unseen.
+                let may_be_dead = message.discarded || message.refusals >= self.setup.max_deliveries;
+                let place = if may_be_dead { DEAD_LETTERS } else { message.place() };
+                let lost: &mut Vec<usize> = missing.entry(place).or_default();
                 lost.push(number);
             }
         }
