@@ -283,6 +283,8 @@ pub(crate) struct Model {
     pub(crate) last: BTreeMap<(usize, String, usize, &'static str), usize>,
     /// Messages that came to somebody else while this subscription, whose client does not read, may have them.
     pub(crate) suspects: Vec<(usize, usize)>,
+    /// Messages that were consumed since all was quiet: word of it may not have come to their queue.
+    pub(crate) lingering: BTreeSet<usize>,
     /// Queues that may have been full.
     pub(crate) full: BTreeSet<&'static str>,
 }
@@ -301,6 +303,7 @@ impl Model {
             got: BTreeSet::new(),
             last: BTreeMap::new(),
             suspects: Vec::new(),
+            lingering: BTreeSet::new(),
             full: BTreeSet::new(),
         }
     }
@@ -353,12 +356,12 @@ impl Model {
     }
 
     pub(crate) fn note_fullness(&mut self, place: &'static str) {
-        let is_there = |message: &&Message| {
+        let is_there = |(number, message): &(usize, &Message)| {
             message.place() == place
                 && matches!(message.fate, Fate::Possible | Fate::Accepted)
-                && !matches!(message.hold, Hold::Consumed(_))
+                && (!matches!(message.hold, Hold::Consumed(_)) || self.lingering.contains(number))
         };
-        if self.messages.iter().filter(is_there).count() > self.setup.max_messages {
+        if self.messages.iter().enumerate().filter(is_there).count() > self.setup.max_messages {
             self.full.insert(place);
         }
         let letters = |message: &&Message| message.is_for_queue() && (message.discarded || message.refusals > 0);

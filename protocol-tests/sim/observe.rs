@@ -206,7 +206,10 @@ impl Model {
                 continue;
             }
             match outcome {
-                Outcome::Consumed => message.hold = Hold::Consumed(subscription),
+                Outcome::Consumed => {
+                    message.hold = Hold::Consumed(subscription);
+                    self.lingering.insert(*number);
+                }
                 Outcome::Rejected | Outcome::Discarded => {
                     message.hold = Hold::Free;
                     message.not_before = Some(message.refused_at + delay);
@@ -240,7 +243,7 @@ impl Model {
             return Err(wrong(Law::Duplicate, "the same again"));
         }
         let order = self.messages[number].order;
-        if is_fresh && !self.messages[number].is_dead {
+        if is_fresh && frame.header("original-destination").is_none() {
             if let Some(last) = self.last.insert(key, order).filter(|last| *last >= order) {
                 return Err(wrong(Law::Order, &format!("number {order} came after number {last}")));
             }
@@ -328,7 +331,9 @@ impl Model {
             Hold::Held(by) | Hold::Settled(by, _) | Hold::Consumed(by) => Some(by),
         };
         let moves = frame.header("dead-letter-reason").is_some() && !self.messages[number].is_dead;
-        let is_late = !moves && by.is_some_and(|by| by != subscription) && count < self.messages[number].seen;
+        let was_stalled = self.sessions[own.session].was_stalled;
+        let is_late =
+            !moves && count < self.messages[number].seen && by != Some(subscription) && (by.is_some() || was_stalled);
         if is_late {
             // It was on its way before that. When all is quiet this subscription must have ended.
             self.suspects.push((subscription, number));

@@ -14,6 +14,7 @@ impl Model {
         for subscription in &mut self.subscriptions {
             subscription.is_dead |= self.sessions[subscription.session].is_over;
         }
+        self.lingering.clear();
         self.check_suspects()?;
         self.check_topics()?;
         self.check_queues()
