@@ -148,12 +148,8 @@ impl Model {
         if message.is_for_queue() {
             return (1, 1);
         }
-        // Who is slow may have been closed in a turn that is not over yet.
-        let is_quick = |session: usize| {
-            let mut own = self.subscriptions.iter().filter(|each| each.session == session);
-            !self.setup.is_lazy || !(self.sessions[session].was_stalled || own.any(|each| each.was_short))
-        };
-        let stays = |each: &&usize| self.surely_holds(**each) && is_quick(self.subscriptions[**each].session);
+        // Who is slow, or sent what is refused, may have been closed in a turn that is not over yet.
+        let stays = |each: &&usize| self.surely_holds(**each) && !self.setup.is_lazy;
         let stayed = message.wanted.iter().filter(stays).count();
         // Those that came between the SEND and now may have been there already.
         let since = self.subscriptions.iter().skip(message.known).filter(|each| self.wants(each, message)).count();
@@ -317,8 +313,10 @@ impl Model {
             return Err(wrong(Law::Redelivery, "`redelivered` and its count do not go together", None));
         }
         let hold = self.messages[number].hold;
+        let moves = frame.header("dead-letter-reason").is_some() && !self.messages[number].is_dead;
         if self.sessions[own.session].is_over {
             // What was on its way to a connection that ended is anybody's, and may be somebody's by now.
+            self.moved(number, frame, own.session)?;
             let message = &mut self.messages[number];
             if own.ack == Ack::Auto && count >= message.seen && !matches!(hold, Hold::Consumed(_)) {
                 message.hold = Hold::Settled(subscription, Outcome::Consumed);
@@ -330,7 +328,6 @@ impl Model {
             Hold::Free => None,
             Hold::Held(by) | Hold::Settled(by, _) | Hold::Consumed(by) => Some(by),
         };
-        let moves = frame.header("dead-letter-reason").is_some() && !self.messages[number].is_dead;
         let was_stalled = self.sessions[own.session].was_stalled;
         let is_late =
             !moves && count < self.messages[number].seen && by != Some(subscription) && (by.is_some() || was_stalled);
