@@ -206,10 +206,11 @@ impl Model {
                     message.hold = Hold::Consumed(subscription);
                     self.lingering.insert(*number);
                 }
-                Outcome::Rejected | Outcome::Discarded => {
+                Outcome::Rejected => {
                     message.hold = Hold::Free;
                     message.not_before = Some(message.refused_at + delay);
                 }
+                Outcome::Discarded => message.hold = Hold::Free,
             }
         }
     }
@@ -395,8 +396,7 @@ impl Model {
                     return wrong("moved to the dead letters without a cause");
                 }
                 message.is_dead = true;
-                message.seen = 0;
-                message.not_before = None;
+                (message.hold, message.seen, message.not_before) = (Hold::Free, 0, None);
             }
         }
         Ok(())
