@@ -97,6 +97,16 @@ pub(crate) enum Hold {
     Consumed(usize),
 }
 
+impl Hold {
+    /// Whose subscription has or had it.
+    pub(crate) fn by(self) -> Option<usize> {
+        match self {
+            Hold::Free => None,
+            Hold::Held(by) | Hold::Settled(by, _) | Hold::Consumed(by) => Some(by),
+        }
+    }
+}
+
 /// A message that some client sent, or would have.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
@@ -526,7 +536,7 @@ pub(crate) fn takes(pattern: &str, destination: &str) -> bool {
 /// The body of a message: every octet there is, or letters only.
 pub(crate) fn body(number: usize, size: usize) -> Vec<u8> {
     (0..size)
-        .map(|at| if number % 2 == 0 { (number * 31 + at) as u8 } else { b'a' + ((number + at) % 26) as u8 })
+        .map(|at| if number.is_multiple_of(2) { (number * 31 + at) as u8 } else { b'a' + ((number + at) % 26) as u8 })
         .collect()
 }
 

@@ -240,10 +240,10 @@ impl Model {
             return Err(wrong(Law::Duplicate, "the same again"));
         }
         let order = self.messages[number].order;
-        if is_fresh && frame.header("original-destination").is_none() {
-            if let Some(last) = self.last.insert(key, order).filter(|last| *last >= order) {
-                return Err(wrong(Law::Order, &format!("number {order} came after number {last}")));
-            }
+        let counts = is_fresh && frame.header("original-destination").is_none();
+        let last = counts.then(|| self.last.insert(key, order)).flatten();
+        if let Some(last) = last.filter(|last| *last >= order) {
+            return Err(wrong(Law::Order, &format!("number {order} came after number {last}")));
         }
         if self.messages[number].fate == Fate::Possible {
             self.messages[number].fate = Fate::Accepted;
@@ -314,7 +314,11 @@ impl Model {
             return Err(wrong(Law::Redelivery, "`redelivered` and its count do not go together", None));
         }
         let hold = self.messages[number].hold;
-        let moves = frame.header("dead-letter-reason").is_some() && !self.messages[number].is_dead;
+        if self.is_late(subscription, number, count, frame.header("dead-letter-reason").is_some()) {
+            // When all is quiet this subscription must have ended.
+            self.suspects.push((subscription, number));
+            return Ok(());
+        }
         if self.sessions[own.session].is_over {
             // What was on its way to a connection that ended is anybody's, and may be somebody's by now.
             self.moved(number, frame, own.session)?;
@@ -325,18 +329,7 @@ impl Model {
             message.seen = message.seen.max(count + 1);
             return Ok(());
         }
-        let by = match hold {
-            Hold::Free => None,
-            Hold::Held(by) | Hold::Settled(by, _) | Hold::Consumed(by) => Some(by),
-        };
-        let was_stalled = self.sessions[own.session].was_stalled;
-        let is_late =
-            !moves && count < self.messages[number].seen && by != Some(subscription) && (by.is_some() || was_stalled);
-        if is_late {
-            // It was on its way before that. When all is quiet this subscription must have ended.
-            self.suspects.push((subscription, number));
-            return Ok(());
-        }
+        let by = hold.by();
         match (hold, by.map(|by| (by, self.subscriptions[by].session))) {
             (Hold::Consumed(_), Some((_, other))) => {
                 return Err(wrong(Law::Duplicate, "it was consumed before", Some(other)));
@@ -375,6 +368,14 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Whether a delivery was on its way before another one that has been seen already.
+    fn is_late(&self, subscription: usize, number: usize, count: u32, is_letter: bool) -> bool {
+        let message = &self.messages[number];
+        let (by, session) = (message.hold.by(), &self.sessions[self.subscriptions[subscription].session]);
+        let is_earlier = if is_letter == message.is_dead { count < message.seen } else { message.is_dead };
+        is_earlier && by != Some(subscription) && (by.is_some() || session.was_stalled || session.is_over)
     }
 
     /// Sees to what becomes of a message that moved to the dead letters.

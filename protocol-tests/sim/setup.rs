@@ -91,14 +91,12 @@ impl Setup {
             ..session::Options::default()
         };
         let tcp_session = session::Options { continue_on_error: self.continues, ..session.clone() };
-        let policy = |pattern, when_slow| TopicPolicy {
-            pattern: Pattern::parse(pattern, Style::Ant, '/').expect("a pattern"),
-            when_slow,
-        };
-        let mut broker = broker::Options::default();
-        broker.max_routes = 4;
-        broker.topics.policies =
-            vec![policy("/topic/old/**", WhenSlow::DropOldest), policy("/topic/new/**", WhenSlow::KeepLatest)];
+        let policies = [("/topic/old/**", WhenSlow::DropOldest), ("/topic/new/**", WhenSlow::KeepLatest)];
+        let policies = policies.into_iter().filter_map(|(pattern, when_slow)| {
+            Some(TopicPolicy { pattern: Pattern::parse(pattern, Style::Ant, '/').ok()?, when_slow })
+        });
+        let mut broker = broker::Options { max_routes: 4, ..broker::Options::default() };
+        broker.topics.policies = policies.collect();
         broker.queues.max_messages = self.max_messages;
         broker.queues.max_deliveries = self.max_deliveries;
         broker.queues.redelivery_delay = self.redelivery_delay;
