@@ -68,14 +68,18 @@ fn serve(options: server::Options) -> Result<(), Failure> {
         info!(%error, "cannot write to standard output");
     }
     runtime.block_on(async {
-        let name = signals.next().await;
+        let name = tokio::select! {
+            name = signals.next() => name,
+            () = server.failed() => return Err(Failure::Worker),
+        };
         info!("{name}: draining; a second signal ends it at once");
         let drained = tokio::task::spawn_blocking(move || server.shut_down());
         tokio::select! {
             _ = drained => info!("stopped"),
             name = signals.next() => info!("{name}: stopped without waiting"),
         }
-    });
+        Ok(())
+    })?;
     runtime.shutdown_background();
     Ok(())
 }
