@@ -127,7 +127,7 @@ fn b3_a_silent_websocket_peer_is_pinged_and_then_given_up() {
     player.hub.handle_timeout(player.now);
     assert_eq!(player.hear(key), "\u{fffd}\0", "a ping is two bytes");
     // A pong is a sign of life.
-    player.hub.receive(player.now, key, &mut vec![0x8a, 0x80, 0, 0, 0, 0]);
+    player.hub.receive(player.now, key, &mut [0x8a, 0x80, 0, 0, 0, 0]);
     player.now += Duration::from_secs(25);
     player.hub.handle_timeout(player.now);
     player.hear(key);
