@@ -242,10 +242,14 @@ impl VirtualBroker {
                 self.hubs[hub].blocked(key);
                 return;
             }
-            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-            let count = bytes.len().min(self.write_size).min(client.room.unwrap_or(usize::MAX));
+            let before = client.received.len();
+            let most = self.write_size.min(client.room.unwrap_or(usize::MAX));
+            for slice in &slices[..filled] {
+                let left = most - (client.received.len() - before);
+                client.received.extend_from_slice(&slice[..slice.len().min(left)]);
+            }
+            let count = client.received.len() - before;
             client.room = client.room.map(|room| room - count);
-            client.received.extend_from_slice(&bytes[..count]);
             self.hubs[hub].wrote(self.now, key, count);
         }
     }

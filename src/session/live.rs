@@ -27,7 +27,7 @@ const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
 pub(super) struct Live {
     pub(super) version: Version,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
-    continues: bool,
+    pub(super) continues: bool,
     pub(super) heart_beats: HeartBeats,
     pub(super) subscriptions: Subscriptions,
     pub(super) receipts: Receipts,
@@ -131,7 +131,7 @@ impl Live {
             // The broker never had it: there is nothing to take away.
             self.subscriptions.remove(key);
         }
-        if !self.continues || matches!(what, Awaited::Commit | Awaited::Other) {
+        if !self.continues || !what.is_survivable() {
             return Err((fault, receipt));
         }
         go_on_after(&fault, receipt.as_deref(), actions);
@@ -148,7 +148,7 @@ impl Live {
         let content = content_of(send, options);
         if let Some(name) = transaction {
             let transaction = self.transactions.enlist(&name, content.footprint(), options)?;
-            transaction.operations.push(Operation::Send(content));
+            transaction.send(content);
             self.receipts.complete(receipt.as_deref(), actions);
         } else {
             let ticket = receipt.map(|receipt| self.receipts.ask(Some(&receipt), Awaited::Send));
@@ -175,7 +175,7 @@ impl Live {
         let key = self.subscriptions.next_key();
         let key = key.ok_or(Limit::Subscriptions(options.max_subscriptions))?;
         // U6: the new one replaces the old one.
-        let earlier = earlier.and_then(|key| self.subscriptions.remove(key));
+        let earlier = earlier.and_then(|key| self.end_subscription(key));
         actions.extend(earlier.map(|earlier| earlier.unsubscribe(true, None)));
         let Some(target) = target else {
             let unknown = Destination::new(request.destination).detached();
@@ -210,13 +210,19 @@ impl Live {
         let receipt = request.receipt.as_deref();
         let key = self.subscriptions.key_of(&request.id);
         // U7: an unknown id is nothing but answered.
-        match key.and_then(|key| self.subscriptions.remove(key)) {
+        match key.and_then(|key| self.end_subscription(key)) {
             Some(removed) => {
                 let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
                 actions.push_back(removed.unsubscribe(true, ticket));
             }
             None => self.receipts.complete(receipt, actions),
         }
+    }
+
+    /// Takes a subscription out that its client wants no more.
+    fn end_subscription(&mut self, key: SubscriptionKey) -> Option<Subscription> {
+        self.transactions.forget(key);
+        self.subscriptions.remove(key)
     }
 
     fn settle(
@@ -243,12 +249,7 @@ impl Live {
         if let Some(name) = &settle.transaction {
             let transaction = self.transactions.enlist(name, 0, options)?;
             let tags = subscription.reserve(place, transaction.number);
-            if !tags.is_empty() {
-                transaction.operations.push(Operation::Settle(tags, outcome));
-            }
-            if !transaction.touched.contains(&key) {
-                transaction.touched.push(key);
-            }
+            transaction.settle(key, tags, outcome);
             self.receipts.complete(receipt, actions);
             return Ok(());
         }
@@ -306,11 +307,12 @@ impl Live {
         let receipt = request.receipt.as_deref();
         let closed = self.transactions.close(&request.transaction)?;
         self.close_settlements(&closed.touched, closed.number, true);
-        if closed.operations.is_empty() {
+        let operations = closed.into_operations();
+        if operations.is_empty() {
             self.receipts.complete(receipt, actions);
         } else {
             let ticket = self.receipts.ask(receipt, Awaited::Commit);
-            actions.push_back(Action::Commit { operations: closed.operations, ticket });
+            actions.push_back(Action::Commit { operations, ticket });
         }
         Ok(())
     }

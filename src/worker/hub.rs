@@ -94,6 +94,7 @@ impl Hub {
                 session: Session::new(now, name.into(), session),
                 intake: Some(Intake { packets, decoder: Decoder::new(&options.limits_before_login) }),
                 outbox: Outbox::default(),
+                answers: 0,
                 framing,
                 peer,
                 phase: Phase::Open,
@@ -225,8 +226,7 @@ impl Hub {
     pub fn wants_input(&mut self, key: ConnectionKey) -> bool {
         let Some(connection) = self.peers.connections.get_mut(key) else { return false };
         // A connection that ends is read only to notice that the peer closes.
-        connection.paused = connection.phase == Phase::Open
-            && !(connection.session.wants_input() && connection.outbox.queued() <= self.options.outbox_bytes);
+        connection.paused = connection.phase == Phase::Open && !connection.wants_input(self.options.outbox_bytes);
         !connection.paused
     }
 
@@ -283,13 +283,15 @@ impl Hub {
             connection.session.note_received(now);
         }
         let consumed = connection.outbox.wrote(count);
+        connection.note_written();
         if !consumed.is_empty() {
             self.settle(key, consumed);
         }
-        if self.peers.connections.get(key).is_some_and(|each| each.paused || each.session.has_held()) {
+        if self.peers.connections.get(key).is_some_and(|each| each.session.has_held()) {
             self.peers.stirred.push(key);
             self.settle_sessions();
         }
+        self.note_resumed(key);
         self.finish_if_flushed(key);
     }
 
@@ -318,3 +320,6 @@ impl Hub {
         self.peers.connections.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,25 +59,6 @@ impl Player {
 }
 
 #[test]
-fn who_takes_no_receipts_is_not_read_from() {
-    let mut player = Player::new(Options { outbox_bytes: 4096, ..Options::default() });
-    let client = player.connect();
-    let mut sent = 0;
-    while player.hub.wants_input(client) {
-        player.say(client, &format!("SEND\ndestination:/topic/a\nreceipt:r{sent}\n\n\0"));
-        player.hub.seal();
-        player.hub.blocked(client);
-        sent += 1;
-        assert!(sent < 4096, "read on for ever");
-    }
-    assert_eq!(player.events(), []);
-    let heard = player.hear(client);
-    assert_eq!(heard.matches("RECEIPT\n").count(), sent);
-    assert_eq!(player.events(), [Event::Resumed(client)]);
-    assert!(player.hub.wants_input(client));
-}
-
-#[test]
 fn subscribers_with_one_id_share_one_encoding() {
     let mut player = Player::new(Options::default());
     let clients: Vec<_> = (0..3).map(|_| player.connect()).collect();
