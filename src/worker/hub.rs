@@ -21,6 +21,7 @@ use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase};
 use super::post::{Post, Posts};
 use super::timers::Timers;
 use crate::broker::{Effects, Interest, Shard};
+use crate::clock::Clock;
 use crate::message::{SessionId, WorkerId};
 use crate::session::Session;
 use crate::stomp::Decoder;
@@ -51,10 +52,10 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The hub of worker `id`. `boot` tells this start of the broker from all others; all hubs of a
+    /// The hub of worker `id`, from the start of `clock` on. `boot` tells this start of the broker from all others; all hubs of a
     /// broker share it and the interest table.
     pub fn new(
-        now: Instant,
+        clock: Clock,
         id: WorkerId,
         boot: u32,
         options: Arc<Options>,
@@ -64,8 +65,8 @@ impl Hub {
         let encoder = Encoder::new(options.websocket.deflate);
         let posts = Posts::new(usize::from(interest.workers()));
         Hub {
-            shard: Shard::new(id, boot, Arc::clone(&options.broker), interest),
-            peers: Peers::new(id, now, encoder, posts, counters, options.outbox_bytes),
+            shard: Shard::new(clock, id, boot, Arc::clone(&options.broker), interest),
+            peers: Peers::new(id, clock.start(), encoder, posts, counters, options.outbox_bytes),
             timers: Timers::default(),
             codec: Codec::new(options.websocket.deflate.level),
             options,
