@@ -13,6 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stomp", &["headers"]),
     ("session", &["destination", "hash", "headers", "message", "stomp"]),
     ("broker", &["destination", "hash", "headers", "message"]),
+    ("store", &["destination", "headers", "message"]),
     ("websocket", &[]),
     ("transport", &["websocket"]),
     ("worker", &["broker", "destination", "hash", "headers", "message", "session", "stomp", "transport", "websocket"]),
@@ -57,6 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Packages that are the business of few rooms.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
+    ("crc32fast", &["store"]),
     ("flate2", &["websocket"]),
     ("http", &["transport", "websocket"]),
     ("http_body_util", &["transport"]),
@@ -64,6 +66,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hyper_util", &["transport"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
+    ("redb", &["store"]),
+    ("sled", &["store"]),
     ("socket2", &["transport"]),
     ("tokio", &["cli", "server", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),
