@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use parking_lot::{Mutex, RwLock, RwLockUpgradableReadGuard};
+use parking_lot::{Mutex, RwLock};
 
 use super::error::{Damage, OpenError, StoreError};
 use super::format::Directory;
@@ -80,16 +80,14 @@ impl<E: Engine> Kept<E> {
 
     /// Does something with the engine, which is opened first if it is closed.
     fn with<T>(&self, act: impl FnOnce(&E) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let engine = self.engine.upgradable_read();
-        let engine = if engine.is_none() {
-            let mut closed = RwLockUpgradableReadGuard::upgrade(engine);
-            *closed = Some(self.reopen()?);
-            parking_lot::RwLockWriteGuard::downgrade(closed)
-        } else {
-            RwLockUpgradableReadGuard::downgrade(engine)
+        if let Some(engine) = &*self.engine.read() {
+            return guarded(|| act(engine));
+        }
+        let mut closed = self.engine.write();
+        let engine = match &mut *closed {
+            Some(engine) => engine,
+            none => none.insert(self.reopen()?),
         };
-        // Invariant: it was opened above if it was not open, and the lock was held since.
-        let engine = engine.as_ref().expect("an open engine");
         guarded(|| act(engine))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 
@@ -17,7 +18,7 @@ pub struct Memory {
 
 #[derive(Debug)]
 struct Entry {
-    message: MessageRecord,
+    message: Arc<MessageRecord>,
     state: Option<StateRecord>,
 }
 
@@ -29,7 +30,7 @@ impl Store for Memory {
                 messages.remove(&sequence);
             }
             if let Some(message) = outcome.message {
-                messages.insert(sequence, Entry { message: message.clone(), state: None });
+                messages.insert(sequence, Entry { message: Arc::clone(message), state: None });
             }
             if let (Some(state), Some(entry)) = (outcome.state, messages.get_mut(&sequence)) {
                 entry.state = Some(*state);
@@ -41,7 +42,7 @@ impl Store for Memory {
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError> {
         for entry in self.messages.read().values() {
             let state = entry.state.map(Record::State);
-            for record in std::iter::once(Record::Message(entry.message.clone())).chain(state) {
+            for record in std::iter::once(Record::Message(MessageRecord::clone(&entry.message))).chain(state) {
                 if visit(record).is_break() {
                     return Ok(());
                 }
@@ -51,7 +52,7 @@ impl Store for Memory {
     }
 
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError> {
-        Ok(self.messages.read().get(&sequence).map(|entry| entry.message.clone()))
+        Ok(self.messages.read().get(&sequence).map(|entry| MessageRecord::clone(&entry.message)))
     }
 
     fn usage(&self) -> Usage {

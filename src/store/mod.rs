@@ -37,7 +37,7 @@ pub use transfer::{Moved, TransferError, export, import, verify};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOp {
     /// Stores a message; one with the same sequence is replaced, its state forgotten.
-    Append(MessageRecord),
+    Append(Arc<MessageRecord>),
     /// Stores what became of a message. Nothing happens when the message is not there.
     State(StateRecord),
     /// Forgets a message and its state: it is settled. Nothing happens when it is not there.

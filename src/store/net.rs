@@ -1,6 +1,7 @@
 //! What is left of a batch: one outcome for each message, so that what comes and goes within a batch never touches the disk.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::record::{MessageRecord, StateRecord};
 use super::{Batch, StoreOp};
@@ -11,7 +12,7 @@ pub(super) struct Net<'a> {
     /// Whether what was there before is to go, with its state.
     pub(super) forget: bool,
     /// What is there after.
-    pub(super) message: Option<&'a MessageRecord>,
+    pub(super) message: Option<&'a Arc<MessageRecord>>,
     /// Its new state, for the message here or else for the one that was there before.
     pub(super) state: Option<&'a StateRecord>,
 }

@@ -24,6 +24,7 @@ const HAS_GROUP: u8 = 8;
 const ALL_FLAGS: u8 = IS_TEXT | HAS_EXPIRY | HAS_DELIVERY | HAS_GROUP;
 
 /// One thing that a store holds.
+#[expect(clippy::large_enum_variant, reason = "records are looked at one at a time, so a box for each would only cost")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A message of a queue.

@@ -12,6 +12,7 @@
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::error::StoreError;
 use super::record::{Record, RecordError};
@@ -129,7 +130,7 @@ pub fn import(store: &dyn Store, from: impl Read, mut progress: impl FnMut(Moved
         moved.count(&record, length);
         bytes += length;
         batch.operations.push(match record {
-            Record::Message(message) => StoreOp::Append(message),
+            Record::Message(message) => StoreOp::Append(Arc::new(message)),
             Record::State(state) => StoreOp::State(state),
         });
         if batch.operations.len() >= BATCH_OPERATIONS || bytes >= BATCH_BYTES {
