@@ -34,8 +34,8 @@ pub struct Submission {
 pub struct Answer {
     /// Of the submission.
     pub ticket: u64,
-    /// `Ok`: it is as durable as [`CommitterOptions::sync`] says. On a failure it has had no effect, except for one that stores
-    /// nothing new: it may have, or may get it later.
+    /// `Ok`: it is as durable as [`CommitterOptions::sync`] says. A failure: it has no effect. Only what was given up while it
+    /// was tried again, at the limit of [`CommitterOptions::max_retried`] or at the end, may have had one all the same.
     pub outcome: Result<(), Failure>,
 }
 
@@ -201,8 +201,10 @@ struct Run {
 
 /// What is tried until it succeeds.
 enum Retried {
-    /// Whose submission waits for its answer.
+    /// What waits for its answer, and is refused when it cannot be stored, unless it stores nothing new.
     Submitted(Submission),
+    /// A transaction that may be stored already. Nothing but success tells, so it is never refused again.
+    InDoubt(Submission),
     /// A message that was refused and may be stored all the same.
     Undo(u64),
 }
@@ -280,7 +282,7 @@ impl Run {
             };
         }
         for part in parts {
-            if let Retried::Submitted(submission) = part {
+            if let Retried::Submitted(submission) | Retried::InDoubt(submission) = part {
                 answers.add(&submission, Ok(()));
             }
         }
@@ -294,7 +296,9 @@ impl Run {
         let mut batch = Batch::default();
         for part in parts {
             match part {
-                Retried::Submitted(submission) => batch.operations.extend_from_slice(&submission.operations),
+                Retried::Submitted(submission) | Retried::InDoubt(submission) => {
+                    batch.operations.extend_from_slice(&submission.operations)
+                }
                 Retried::Undo(sequence) => batch.operations.push(StoreOp::Delete(*sequence)),
             }
         }
@@ -325,7 +329,7 @@ impl Run {
         let mut operations = 0;
         let mut fits = |part: &Retried| {
             operations += match part {
-                Retried::Submitted(submission) => submission.operations.len().max(1),
+                Retried::Submitted(submission) | Retried::InDoubt(submission) => submission.operations.len().max(1),
                 Retried::Undo(_) => 1,
             };
             operations <= self.options.max_retried
@@ -333,7 +337,7 @@ impl Run {
         let count = self.retried.iter().map_while(|part| fits(part).then_some(())).count();
         for part in self.retried.drain(count..) {
             match part {
-                Retried::Submitted(submission) => answers.add(&submission, Err(reason)),
+                Retried::Submitted(submission) | Retried::InDoubt(submission) => answers.add(&submission, Err(reason)),
                 Retried::Undo(sequence) => {
                     tracing::error!(sequence, "a message that was refused may come back after a restart");
                 }
@@ -345,7 +349,7 @@ impl Run {
     fn give_up(&mut self) {
         let mut answers = Answers::default();
         for part in self.retried.drain(..) {
-            if let Retried::Submitted(submission) = part {
+            if let Retried::Submitted(submission) | Retried::InDoubt(submission) = part {
                 answers.add(&submission, Err(Failure::Stopped));
             }
         }
@@ -367,20 +371,23 @@ impl Run {
 
 /// What to do with a part of a batch that failed: answer it, or keep it.
 fn sort_out(part: Retried, reason: Failure, in_doubt: bool, kept: &mut Vec<Retried>, answers: &mut Answers) {
-    let Retried::Submitted(submission) = &part else { return kept.push(part) };
+    let submission = match part {
+        Retried::Submitted(submission) => submission,
+        Retried::InDoubt(_) | Retried::Undo(_) => return kept.push(part),
+    };
     let appends = |operation: &StoreOp| matches!(operation, StoreOp::Append(_));
     let stores_new = submission.operations.iter().any(appends);
     let stores_only_new = submission.operations.iter().all(appends);
     match (stores_new, in_doubt) {
-        (false, _) => kept.push(part),
-        (true, false) => answers.add(submission, Err(reason)),
+        (false, _) => kept.push(Retried::Submitted(submission)),
+        (true, false) => answers.add(&submission, Err(reason)),
         // It may be there all the same, and is then to go again.
         (true, true) if stores_only_new => {
-            answers.add(submission, Err(reason));
+            answers.add(&submission, Err(reason));
             kept.extend(submission.operations.iter().map(|operation| Retried::Undo(operation.sequence())));
         }
         // A transaction that settles cannot be taken back, so it is carried through: its answer waits.
-        (true, true) => kept.push(part),
+        (true, true) => kept.push(Retried::InDoubt(submission)),
     }
 }
 
