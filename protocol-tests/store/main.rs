@@ -2,15 +2,15 @@
 //!
 //! `STORE_CUTS=200 cargo test --test store` cuts the power, and kills, that often instead of a few times.
 
-// mod child;
+mod child;
 mod committer;
 mod contract;
 // mod directory;
 mod failing;
-// mod kill;
+mod kill;
 // mod opened;
-// mod power;
-// mod redb_disk;
+mod power;
+mod redb_disk;
 mod support;
 // mod transfer;
-// mod workload;
+mod workload;
