@@ -5,12 +5,11 @@
 mod child;
 mod committer;
 mod contract;
-// mod directory;
 mod failing;
 mod kill;
-// mod opened;
+mod opened;
 mod power;
 mod redb_disk;
 mod support;
-// mod transfer;
+mod transfer;
 mod workload;
