@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use gumboot::store::{Engine, open};
 
 use crate::child::Committing;
-use crate::support::{Chance, Scratch, options, rounds};
+use crate::support::{Chance, Scratch, copy, options, rounds};
 use crate::workload::{Content, check};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/protocol-tests/store/powercut.c");
@@ -48,6 +48,7 @@ fn survives(engine: Engine) {
         for life in 1..=3 {
             let seed = round * 10 + life;
             let image = scratch.path.join(life.to_string());
+            std::fs::create_dir(&image).expect("a new directory");
             copy(&path, &image);
             let most = [60, 600, 3_000][chance.below(3) as usize];
             let after = 1 + chance.below(most);
@@ -80,17 +81,4 @@ fn sled_loses_nothing_when_the_power_fails() {
 #[test]
 fn redb_files_lose_nothing_when_the_power_fails() {
     survives(Engine::Redb);
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).expect("a new directory");
-    for entry in std::fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("its kind").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }

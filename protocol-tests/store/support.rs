@@ -113,3 +113,17 @@ pub(crate) fn sequences(store: &dyn Store) -> Vec<u64> {
     let of_message = |record: &Record| matches!(record, Record::Message(_)).then(|| record.sequence());
     everything(store).iter().filter_map(of_message).collect()
 }
+
+/// Copies what is in one directory into another, which exists.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("its kind").is_dir() {
+            fs::create_dir(&target).expect("a new directory");
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}

@@ -130,6 +130,14 @@ pub enum Damage {
         /// What is wrong with it.
         error: RecordError,
     },
+    /// Messages are gone that nobody deleted, or back that somebody did.
+    #[error("{found} messages are there instead of {expected}")]
+    Count {
+        /// As the last batch left it.
+        expected: u64,
+        /// As they are now.
+        found: u64,
+    },
     /// An entry that no store has.
     #[error("an entry that is no part of a store")]
     Stray,

@@ -130,10 +130,13 @@ impl Engine for Redb {
         let reading = self.database.begin_read().map_err(failed)?;
         let messages = reading.open_table(MESSAGES).map_err(failed)?;
         let states = reading.open_table(STATES).map_err(failed)?;
+        let expected = messages.len().map_err(failed)?;
+        let mut found = 0;
         let mut states = states.range::<u64>(..).map_err(failed)?.peekable();
         for entry in messages.range::<u64>(..).map_err(failed)? {
             let (key, value) = entry.map_err(failed)?;
             let sequence = key.value();
+            found += 1;
             if visit(decode(sequence, value.value(), true)?).is_break() {
                 return Ok(());
             }
@@ -148,7 +151,7 @@ impl Engine for Redb {
                 }
             }
         }
-        Ok(())
+        if found == expected { Ok(()) } else { Err(StoreError::Damaged(Damage::Count { expected, found })) }
     }
 
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError> {

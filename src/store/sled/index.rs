@@ -33,7 +33,9 @@ pub(super) struct Chunk {
 pub(super) struct Changes {
     /// No longer there, or about to get another home.
     pub(super) forgotten: Vec<u64>,
-    /// The new homes.
+    /// How many of the homes are those of messages that the batch brings.
+    pub(super) appended: u64,
+    /// The new homes, also of messages that only move.
     pub(super) homes: Vec<(u64, Home)>,
     /// Chunks that are new, have changed, or are gone.
     pub(super) chunks: Vec<(u64, Option<Chunk>)>,
@@ -122,6 +124,11 @@ impl Index {
 
     pub(super) fn len(&self) -> usize {
         self.homes.len()
+    }
+
+    /// How many messages there will be after a batch.
+    pub(super) fn len_after(&self, changes: &Changes) -> u64 {
+        self.homes.len().saturating_sub(changes.forgotten.len()) as u64 + changes.appended
     }
 
     /// No message has a higher sequence.

@@ -3,7 +3,7 @@
 use super::super::error::StoreError;
 use super::stray;
 
-/// The number of the last batch.
+/// The number of the last batch, and how many messages there are after it.
 pub(super) const LAST_BATCH: &[u8] = b"b";
 
 /// Several small messages.

@@ -163,6 +163,7 @@ impl<'a> Packed<'a> {
 
     /// Adds a message; what was there with its sequence is forgotten already.
     pub(super) fn append(&mut self, message: &MessageRecord) {
+        self.changes.appended += 1;
         let record = encode_message(message);
         if record.len() > SMALL_BYTES {
             return self.put_alone(message.sequence, &record);
