@@ -56,6 +56,7 @@ pub mod message;
 pub mod server;
 pub mod session;
 pub mod stomp;
+pub mod store;
 pub mod transport;
 pub mod websocket;
 pub mod worker;

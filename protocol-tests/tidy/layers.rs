@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stomp", &["headers"]),
     ("session", &["destination", "hash", "headers", "message", "stomp"]),
     ("broker", &["clock", "destination", "hash", "headers", "message"]),
+    ("store", &["destination", "headers", "message"]),
     ("websocket", &[]),
     ("transport", &["websocket"]),
     (
@@ -64,6 +65,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Packages that are the business of few rooms.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
+    ("crc32fast", &["store"]),
     ("flate2", &["websocket"]),
     ("http", &["admin", "transport", "websocket"]),
     ("http_body_util", &["admin", "transport"]),
@@ -71,7 +73,9 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hyper_util", &["admin", "transport"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
+    ("redb", &["store"]),
     ("rlimit", &["cli"]),
+    ("sled", &["store"]),
     ("socket2", &["transport"]),
     ("tokio", &["admin", "cli", "server", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),

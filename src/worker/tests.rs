@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer};
 use crate::broker::Interest;
+use crate::clock::Clock;
 use crate::message::WorkerId;
 
 /// One hub and its clients.
@@ -17,7 +18,7 @@ impl Player {
     fn new(options: Options) -> Player {
         let (now, counters) = (Instant::now(), Arc::new(Counters::default()));
         let interest = Arc::new(Interest::new(1));
-        let hub = Hub::new(now, WorkerId(0), 1, Arc::new(options), interest, Arc::clone(&counters));
+        let hub = Hub::new(Clock::new(now, 0), WorkerId(0), 1, Arc::new(options), interest, Arc::clone(&counters));
         Player { hub, now, counters }
     }
 
