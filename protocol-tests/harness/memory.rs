@@ -6,16 +6,30 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use gumboot::config::{self, Source, Sources};
 use gumboot::worker::{Framing, Options};
 
 use super::{Carrier, Close, Harness, HarnessError, Link, Opening, Piece, Received, World};
+use crate::profile::Profile;
 use crate::virtual_broker::{ClientId, VirtualBroker};
 
 /// More than one, so that every case crosses from worker to worker.
 const WORKERS: usize = 3;
 
 /// A broker of its own for each run of each case.
-pub(crate) struct Memory;
+pub(crate) struct Memory {
+    options: Options,
+}
+
+impl Memory {
+    /// Brokers with the configuration with which the launcher would start one.
+    pub(crate) fn new(profile: &Profile) -> Memory {
+        let text = profile.launch.as_ref().map_or("", |launch| &launch.config);
+        let file = Some(Source::new("the profile's launch.config", text));
+        let loaded = config::load(Sources { file, ..Sources::default() });
+        Memory { options: loaded.unwrap_or_else(|errors| panic!("{errors}")).options.server.worker }
+    }
+}
 
 impl Harness for Memory {
     fn name(&self) -> &'static str {
@@ -27,12 +41,9 @@ impl Harness for Memory {
     }
 
     fn world(&self) -> Result<Box<dyn World>, HarnessError> {
-        Ok(Box::new(MemoryWorld { broker: fresh(), connections: 0 }))
+        let broker = VirtualBroker::new(WORKERS, self.options.clone());
+        Ok(Box::new(MemoryWorld { broker: Rc::new(RefCell::new(broker)), connections: 0 }))
     }
-}
-
-fn fresh() -> Rc<RefCell<VirtualBroker>> {
-    Rc::new(RefCell::new(VirtualBroker::new(WORKERS, Options::default())))
 }
 
 struct MemoryWorld {

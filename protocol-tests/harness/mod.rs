@@ -159,7 +159,7 @@ pub(crate) fn all(profile: &Profile, only: Option<&str>) -> Vec<Box<dyn Harness>
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let mut harnesses: Vec<Box<dyn Harness>> = Vec::new();
     if profile.over.memory.is_some() && wanted("memory") {
-        harnesses.push(Box::new(memory::Memory));
+        harnesses.push(Box::new(memory::Memory::new(profile)));
     }
     if let Some(reach) = profile.over.tcp.as_ref().filter(|_| wanted("tcp")) {
         harnesses.push(Box::new(tcp::Tcp::new(&reach.address, &profile.timing)));

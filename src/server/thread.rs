@@ -5,12 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::{Options, Stage};
 use crate::broker::Interest;
+use crate::clock::Clock;
 use crate::message::WorkerId;
 use crate::transport::http;
 use crate::websocket::origin::Listener;
@@ -49,7 +50,7 @@ pub(super) struct Plan {
     pub(super) counters: Arc<Counters>,
     pub(super) outward: Outward,
     pub(super) inbox: mpsc::Receiver<Batch>,
-    pub(super) stage: watch::Receiver<Stage>,
+    pub(super) stage: watch::Sender<Stage>,
 }
 
 impl Plan {
@@ -58,6 +59,7 @@ impl Plan {
         let (entrance, arrivals) = mpsc::channel(WAITING_SOCKETS);
         let name = format!("worker-{}", self.id.0);
         let handle = spawn(&name, move || {
+            let _alarm = Alarm(self.stage.clone());
             run_local(async move { self.run(arrivals).await });
         })?;
         Ok((entrance, handle))
@@ -65,17 +67,29 @@ impl Plan {
 
     async fn run(self, arrivals: mpsc::Receiver<Arrival>) {
         let options = Arc::new(self.options.worker.clone());
-        let hub = Hub::new(Instant::now(), self.id, self.boot, options, self.interest, self.counters);
+        let hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
         let worker = Worker::new(hub, self.outward);
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
         tokio::task::spawn_local(receive_arrivals(Rc::clone(&worker), self.options, arrivals));
-        let mut stage = self.stage;
+        let mut stage = self.stage.subscribe();
         // An error means that the server is gone, which is the end too.
         if stage.wait_for(|stage| *stage != Stage::Serving).await.is_ok() {
             worker.shut_down();
-            let _ = stage.wait_for(|stage| *stage == Stage::Stopped).await;
+            let _ = stage.wait_for(|stage| stage.is_over()).await;
+        }
+    }
+}
+
+/// Stops the broker when a worker's thread unwinds: half a broker would lose messages without a word.
+struct Alarm(watch::Sender<Stage>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a worker failed; the broker stops");
+            self.0.send_replace(Stage::Failed);
         }
     }
 }
@@ -118,6 +132,12 @@ async fn receive_arrivals(worker: Rc<Worker>, options: Arc<Options>, mut arrival
             }
         }
     }
+}
+
+/// The time by both clocks. A time of day before 1970 is none.
+fn clock_now() -> Clock {
+    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Clock::new(Instant::now(), u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A named thread.

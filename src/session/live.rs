@@ -12,10 +12,10 @@ use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::Subscription;
 use super::subscriptions::Subscriptions;
+use super::terms::{delay_of, terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
-use crate::headers::Headers;
 use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{self, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
 
@@ -82,7 +82,11 @@ impl Live {
             Request::Ack(settle) => self.settle(settle, Outcome::Consumed, actions, options)?,
             Request::Nack(settle) => {
                 let discards = settle.headers.find("requeue") == Some("false");
-                let outcome = if discards { Outcome::Discarded } else { Outcome::Rejected };
+                let outcome = match delay_of(&settle.headers)? {
+                    _ if discards => Outcome::Discarded,
+                    Some(delay) => Outcome::Deferred(delay),
+                    None => Outcome::Rejected,
+                };
                 self.settle(settle, outcome, actions, options)?;
             }
             Request::Begin(begin) => {
@@ -140,12 +144,13 @@ impl Live {
 
     fn send(&mut self, mut send: Send, actions: &mut VecDeque<Action>, options: &Options) -> Result<(), Fault> {
         // Where unknown destinations are dropped, the broker's core does and notes that.
-        let is_known = options.spaces.resolve(&send.destination).is_some();
-        if !is_known && options.spaces.unknown() == Unknown::Refuse {
+        let kind = options.spaces.resolve(&send.destination).map(|space| space.kind);
+        if kind.is_none() && options.spaces.unknown() == Unknown::Refuse {
             return Err(Fault::Refused(Refusal::UnknownDestination(send.destination)));
         }
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        let content = content_of(send, options);
+        let terms = if kind == Some(Kind::Queue) { terms_of(&send.headers)? } else { None };
+        let content = content_of(send, terms, options);
         if let Some(name) = transaction {
             let transaction = self.transactions.enlist(&name, content.footprint(), options)?;
             transaction.send(content);
@@ -166,7 +171,7 @@ impl Live {
         if request.id.len() > options.max_id_bytes {
             return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
         }
-        let credit = prefetch(&request.headers, options)?;
+        let credit = prefetch(&request, options)?;
         let target = target(&request.destination, options)?;
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
@@ -364,10 +369,10 @@ fn target(destination: &ByteString, options: &Options) -> Result<Option<Target>,
 }
 
 /// How many deliveries of a subscription may be unsettled.
-fn prefetch(headers: &Headers, options: &Options) -> Result<u32, Fault> {
-    let wish = PREFETCH.iter().find_map(|name| Some((*name, headers.find(name)?)));
+fn prefetch(request: &stomp::Subscribe, options: &Options) -> Result<u32, Fault> {
+    let wish = PREFETCH.iter().find_map(|name| Some((*name, request.headers.find(name)?)));
     let wish = match wish {
-        None => options.prefetch,
+        None => options.usual_prefetch(&request.destination),
         Some((name, text)) => {
             let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
             if !is_number {

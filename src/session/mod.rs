@@ -13,6 +13,7 @@ mod options;
 mod receipts;
 mod subscription;
 mod subscriptions;
+mod terms;
 mod transaction;
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase};
 use super::post::{Post, Posts};
 use super::timers::Timers;
 use crate::broker::{Effects, Interest, Shard};
+use crate::clock::Clock;
 use crate::message::{SessionId, WorkerId};
 use crate::session::Session;
 use crate::stomp::Decoder;
@@ -51,10 +52,10 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The hub of worker `id`. `boot` tells this start of the broker from all others; all hubs of a
+    /// The hub of worker `id`, from the start of `clock` on. `boot` tells this start of the broker from all others; all hubs of a
     /// broker share it and the interest table.
     pub fn new(
-        now: Instant,
+        clock: Clock,
         id: WorkerId,
         boot: u32,
         options: Arc<Options>,
@@ -64,8 +65,8 @@ impl Hub {
         let encoder = Encoder::new(options.websocket.deflate);
         let posts = Posts::new(usize::from(interest.workers()));
         Hub {
-            shard: Shard::new(id, boot, Arc::clone(&options.broker), interest),
-            peers: Peers::new(id, now, encoder, posts, counters, options.outbox_bytes),
+            shard: Shard::new(clock, id, boot, Arc::clone(&options.broker), interest),
+            peers: Peers::new(id, clock.start(), encoder, posts, counters, options.outbox_bytes),
             timers: Timers::default(),
             codec: Codec::new(options.websocket.deflate.level),
             options,
@@ -220,6 +221,9 @@ impl Hub {
     }
 
     /// Whether the connection is to be read from. After a no, [`Event::Resumed`] tells when it is again.
+    ///
+    /// A peer that does not take what it is sent is not read from either: its RECEIPTs, pongs and ERRORs would otherwise
+    /// pile up without a limit.
     pub fn wants_input(&mut self, key: ConnectionKey) -> bool {
         let Some(connection) = self.peers.connections.get_mut(key) else { return false };
         // A connection that ends is read only to notice that the peer closes.
@@ -274,12 +278,17 @@ impl Hub {
         self.peers.counters.bytes_out.add(count as u64);
         connection.blocked = false;
         connection.session.note_sent(now);
+        if connection.paused {
+            // We do not hear from a peer that we do not read, but it takes bytes, so it is alive.
+            connection.last_received = now;
+            connection.session.note_received(now);
+        }
         let consumed = connection.outbox.wrote(count);
         connection.note_written();
         if !consumed.is_empty() {
             self.settle(key, consumed);
         }
-        if self.peers.connections.get(key).is_some_and(|connection| connection.session.has_held()) {
+        if self.peers.connections.get(key).is_some_and(|each| each.session.has_held()) {
             self.peers.stirred.push(key);
             self.settle_sessions();
         }

@@ -323,6 +323,10 @@ impl Effects for Peers {
                 self.counters.lost.add(1);
                 tracing::warn!(%queue, reason, "a message was given up: no dead-letter queue takes it");
             }
+            Note::Dropped { queue, reason, count } => {
+                self.counters.dropped.add(count as u64);
+                tracing::debug!(%queue, reason, count, "dropped messages of a queue");
+            }
             Note::LimitReached(refusal) => {
                 self.counters.limit_reached(refusal.code());
                 tracing::warn!(code = refusal.code(), "limit reached: {refusal}");

@@ -5,7 +5,7 @@ fn connected(outbox_bytes: usize) -> (Hub, ConnectionKey, Instant) {
     let now = Instant::now();
     let options = Arc::new(Options { outbox_bytes, ..Options::default() });
     let interest = Arc::new(Interest::new(1));
-    let mut hub = Hub::new(now, WorkerId(0), 1, options, interest, Arc::new(Counters::default()));
+    let mut hub = Hub::new(Clock::new(now, 0), WorkerId(0), 1, options, interest, Arc::new(Counters::default()));
     let key = hub.open(now, Peer { transport: "tcp", address: None }, Framing::Stream);
     hub.receive(now, key, &mut b"CONNECT\naccept-version:1.2\n\n\0".to_vec());
     (hub, key, now)
