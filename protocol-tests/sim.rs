@@ -43,7 +43,7 @@ const REGRESSIONS: [u64; 6] = [1, 219, 770, 2541, 2927, 22567];
 
 /// Where the seeds of the default run begin, how many there are, and how many steps each has.
 const FROM: u64 = 1;
-const SEEDS: u64 = 800;
+const SEEDS: u64 = 600;
 const STEPS: usize = 300;
 
 /// How many seeds are run in another process too, whose hash keys are others, to prove that nothing depends on them.
