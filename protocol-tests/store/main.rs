@@ -2,6 +2,8 @@
 //!
 //! `STORE_CUTS=200 cargo test --test store` cuts the power, and kills, that often instead of a few times.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod child;
 mod committer;
 mod contract;

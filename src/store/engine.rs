@@ -60,6 +60,10 @@ impl<E: Engine> Kept<E> {
         let refused = |error: StoreError| opening(path, error);
         let directory = Directory::open(path, name, |new| guarded(|| E::create(new, &place)).map_err(refused))?;
         let engine = guarded(|| E::open(&directory.data, &place)).map_err(refused)?;
+        let (found, expected) = (engine.last_batch(), directory.marked());
+        if found < expected {
+            return Err(refused(StoreError::Damaged(Damage::Behind { expected, found })));
+        }
         Ok(Kept::new(Some(directory), place, engine))
     }
 
@@ -98,7 +102,13 @@ impl<E: Engine> Store for Kept<E> {
         let outcomes = net(batch);
         // Where it does not even open, nothing was tried.
         let number = self.with(|engine| Ok(engine.last_batch() + 1))?;
-        let Err(error) = self.with(|engine| engine.apply(&outcomes, number, durability)) else { return Ok(()) };
+        let Err(error) = self.with(|engine| engine.apply(&outcomes, number, durability)) else {
+            if let (Some(directory), Durability::Now) = (&self.directory, durability) {
+                // A mark that is missing makes damage harder to notice, and nothing else.
+                let _ = directory.mark(number);
+            }
+            return Ok(());
+        };
         let mut engine = self.engine.write();
         // Closed first: no file can be open twice.
         *engine = None;

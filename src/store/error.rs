@@ -10,7 +10,8 @@ use super::record::RecordError;
 /// would misread.
 pub(super) const FORMAT_VERSION: u32 = 1;
 
-/// Why a store was not opened. Each says what happened and what to do; nothing was changed.
+/// Why a store was not opened. Each says what happened and what to do; nothing was deleted or overwritten, except that sled
+/// trims a log that ends in damage while it opens it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
@@ -71,7 +72,7 @@ pub enum OpenError {
     },
     /// What is there cannot be read back.
     #[error(
-        "the store {} is damaged: {damage}. Nothing was changed. Restore a copy of it, or move the directory away and start \
+        "the store {} is damaged: {damage}. Nothing was deleted. Restore a copy of it, or move the directory away and start \
          with an empty one; keep it, since much of it may still be readable",
         path.display()
     )]
@@ -136,6 +137,14 @@ pub enum Damage {
         /// As the last batch left it.
         expected: u64,
         /// As they are now.
+        found: u64,
+    },
+    /// The newest changes are gone, which were safe.
+    #[error("batch {found} is the last one that is there, and batch {expected} was safe")]
+    Behind {
+        /// The last batch that is known to have been safe.
+        expected: u64,
+        /// The last one that is there.
         found: u64,
     },
     /// An entry that no store has.

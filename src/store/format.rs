@@ -3,6 +3,7 @@
 //! ```text
 //! <path>/lock           held by the one process that has the store open
 //! <path>/data/FORMAT    the engine and the version of the format
+//! <path>/data/MARK      a batch that was safe; the engine may have later ones, but not only earlier ones
 //! <path>/data/...       the engine's files
 //! <path>/new/...        a store that is being made; becomes `data` when it is whole and on disk
 //! ```
@@ -11,6 +12,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Damage, FORMAT_VERSION, OpenError};
@@ -20,6 +22,10 @@ const LOCK: &str = "lock";
 const DATA: &str = "data";
 const NEW: &str = "new";
 const FORMAT: &str = "FORMAT";
+const MARK: &str = "MARK";
+
+/// A number, and its checksum.
+const MARK_BYTES: usize = 12;
 
 /// The first words of `FORMAT`.
 const TITLE: &str = "gumboot store";
@@ -29,6 +35,7 @@ const TITLE: &str = "gumboot store";
 pub(super) struct Directory {
     /// Where the engine's files are.
     pub(super) data: PathBuf,
+    mark: File,
     /// Released when it is dropped.
     _lock: File,
 }
@@ -55,6 +62,7 @@ impl Directory {
             fs::create_dir(&new).map_err(failed)?;
             let format = format!("{TITLE}\nversion = {FORMAT_VERSION}\nengine = {engine}\n");
             fs::write(new.join(FORMAT), format).map_err(failed)?;
+            fs::write(new.join(MARK), []).map_err(failed)?;
             create(&new)?;
             sync_tree(&new).map_err(failed)?;
             fs::rename(&new, &data).map_err(failed)?;
@@ -62,7 +70,29 @@ impl Directory {
             path.canonicalize().ok().and_then(|path| path.parent().map(sync_directory)).transpose().map_err(failed)?;
         }
         check_format(path, &data, engine)?;
-        Ok(Directory { data, _lock: lock })
+        let mark = OpenOptions::new().read(true).write(true).open(data.join(MARK)).map_err(failed)?;
+        Ok(Directory { data, mark, _lock: lock })
+    }
+
+    /// Remembers a batch that is safe. Not synced, as it is never more than the truth: it costs nothing, and may be lost.
+    pub(super) fn mark(&self, batch: u64) -> io::Result<()> {
+        let number = batch.to_be_bytes();
+        let mut bytes = [0; MARK_BYTES];
+        for (to, from) in bytes.iter_mut().zip(number.into_iter().chain(crc32fast::hash(&number).to_be_bytes())) {
+            *to = from;
+        }
+        self.mark.write_all_at(&bytes, 0)
+    }
+
+    /// A batch that was safe once; zero where none is known of.
+    pub(super) fn marked(&self) -> u64 {
+        let mut bytes = [0; MARK_BYTES];
+        let read = self.mark.read_exact_at(&mut bytes, 0).ok();
+        let parts = read.and_then(|()| bytes.split_first_chunk::<8>());
+        // One that was half written says nothing.
+        parts
+            .filter(|(number, sum)| crc32fast::hash(*number).to_be_bytes() == **sum)
+            .map_or(0, |(number, _)| u64::from_be_bytes(*number))
     }
 }
 
