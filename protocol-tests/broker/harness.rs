@@ -16,6 +16,9 @@ use gumboot::message::{
     WhenSlow, WorkerId,
 };
 
+/// Names this start of the broker.
+pub(crate) const BOOT: u32 = 7;
+
 /// What time of day it is at first.
 pub(crate) const START_EPOCH_MS: u64 = 1_000_000;
 
@@ -78,7 +81,7 @@ impl Net {
         let (interest, options) = (Arc::new(Interest::new(workers)), Arc::new(options));
         let now = Instant::now();
         let clock = Clock::new(now, START_EPOCH_MS);
-        let shard = |id| Shard::new(clock, id, 7, Arc::clone(&options), Arc::clone(&interest));
+        let shard = |id| Shard::new(clock, id, BOOT, Arc::clone(&options), Arc::clone(&interest));
         let ids = || (0..workers).map(WorkerId);
         let link = |from, to| Link { from, to, commands: VecDeque::new() };
         Net {

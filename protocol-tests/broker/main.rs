@@ -6,5 +6,6 @@ mod harness;
 mod model;
 mod policies;
 mod queues;
+mod temporary;
 mod topics;
 mod transactions;

@@ -82,7 +82,7 @@ impl Shard {
             Command::Enqueue { message, ticket } => {
                 let origin = message.origin;
                 if let Some(result) = self.queues.enqueue(now, message, ticket, effects) {
-                    answer(origin, ticket, result.map(|()| 1), effects);
+                    answer(origin, ticket, result, effects);
                 }
             }
             Command::Divert { message, ticket } => {
@@ -179,16 +179,16 @@ impl Shard {
                 }
                 reached_or_refused(reached.total(), &message.content)
             }
-            Some(Kind::Queue) => {
+            Some(Kind::Queue | Kind::TemporaryQueue) => {
                 let message = self.message(now, origin, content);
                 if let Some(home) = self.elsewhere(&message.content.destination) {
                     effects.post(home, Command::Enqueue { message, ticket });
                     return;
                 }
-                let Some(result) = self.queues.enqueue(now, message, ticket, effects) else {
-                    return;
-                };
-                result.map(|()| 1)
+                match self.queues.enqueue(now, message, ticket, effects) {
+                    Some(verdict) => verdict,
+                    None => return,
+                }
             }
             None => self.unknown(&content, effects),
         };
@@ -305,9 +305,9 @@ impl Shard {
                     }
                     plan.topics.push(message);
                 }
-                Some(Kind::Queue) => {
+                Some(Kind::Queue | Kind::TemporaryQueue) => {
                     let message = self.message(now, origin, content);
-                    plan.send_to_queue(self.interest.home_of(&message.content.destination), message);
+                    plan.send_to_queue(self.home_of(&message.content.destination), message);
                 }
                 None => {
                     self.unknown(&content, effects)?;
@@ -393,7 +393,17 @@ impl Shard {
 
     /// The home of a queue that does not live here.
     fn elsewhere(&self, queue: &Destination) -> Option<WorkerId> {
-        Some(self.interest.home_of(queue)).filter(|home| *home != self.id)
+        Some(self.home_of(queue)).filter(|home| *home != self.id)
+    }
+
+    /// Where a queue lives: a temporary one with its session, so that it is there before anybody hears of it.
+    fn home_of(&self, queue: &Destination) -> WorkerId {
+        let space = self.options.destinations.resolve(queue.as_str());
+        let owner = space.filter(|space| space.kind == Kind::TemporaryQueue).and_then(|space| {
+            let (boot, session) = SessionId::parse_name(space.owner_of(queue.as_str())?)?;
+            (boot == self.boot && session.worker.0 < self.interest.workers()).then_some(session.worker)
+        });
+        owner.unwrap_or_else(|| self.interest.home_of(queue))
     }
 }
 

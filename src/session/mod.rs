@@ -13,6 +13,7 @@ mod options;
 mod receipts;
 mod subscription;
 mod subscriptions;
+mod temporary;
 mod terms;
 mod transaction;
 
@@ -295,8 +296,9 @@ impl Session {
         };
         let version = connect.version.ok_or(Violation::NoCommonVersion)?;
         let connected = self.connected(version, name);
+        let name = name.clone();
         self.version = Some(version);
-        self.state = State::Live(Live::new(now, version, &connect, &self.options));
+        self.state = State::Live(Live::new(now, name, version, &connect, &self.options));
         self.push(Action::Send(connected));
         Ok(())
     }

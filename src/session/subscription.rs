@@ -1,12 +1,14 @@
 //! One subscription: what it delivers at once, what it holds back, and what its client has yet to settle.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 
 use super::fault::Slow;
 use super::ledger::{Found, Ledger, Name};
 use super::{Action, Note, Options, Outgoing, Target};
+use crate::destination::Destination;
 use crate::message::{Delivery, SubscriptionKey, Tag, Ticket, WhenSlow};
 use crate::stomp::{AckBy, AckMode};
 
@@ -21,6 +23,9 @@ pub(super) struct Subscription {
     pub(super) ack_by: AckBy,
     /// How many deliveries may be unsettled. For a queue its shard sees to that, for a topic we do (Q9).
     pub(super) credit: u32,
+    /// What its messages say for `destination`, where that is not what the message was sent to: the client's own word for
+    /// a temporary queue.
+    pub(super) shown: Option<Box<Destination>>,
     /// Most subscriptions are to topics in mode `auto`, have fast clients, and never need it.
     pub(super) flow: Option<Box<Flow>>,
 }
@@ -146,7 +151,10 @@ impl Subscription {
     }
 
     fn deliver(&mut self, delivery: Delivery) -> Outgoing {
-        let Delivery { message, tag, redeliveries, .. } = delivery;
+        let Delivery { mut message, tag, redeliveries, .. } = delivery;
+        if let Some(shown) = &self.shown {
+            Arc::make_mut(&mut message).content.destination = Destination::clone(shown);
+        }
         let ack = (self.mode != AckMode::Auto).then(|| {
             let number = self.flow().ledger.enter(message.id, tag);
             ByteString::from(format!("{}-{number}", self.key.0))

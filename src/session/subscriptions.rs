@@ -6,7 +6,8 @@ use bytestring::ByteString;
 
 use super::fault::Slow;
 use super::subscription::{Offered, Subscription};
-use super::{Action, Options, Outgoing};
+use super::{Action, Options, Outgoing, Target};
+use crate::destination::Destination;
 use crate::hash::Keyed;
 use crate::message::{Delivery, SubscriptionKey};
 
@@ -68,6 +69,16 @@ impl Subscriptions {
     pub(super) fn find(&mut self, key: SubscriptionKey) -> Option<&mut Subscription> {
         let place = self.place_of(key)?;
         self.list.get_mut(place)
+    }
+
+    /// Whether one of them is on this queue.
+    pub(super) fn is_on_queue(&self, queue: &Destination) -> bool {
+        self.list.iter().any(|each| matches!(&each.target, Target::Queue(target) if target == queue))
+    }
+
+    /// The one on this queue whose id is the client's word for it: it was made for a `reply-to`.
+    pub(super) fn made_for(&self, word: &str, queue: &Target) -> Option<SubscriptionKey> {
+        self.list.iter().find(|each| &*each.id == word && each.target == *queue).map(|each| each.key)
     }
 
     /// All of them.

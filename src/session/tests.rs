@@ -21,6 +21,7 @@ mod send;
 mod settle;
 mod slow;
 mod subscribe;
+mod temporary;
 mod transaction;
 
 use std::fmt::Write;
