@@ -170,6 +170,25 @@ impl Net {
         self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
     }
 
+    /// Looks at a queue page by page, and answers what there was before the end.
+    pub(crate) fn browse(&mut self, id: SubscriberId, queue: &Destination, credit: u32) -> Vec<String> {
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let reader = Consumer { id, credit, no_local: false };
+            self.run(id.session.worker, Command::Browse { reader, queue: queue.clone(), after, ticket: None });
+            let page = std::mem::take(&mut self.log.queue);
+            assert!(page.len() <= credit as usize, "more than was asked for");
+            for (_, delivery) in page {
+                let Some(tag) = delivery.tag else {
+                    assert_eq!(delivery.message.content.headers.find("browser"), Some("end"));
+                    return seen;
+                };
+                after = Some(tag.sequence);
+                seen.push(body(&delivery.message));
+            }
+        }
+    }
+
     pub(crate) fn cancel(&mut self, id: SubscriberId, queue: &Destination) {
         self.run(id.session.worker, Command::Cancel { consumer: id, queue: queue.clone(), ticket: None });
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backlog::{Backlog, Entry};
+use super::backlog::{Backlog, Entry, Place};
 use super::command::{Consumer, Effects};
 use super::consumers::{ConsumerKey, Consumers};
 use super::options::{Overflow, QueueOptions, WhenExpired};
@@ -327,6 +327,23 @@ impl Queue {
             passed = 0;
             self.give((key, &consumer), sequence, entry, tag, effects);
         }
+    }
+
+    /// Shows a reader at most `credit` messages that wait behind `after`, and answers how many there were.
+    pub(super) fn show<E: Effects>(
+        &self,
+        reader: &Consumer,
+        after: Option<u64>,
+        tag: impl Fn(u64) -> Tag,
+        effects: &mut E,
+    ) -> usize {
+        let found = self.backlog.look(after.map(Place::at_cursor), reader.credit as usize);
+        let count = found.len();
+        for (place, message, redeliveries) in found {
+            let tag = Some(tag(place.cursor()));
+            effects.deliver(reader.id, Delivery { message, when_slow: WhenSlow::default(), tag, redeliveries });
+        }
+        count
     }
 
     fn give<E: Effects>(

@@ -148,6 +148,26 @@ impl Queues {
         }
     }
 
+    /// Shows a reader some of what waits in a queue. Answers whether there may be more.
+    pub(super) fn browse<E: Effects>(
+        &mut self,
+        now: Instant,
+        reader: &Consumer,
+        queue: &Destination,
+        after: Option<u64>,
+        effects: &mut E,
+    ) -> bool {
+        let Some(key) = self.names.get(queue).copied() else {
+            return false;
+        };
+        // Takes out what has expired.
+        self.tend(now, key, effects);
+        let (home, number) = (self.home, key.data().as_ffi());
+        let tag = |sequence| Tag { home, queue: number, sequence };
+        let shown = self.queues.get(key).map_or(0, |queue| queue.show(reader, after, tag, effects));
+        shown >= reader.credit as usize
+    }
+
     pub(super) fn cancel<E: Effects>(
         &mut self,
         now: Instant,

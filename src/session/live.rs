@@ -18,7 +18,7 @@ use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
 use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Ticket, Verdict};
-use crate::stomp::{self, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
+use crate::stomp::{self, AckMode, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
 
 /// The spellings of the header that limits unsettled messages (Q5, U9).
 const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
@@ -198,14 +198,17 @@ impl Live {
             self.receipts.complete(request.receipt.as_deref(), actions);
             return Ok(());
         };
+        let browses = matches!(target, Target::Queue(_)) && request.headers.find("browser") == Some("true");
         let subscription = Subscription {
             key,
             // A copy, so that a short name does not hold its frame's buffer.
             id: ByteString::from(request.id.to_string()),
             target,
-            mode: request.ack,
+            // Nothing is taken, so nothing can be settled.
+            mode: if browses { AckMode::Auto } else { request.ack },
             ack_by: self.version.ack_by(),
             credit,
+            page: browses.then(Box::default),
             shown: is_temporary.then(|| Box::new(Destination::new(request.destination.clone()).detached())),
             flow: None,
         };
@@ -219,6 +222,7 @@ impl Live {
             no_local: request.headers.find("no-local") == Some("true"),
             paced: subscription.is_paced(),
             credit,
+            browses,
             ticket: Some(self.receipts.ask(request.receipt.as_deref(), Awaited::Subscribe(key))),
         }));
         self.subscriptions.add(subscription);

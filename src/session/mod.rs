@@ -29,7 +29,7 @@ use bytestring::ByteString;
 use crate::message::{Delivery, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{Command, DecodeError, Frame, Request, Version};
 
-pub use action::{Action, Close, CloseCode, Note, Outgoing, Subscribe, Target};
+pub use action::{Action, Browse, Close, CloseCode, Note, Outgoing, Subscribe, Target};
 pub use options::Options;
 
 use fault::{Fault, Violation};
@@ -130,7 +130,10 @@ impl Session {
         };
         let outcome = live.subscriptions.offer(subscription, delivery, room, &self.options);
         match outcome {
-            Ok(offered) => self.actions.extend(offered.action(subscription)),
+            Ok(offered) => {
+                self.actions.extend(offered.action(subscription));
+                self.actions.extend(live.subscriptions.next_page());
+            }
             Err(slow) => self.refuse(&Fault::Slow(slow), None),
         }
     }
@@ -140,7 +143,8 @@ impl Session {
         if let State::Live(live) = &mut self.state
             && let Some(outgoing) = live.subscriptions.release()
         {
-            self.push(Action::Deliver(outgoing));
+            self.actions.push_back(Action::Deliver(outgoing));
+            self.actions.extend(live.subscriptions.next_page());
         }
     }
 

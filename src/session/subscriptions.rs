@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::fault::Slow;
 use super::subscription::{Offered, Subscription};
-use super::{Action, Options, Outgoing, Target};
+use super::{Action, Browse, Options, Outgoing, Target};
 use crate::destination::Destination;
 use crate::hash::Keyed;
 use crate::message::{Delivery, SubscriptionKey};
@@ -27,6 +27,8 @@ pub(super) struct Subscriptions {
     ready: VecDeque<SubscriptionKey>,
     /// What all of them hold back of topics; see `Options::max_held_bytes`.
     held_bytes: usize,
+    /// What one that browses wants to see next.
+    next_page: Option<Box<Browse>>,
 }
 
 impl Subscriptions {
@@ -120,6 +122,7 @@ impl Subscriptions {
             return Ok(Offered::Gone);
         };
         let offered = subscription.offer(delivery, room, options, &mut self.held_bytes)?;
+        self.next_page = subscription.next_page();
         self.wake(key);
         Ok(offered)
     }
@@ -132,6 +135,11 @@ impl Subscriptions {
         }
     }
 
+    /// What is to be asked for after the delivery that was made last.
+    pub(super) fn next_page(&mut self) -> Option<Action> {
+        self.next_page.take().map(|page| Action::Browse(*page))
+    }
+
     /// Whether [`Subscriptions::release`] may have a message.
     pub(super) fn has_held(&self) -> bool {
         !self.ready.is_empty()
@@ -142,7 +150,11 @@ impl Subscriptions {
         while let Some(key) = self.ready.pop_front() {
             let place = self.place_of(key);
             let subscription = place.and_then(|place| self.list.get_mut(place));
-            let outgoing = subscription.and_then(|each| each.release(&mut self.held_bytes));
+            let outgoing = subscription.and_then(|each| {
+                let outgoing = each.release(&mut self.held_bytes);
+                self.next_page = each.next_page();
+                outgoing
+            });
             self.wake(key);
             if self.ready.is_empty() {
                 self.ready = VecDeque::new();
