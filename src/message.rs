@@ -34,6 +34,20 @@ pub struct SessionId {
     pub key: u64,
 }
 
+impl SessionId {
+    /// What clients are told the session is called, and what names its temporary queues. `boot` differs between starts of
+    /// the broker.
+    pub fn name(self, boot: u32) -> String {
+        MessageId { boot, worker: self.worker, sequence: self.key }.to_string()
+    }
+
+    /// Reads what [`SessionId::name`] gives, and nothing else.
+    pub fn parse_name(name: &str) -> Option<(u32, SessionId)> {
+        let MessageId { boot, worker, sequence } = MessageId::parse(name)?;
+        Some((boot, SessionId { worker, key: sequence }))
+    }
+}
+
 /// Names a subscription within its session; never used again in that session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionKey(pub u32);
@@ -191,6 +205,9 @@ pub enum Refusal {
     /// No configured prefix takes the destination (U8).
     #[error("no destination prefix is configured for {0}")]
     UnknownDestination(ByteString),
+    /// A temporary queue of another session.
+    #[error("{0} is a temporary queue of another session")]
+    NotOwner(ByteString),
     /// Another subscription has the queue for itself.
     #[error("another subscription has {0} for itself")]
     Exclusive(ByteString),
@@ -214,6 +231,7 @@ impl Refusal {
         match self {
             Refusal::Unroutable(_) => "unroutable",
             Refusal::UnknownDestination(_) => "unknown-destination",
+            Refusal::NotOwner(_) => "not-owner",
             Refusal::Exclusive(_) => "exclusive",
             Refusal::Limit { code, .. } => code,
         }

@@ -16,6 +16,9 @@ use gumboot::message::{
     WhenSlow, WorkerId,
 };
 
+/// Names this start of the broker.
+pub(crate) const BOOT: u32 = 7;
+
 /// What time of day it is at first.
 pub(crate) const START_EPOCH_MS: u64 = 1_000_000;
 
@@ -78,7 +81,7 @@ impl Net {
         let (interest, options) = (Arc::new(Interest::new(workers)), Arc::new(options));
         let now = Instant::now();
         let clock = Clock::new(now, START_EPOCH_MS);
-        let shard = |id| Shard::new(clock, id, 7, Arc::clone(&options), Arc::clone(&interest));
+        let shard = |id| Shard::new(clock, id, BOOT, Arc::clone(&options), Arc::clone(&interest));
         let ids = || (0..workers).map(WorkerId);
         let link = |from, to| Link { from, to, commands: VecDeque::new() };
         Net {
@@ -165,6 +168,25 @@ impl Net {
     pub(crate) fn consume(&mut self, id: SubscriberId, queue: &Destination, credit: u32, no_local: bool) {
         let consumer = Consumer { id, credit, no_local };
         self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
+    }
+
+    /// Looks at a queue page by page, and answers what there was before the end.
+    pub(crate) fn browse(&mut self, id: SubscriberId, queue: &Destination, credit: u32) -> Vec<String> {
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let reader = Consumer { id, credit, no_local: false };
+            self.run(id.session.worker, Command::Browse { reader, queue: queue.clone(), after, ticket: None });
+            let page = std::mem::take(&mut self.log.queue);
+            assert!(page.len() <= credit as usize, "more than was asked for");
+            for (_, delivery) in page {
+                let Some(tag) = delivery.tag else {
+                    assert_eq!(delivery.message.content.headers.find("browser"), Some("end"));
+                    return seen;
+                };
+                after = Some(tag.sequence);
+                seen.push(body(&delivery.message));
+            }
+        }
     }
 
     pub(crate) fn cancel(&mut self, id: SubscriberId, queue: &Destination) {

@@ -2,9 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod browse;
 mod harness;
 mod model;
 mod policies;
 mod queues;
+mod temporary;
 mod topics;
 mod transactions;

@@ -1,6 +1,7 @@
 //! The messages of one queue that wait for a consumer, in their order.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +32,22 @@ pub(super) struct Entry {
 pub(super) struct Place {
     pub(super) rank: u8,
     pub(super) sequence: u64,
+}
+
+/// How many bits of a cursor are the sequence: more than a queue ever counts to.
+const SEQUENCE_BITS: u32 = 56;
+
+impl Place {
+    /// The place as one number, for those who come back to it.
+    pub(super) fn cursor(self) -> u64 {
+        u64::from(self.rank) << SEQUENCE_BITS | self.sequence
+    }
+
+    /// What [`Place::cursor`] has made a number of.
+    pub(super) fn at_cursor(cursor: u64) -> Place {
+        let rank = u8::try_from(cursor >> SEQUENCE_BITS).unwrap_or(u8::MAX);
+        Place { rank, sequence: cursor & ((1 << SEQUENCE_BITS) - 1) }
+    }
 }
 
 /// Messages by their place, which they keep when they return.
@@ -205,6 +222,27 @@ impl Backlog {
     /// A consumer is gone: what waited for it alone is anybody's.
     pub(super) fn leave(&mut self, consumer: ConsumerKey) {
         self.ready.append(&mut self.groups.leave(consumer));
+    }
+
+    /// The first `most` messages behind `after` that could be handed out, with their places. They stay where they are.
+    pub(super) fn look(&self, after: Option<Place>, most: usize) -> Vec<(Place, Arc<Message>, u32)> {
+        let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let start = match after {
+            None => 0,
+            Some(Place { rank: 0, sequence }) => self.fresh.partition_point(|(fresh, _)| *fresh <= sequence),
+            Some(_) => self.fresh.len(),
+        };
+        let fresh = self.fresh.range(start..).take(most);
+        let mut found: Vec<_> =
+            fresh.map(|(sequence, message)| (Place { rank: 0, sequence: *sequence }, Arc::clone(message), 0)).collect();
+        let maps = [&self.ready].into_iter().chain(self.parked.by_origin.values()).chain(self.groups.lanes());
+        for map in maps {
+            let entries = map.range(from).take(most);
+            found.extend(entries.map(|(place, entry)| (*place, Arc::clone(&entry.message), entry.handed_out)));
+        }
+        found.sort_by_key(|(place, _, _)| *place);
+        found.truncate(most);
+        found
     }
 
     fn next_place(&self) -> Option<Place> {

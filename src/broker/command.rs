@@ -112,6 +112,19 @@ pub enum Command {
         /// Answered when it is live.
         ticket: Option<Ticket>,
     },
+    /// A session wants to see what waits in a queue, without taking it. It gets at most as many messages as its credit
+    /// says. If there are fewer, a message with the header `browser:end` and without a tag follows; otherwise it may come
+    /// again.
+    Browse {
+        /// The subscription.
+        reader: Consumer,
+        /// The queue.
+        queue: Destination,
+        /// The sequence in the tag of the last message it has seen.
+        after: Option<u64>,
+        /// Answered before the first message.
+        ticket: Option<Ticket>,
+    },
     /// A session gave up a queue subscription, or is gone: its unsettled deliveries return to their place (Q4).
     Cancel {
         /// The subscription.

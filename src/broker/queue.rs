@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backlog::{Backlog, Entry};
+use super::backlog::{Backlog, Entry, Place};
 use super::command::{Consumer, Effects};
 use super::consumers::{ConsumerKey, Consumers};
 use super::options::{Overflow, QueueOptions, WhenExpired};
@@ -56,6 +56,8 @@ pub(super) struct Queue {
     reserved: Load,
     /// Since when nobody would notice if it were gone, where it stays for a while.
     idle_since: Option<Instant>,
+    /// It lives as long as it has consumers, whatever it holds.
+    is_temporary: bool,
     /// When this queue is to be woken, as its home has noted.
     pub(super) wake: Option<Instant>,
 }
@@ -86,7 +88,7 @@ struct Load {
 }
 
 impl Queue {
-    pub(super) fn new(name: Destination, rules: Arc<Rules>) -> Queue {
+    pub(super) fn new(name: Destination, rules: Arc<Rules>, is_temporary: bool) -> Queue {
         Queue {
             name,
             backlog: Backlog::default(),
@@ -97,6 +99,7 @@ impl Queue {
             kept: Load::default(),
             reserved: Load::default(),
             idle_since: None,
+            is_temporary,
             wake: None,
         }
     }
@@ -111,6 +114,9 @@ impl Queue {
 
     /// Whether it is to be forgotten: nobody would notice, and has not for long enough.
     pub(super) fn is_over(&mut self, now: Instant) -> bool {
+        if self.is_temporary {
+            return self.consumers.is_empty();
+        }
         if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
             self.idle_since = None;
             return false;
@@ -321,6 +327,23 @@ impl Queue {
             passed = 0;
             self.give((key, &consumer), sequence, entry, tag, effects);
         }
+    }
+
+    /// Shows a reader at most `credit` messages that wait behind `after`, and answers how many there were.
+    pub(super) fn show<E: Effects>(
+        &self,
+        reader: &Consumer,
+        after: Option<u64>,
+        tag: impl Fn(u64) -> Tag,
+        effects: &mut E,
+    ) -> usize {
+        let found = self.backlog.look(after.map(Place::at_cursor), reader.credit as usize);
+        let count = found.len();
+        for (place, message, redeliveries) in found {
+            let tag = Some(tag(place.cursor()));
+            effects.deliver(reader.id, Delivery { message, when_slow: WhenSlow::default(), tag, redeliveries });
+        }
+        count
     }
 
     fn give<E: Effects>(

@@ -12,9 +12,9 @@ use super::options::Options;
 use super::policy::Policies;
 use super::queue::{Pushed, Queue, QueueStats, letter};
 use crate::clock::Clock;
-use crate::destination::Destination;
+use crate::destination::{Destination, Kind, Spaces};
 use crate::hash::Keyed;
-use crate::message::{Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, WorkerId};
+use crate::message::{Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WorkerId};
 
 new_key_type! {
     /// Names a queue of this worker; never used again for another one.
@@ -26,6 +26,7 @@ pub(super) struct Queues {
     home: WorkerId,
     clock: Clock,
     interest: Arc<Interest>,
+    destinations: Spaces,
     policies: Policies,
     max_queues: usize,
     queues: SlotMap<QueueKey, Queue>,
@@ -49,6 +50,7 @@ impl Queues {
             home,
             clock,
             interest,
+            destinations: options.destinations.clone(),
             policies: Policies::new(options),
             max_queues: options.queues.max_queues,
             queues: SlotMap::with_key(),
@@ -73,9 +75,12 @@ impl Queues {
         message: Arc<Message>,
         ticket: Option<Ticket>,
         effects: &mut E,
-    ) -> Option<Result<(), Refusal>> {
+    ) -> Option<Verdict> {
+        if self.is_gone(&message.content.destination) {
+            return Some(nobody(&message, effects));
+        }
         match self.push(now, message, effects) {
-            Ok(Pushed::Added(_)) => Some(Ok(())),
+            Ok(Pushed::Added(_)) => Some(Ok(1)),
             Ok(Pushed::Overflowed(message)) => self.divert(now, &message, ticket, effects),
             Err(refusal) => Some(Err(refusal)),
         }
@@ -114,7 +119,7 @@ impl Queues {
         message: &Message,
         ticket: Option<Ticket>,
         effects: &mut E,
-    ) -> Option<Result<(), Refusal>> {
+    ) -> Option<Verdict> {
         let queue = &message.content.destination;
         let rules = self.policies.rules_for(queue);
         let Some(target) = rules.options.dead_letter.as_ref().filter(|target| *target != queue) else {
@@ -124,7 +129,7 @@ impl Queues {
         let home = self.interest.home_of(target);
         effects.note(Note::DeadLettered { queue: queue.clone(), reason: "queue-full" });
         if home == self.home {
-            return Some(self.enqueue_letter(now, letter, effects));
+            return Some(self.enqueue_letter(now, letter, effects).map(|()| 1));
         }
         effects.post(home, Command::Divert { message: letter, ticket });
         None
@@ -141,6 +146,26 @@ impl Queues {
         if let Some(key) = self.names.get(queue).copied() {
             self.tend(now, key, effects);
         }
+    }
+
+    /// Shows a reader some of what waits in a queue. Answers whether there may be more.
+    pub(super) fn browse<E: Effects>(
+        &mut self,
+        now: Instant,
+        reader: &Consumer,
+        queue: &Destination,
+        after: Option<u64>,
+        effects: &mut E,
+    ) -> bool {
+        let Some(key) = self.names.get(queue).copied() else {
+            return false;
+        };
+        // Takes out what has expired.
+        self.tend(now, key, effects);
+        let (home, number) = (self.home, key.data().as_ffi());
+        let tag = |sequence| Tag { home, queue: number, sequence };
+        let shown = self.queues.get(key).map_or(0, |queue| queue.show(reader, after, tag, effects));
+        shown >= reader.credit as usize
     }
 
     pub(super) fn cancel<E: Effects>(
@@ -194,6 +219,13 @@ impl Queues {
     ) -> Result<(), Refusal> {
         let mut prepared = Prepared::default();
         for message in messages {
+            if self.is_gone(&message.content.destination) {
+                if let Err(refusal) = nobody(&message, effects) {
+                    self.undo(now, prepared, effects);
+                    return Err(refusal);
+                }
+                continue;
+            }
             let reserved = self.open(&message.content.destination).and_then(|key| {
                 let clock = self.clock;
                 let reserved = self.with(key, |queue| queue.reserve(now, &clock, &message));
@@ -341,6 +373,15 @@ impl Queues {
         }
     }
 
+    /// Whether this is a temporary queue without its session: only a consumer brings one to life.
+    fn is_gone(&self, name: &Destination) -> bool {
+        !self.names.contains_key(name) && self.is_temporary(name)
+    }
+
+    fn is_temporary(&self, name: &Destination) -> bool {
+        self.destinations.resolve(name.as_str()).is_some_and(|space| space.kind == Kind::TemporaryQueue)
+    }
+
     /// The queue of this name, made if need be.
     fn open(&mut self, name: &Destination) -> Result<QueueKey, Refusal> {
         if let Some(key) = self.names.get(name) {
@@ -355,7 +396,8 @@ impl Queues {
             });
         }
         let name = name.detached();
-        let key = self.queues.insert(Queue::new(name.clone(), self.policies.rules_for(&name)));
+        let queue = Queue::new(name.clone(), self.policies.rules_for(&name), self.is_temporary(&name));
+        let key = self.queues.insert(queue);
         self.names.insert(name, key);
         Ok(key)
     }
@@ -396,6 +438,13 @@ impl Queues {
             effects.note(Note::Dropped { queue: queue.name().clone(), reason: "expired", count: 1 });
         }
     }
+}
+
+/// What becomes of a message for a temporary queue that is not there: what becomes of one for a topic without subscribers.
+fn nobody<E: Effects>(message: &Message, effects: &mut E) -> Verdict {
+    let destination = &message.content.destination;
+    effects.note(Note::Unrouted(destination.clone()));
+    if message.content.mandatory { Err(Refusal::Unroutable(destination.text().clone())) } else { Ok(0) }
 }
 
 fn key_of(tag: &Tag) -> QueueKey {

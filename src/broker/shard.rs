@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::command::{Command, Consumer, Effects, Note, TransactionId};
 use super::interest::Interest;
 use super::options::Options;
@@ -13,8 +15,10 @@ use super::topics::Topics;
 use super::transaction::{Commits, Pending, Plan};
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Unknown};
+use crate::headers::Headers;
 use crate::message::{
-    Content, Message, MessageId, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WorkerId,
+    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict,
+    WhenSlow, WorkerId,
 };
 
 /// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
@@ -82,7 +86,7 @@ impl Shard {
             Command::Enqueue { message, ticket } => {
                 let origin = message.origin;
                 if let Some(result) = self.queues.enqueue(now, message, ticket, effects) {
-                    answer(origin, ticket, result.map(|()| 1), effects);
+                    answer(origin, ticket, result, effects);
                 }
             }
             Command::Divert { message, ticket } => {
@@ -99,6 +103,9 @@ impl Shard {
                 answer(subscriber.session, ticket, Ok(0), effects);
             }
             Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
+            Command::Browse { reader, queue, after, ticket } => {
+                self.browse(now, reader, queue, after, ticket, effects);
+            }
             Command::Cancel { consumer, queue, ticket } => self.cancel(now, consumer, queue, ticket, effects),
             Command::Settle { session, tags, outcome, ticket } => {
                 self.settle(now, session, tags, outcome, ticket, effects);
@@ -179,16 +186,16 @@ impl Shard {
                 }
                 reached_or_refused(reached.total(), &message.content)
             }
-            Some(Kind::Queue) => {
+            Some(Kind::Queue | Kind::TemporaryQueue) => {
                 let message = self.message(now, origin, content);
                 if let Some(home) = self.elsewhere(&message.content.destination) {
                     effects.post(home, Command::Enqueue { message, ticket });
                     return;
                 }
-                let Some(result) = self.queues.enqueue(now, message, ticket, effects) else {
-                    return;
-                };
-                result.map(|()| 1)
+                match self.queues.enqueue(now, message, ticket, effects) {
+                    Some(verdict) => verdict,
+                    None => return,
+                }
             }
             None => self.unknown(&content, effects),
         };
@@ -218,6 +225,36 @@ impl Shard {
         // Told before its first message comes, as a client would expect.
         answer(consumer.id.session, ticket, verdict, effects);
         self.queues.hand_out(now, &queue, effects);
+    }
+
+    fn browse<E: Effects>(
+        &mut self,
+        now: Instant,
+        reader: Consumer,
+        queue: Destination,
+        after: Option<u64>,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) {
+        if let Some(home) = self.elsewhere(&queue) {
+            return effects.post(home, Command::Browse { reader, queue, after, ticket });
+        }
+        answer(reader.id.session, ticket, Ok(0), effects);
+        if self.queues.browse(now, &reader, &queue, after, effects) {
+            return;
+        }
+        let end = Content {
+            destination: queue,
+            headers: Headers::from_iter([("browser", "end")]),
+            body: Bytes::new(),
+            is_text: true,
+            exclude_origin: false,
+            mandatory: false,
+            terms: None,
+        };
+        let message = self.message(now, reader.id.session, end);
+        let delivery = Delivery { message, when_slow: WhenSlow::default(), tag: None, redeliveries: 0 };
+        effects.deliver(reader.id, delivery);
     }
 
     fn cancel<E: Effects>(
@@ -305,9 +342,9 @@ impl Shard {
                     }
                     plan.topics.push(message);
                 }
-                Some(Kind::Queue) => {
+                Some(Kind::Queue | Kind::TemporaryQueue) => {
                     let message = self.message(now, origin, content);
-                    plan.send_to_queue(self.interest.home_of(&message.content.destination), message);
+                    plan.send_to_queue(self.home_of(&message.content.destination), message);
                 }
                 None => {
                     self.unknown(&content, effects)?;
@@ -393,7 +430,17 @@ impl Shard {
 
     /// The home of a queue that does not live here.
     fn elsewhere(&self, queue: &Destination) -> Option<WorkerId> {
-        Some(self.interest.home_of(queue)).filter(|home| *home != self.id)
+        Some(self.home_of(queue)).filter(|home| *home != self.id)
+    }
+
+    /// Where a queue lives: a temporary one with its session, so that it is there before anybody hears of it.
+    fn home_of(&self, queue: &Destination) -> WorkerId {
+        let space = self.options.destinations.resolve(queue.as_str());
+        let owner = space.filter(|space| space.kind == Kind::TemporaryQueue).and_then(|space| {
+            let (boot, session) = SessionId::parse_name(space.owner_of(queue.as_str())?)?;
+            (boot == self.boot && session.worker.0 < self.interest.workers()).then_some(session.worker)
+        });
+        owner.unwrap_or_else(|| self.interest.home_of(queue))
     }
 }
 

@@ -20,7 +20,8 @@ use crate::{server, session, stomp};
 
 const ACCESS: [(&str, bool); 2] = [("loopback", false), ("anywhere", true)];
 const FORMATS: [(&str, Format); 2] = [("human", Format::Human), ("json", Format::Json)];
-const KINDS: [(&str, Kind); 2] = [("topic", Kind::Topic), ("queue", Kind::Queue)];
+const KINDS: [(&str, Kind); 3] =
+    [("topic", Kind::Topic), ("queue", Kind::Queue), ("temporary-queue", Kind::TemporaryQueue)];
 const STYLES: [(&str, Style); 3] = [("ant", Style::Ant), ("amqp", Style::Amqp), ("activemq", Style::Activemq)];
 const UNKNOWN: [(&str, Unknown); 2] = [("refuse", Unknown::Refuse), ("drop", Unknown::Drop)];
 const WHEN_SLOW: [(&str, WhenSlow); 3] = [

@@ -2,10 +2,13 @@
 
 use bytestring::ByteString;
 
-use super::{Pattern, PatternError, Style};
+use super::{Destination, Pattern, PatternError, Style};
 
 /// How many prefixes there may be: every SEND and SUBSCRIBE compares with each of them.
 pub const MAX_SPACES: usize = 64;
+
+/// What follows the prefix in the full name of a temporary destination, before its owner.
+const OWNER: &str = "/@";
 
 /// What a destination does with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +17,8 @@ pub enum Kind {
     Topic,
     /// One consumer gets each message (Q1).
     Queue,
+    /// A queue that belongs to one session and is gone with it: two sessions mean different queues by the same name.
+    TemporaryQueue,
 }
 
 /// The destinations under one prefix: one `[[destinations]]` entry.
@@ -105,12 +110,17 @@ impl Spaces {
     }
 }
 
-/// `/topic` and `/queue`, with patterns as Spring spells them; anything else is refused.
+/// `/topic`, `/queue` and `/temp-queue`, with patterns as Spring spells them; anything else is refused.
 impl Default for Spaces {
     fn default() -> Spaces {
         let space =
             |prefix, kind| Space { prefix: ByteString::from_static(prefix), kind, style: Style::Ant, separator: '/' };
-        Spaces { spaces: vec![space("/queue", Kind::Queue), space("/topic", Kind::Topic)], unknown: Unknown::Refuse }
+        let spaces = vec![
+            space("/temp-queue", Kind::TemporaryQueue),
+            space("/queue", Kind::Queue),
+            space("/topic", Kind::Topic),
+        ];
+        Spaces { spaces, unknown: Unknown::Refuse }
     }
 }
 
@@ -118,6 +128,23 @@ impl Space {
     /// Reads a SUBSCRIBE's destination as a pattern in this entry's spelling.
     pub fn pattern(&self, text: impl Into<ByteString>) -> Result<Pattern, PatternError> {
         Pattern::parse(text, self.style, self.separator)
+    }
+
+    /// The name by which every session means what `owner` means by `text`, a destination under this entry. A name of that
+    /// form stands for itself.
+    pub fn full_name(&self, text: &str, owner: &str) -> Destination {
+        if self.owner_of(text).is_some() {
+            return Destination::new(text.to_owned());
+        }
+        let rest = text.get(self.prefix.len()..).unwrap_or_default();
+        Destination::new(format!("{}{OWNER}{owner}{rest}", self.prefix))
+    }
+
+    /// Who the session is that a full name says; none for a name that each session means otherwise.
+    pub fn owner_of<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let rest = text.strip_prefix(&*self.prefix)?.strip_prefix(OWNER)?;
+        let end = rest.find(|letter: char| !letter.is_ascii_hexdigit() && letter != '-').unwrap_or(rest.len());
+        rest.get(..end)
     }
 
     fn takes(&self, destination: &str) -> bool {
@@ -176,6 +203,23 @@ mod tests {
         let spaces = Spaces::new(vec![space("", '/'), space("/a", '/')], Unknown::Refuse).expect("fine");
         assert_eq!(prefix(&spaces, "/a/b"), Some("/a"));
         assert_eq!(prefix(&spaces, "anything"), Some(""));
+    }
+
+    #[test]
+    fn full_names_say_the_owner() {
+        let spaces = Spaces::default();
+        let space = spaces.resolve("/temp-queue/x").expect("it is configured");
+        for (text, full, owner) in [
+            ("/temp-queue/x", "/temp-queue/@1-a/x", "1-a"),
+            ("/temp-queue", "/temp-queue/@1-a", "1-a"),
+            ("/temp-queue/x/@2/y", "/temp-queue/@1-a/x/@2/y", "1-a"),
+            ("/temp-queue/@2-b/x", "/temp-queue/@2-b/x", "2-b"),
+            ("/temp-queue/@", "/temp-queue/@", ""),
+        ] {
+            let name = space.full_name(text, "1-a");
+            assert_eq!((name.as_str(), space.owner_of(name.as_str())), (full, Some(owner)));
+        }
+        assert_eq!(space.owner_of("/temp-queue/x"), None);
     }
 
     #[test]

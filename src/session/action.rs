@@ -34,6 +34,8 @@ pub enum Action {
     },
     /// Register a subscription.
     Subscribe(Subscribe),
+    /// Bring the next messages to a subscription that browses.
+    Browse(Browse),
     /// Take a subscription away; a queue takes its unsettled deliveries back.
     Unsubscribe {
         /// Which one.
@@ -92,8 +94,24 @@ pub struct Subscribe {
     pub paced: bool,
     /// How many deliveries of a queue may be unsettled at a time (Q5).
     pub credit: u32,
+    /// Whether it only looks at a queue. It gets as many messages as its credit says, and asks for more by
+    /// [`Action::Browse`].
+    pub browses: bool,
     /// Answered when the subscription is live.
     pub ticket: Option<Ticket>,
+}
+
+/// What a subscription that looks at a queue wants to see next.
+#[derive(Clone, Debug)]
+pub struct Browse {
+    /// Which one.
+    pub subscription: SubscriptionKey,
+    /// The queue.
+    pub queue: Destination,
+    /// How many messages.
+    pub credit: u32,
+    /// The sequence of the tag of the last message that it has seen.
+    pub after: u64,
 }
 
 /// What a subscription is on.

@@ -107,7 +107,7 @@ impl Fault {
             Fault::ConnectTimeout(_) | Fault::Silent(_) => CloseCode::Protocol,
             Fault::Limit(Limit::IdBytes(..) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::UnknownDestination(_)) => CloseCode::NotAllowed,
+            Fault::Refused(Refusal::UnknownDestination(_) | Refusal::NotOwner(_)) => CloseCode::NotAllowed,
             Fault::Refused(Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. }) => {
                 CloseCode::TryLater
             }
@@ -137,6 +137,7 @@ impl Fault {
             Fault::Limit(limit) => limit.names().2.into(),
             Fault::Refused(Refusal::Unroutable(_)) => "nobody takes the message".into(),
             Fault::Refused(Refusal::UnknownDestination(_)) => "unknown destination".into(),
+            Fault::Refused(Refusal::NotOwner(_)) => "the temporary queue belongs to another session".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
@@ -166,6 +167,9 @@ impl Fault {
             }
             Fault::Refused(Refusal::UnknownDestination(to)) => {
                 format!("No destination prefix is configured for {}.", shown(to))
+            }
+            Fault::Refused(Refusal::NotOwner(queue)) => {
+                format!("{} is a temporary queue of another session.", shown(queue))
             }
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
@@ -197,6 +201,7 @@ impl Fault {
             Fault::Refused(Refusal::UnknownDestination(_)) => {
                 "Use a configured prefix such as /topic or /queue, or add one under [[destinations]]."
             }
+            Fault::Refused(Refusal::NotOwner(_)) => "Send to it; only its own session can subscribe to it.",
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
             Fault::Refused(Refusal::Limit { .. }) => {
                 "Try again later, or raise the limit in the broker's configuration."

@@ -12,12 +12,13 @@ use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::Subscription;
 use super::subscriptions::Subscriptions;
+use super::temporary::{own_queue, space_of};
 use super::terms::{delay_of, terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
 use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Ticket, Verdict};
-use crate::stomp::{self, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
+use crate::stomp::{self, AckMode, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
 
 /// The spellings of the header that limits unsettled messages (Q5, U9).
 const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
@@ -25,6 +26,8 @@ const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
 /// The state of a connected session.
 #[derive(Debug)]
 pub(super) struct Live {
+    /// What the session is called, and its temporary queues after it.
+    pub(super) name: ByteString,
     pub(super) version: Version,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
     pub(super) continues: bool,
@@ -36,9 +39,10 @@ pub(super) struct Live {
 
 impl Live {
     /// The state right after CONNECTED.
-    pub(super) fn new(now: Instant, version: Version, connect: &Connect, options: &Options) -> Live {
+    pub(super) fn new(now: Instant, name: ByteString, version: Version, connect: &Connect, options: &Options) -> Live {
         let asks = connect.headers.find("on-error") == Some("continue");
         Live {
+            name,
             version,
             continues: asks || options.continue_on_error,
             heart_beats: HeartBeats::agree(now, version, connect.heart_beat, options),
@@ -149,7 +153,9 @@ impl Live {
             return Err(Fault::Refused(Refusal::UnknownDestination(send.destination)));
         }
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        let terms = if kind == Some(Kind::Queue) { terms_of(&send.headers)? } else { None };
+        let is_queue = matches!(kind, Some(Kind::Queue | Kind::TemporaryQueue));
+        let terms = if is_queue { terms_of(&send.headers)? } else { None };
+        self.say_temporary(&mut send, actions, options)?;
         let content = content_of(send, terms, options);
         if let Some(name) = transaction {
             let transaction = self.transactions.enlist(&name, content.footprint(), options)?;
@@ -162,7 +168,7 @@ impl Live {
         Ok(())
     }
 
-    fn subscribe(
+    pub(super) fn subscribe(
         &mut self,
         request: stomp::Subscribe,
         actions: &mut VecDeque<Action>,
@@ -172,7 +178,7 @@ impl Live {
             return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
         }
         let credit = prefetch(&request, options)?;
-        let target = target(&request.destination, options)?;
+        let target = target(&request.destination, &self.name, options)?;
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
             return Err(Limit::Subscriptions(options.max_subscriptions).into());
@@ -180,24 +186,35 @@ impl Live {
         let key = self.subscriptions.next_key();
         let key = key.ok_or(Limit::Subscriptions(options.max_subscriptions))?;
         // U6: the new one replaces the old one.
-        let earlier = earlier.and_then(|key| self.end_subscription(key));
-        actions.extend(earlier.map(|earlier| earlier.unsubscribe(true, None)));
+        let mut earlier = earlier.and_then(|key| self.end_subscription(key));
+        // A temporary queue lives as long as it has a subscription, so there the new one comes first.
+        let is_temporary = space_of(&request.destination, options).is_some();
+        if !is_temporary {
+            actions.extend(earlier.take().map(|earlier| earlier.unsubscribe(true, None)));
+        }
         let Some(target) = target else {
             let unknown = Destination::new(request.destination).detached();
             actions.push_back(Action::Note(Note::UnknownSubscribed(unknown)));
             self.receipts.complete(request.receipt.as_deref(), actions);
             return Ok(());
         };
+        let browses = matches!(target, Target::Queue(_)) && request.headers.find("browser") == Some("true");
         let subscription = Subscription {
             key,
             // A copy, so that a short name does not hold its frame's buffer.
             id: ByteString::from(request.id.to_string()),
             target,
-            mode: request.ack,
+            // Nothing is taken, so nothing can be settled.
+            mode: if browses { AckMode::Auto } else { request.ack },
             ack_by: self.version.ack_by(),
             credit,
+            page: browses.then(Box::default),
+            shown: is_temporary.then(|| Box::new(Destination::new(request.destination.clone()).detached())),
             flow: None,
         };
+        // One that a `reply-to` has made goes when the client makes its own.
+        let made = self.subscriptions.made_for(&request.destination, &subscription.target).filter(|_| is_temporary);
+        let made = made.and_then(|key| self.subscriptions.remove(key));
         actions.push_back(Action::Subscribe(Subscribe {
             subscription: key,
             id: subscription.id.clone(),
@@ -205,9 +222,11 @@ impl Live {
             no_local: request.headers.find("no-local") == Some("true"),
             paced: subscription.is_paced(),
             credit,
+            browses,
             ticket: Some(self.receipts.ask(request.receipt.as_deref(), Awaited::Subscribe(key))),
         }));
         self.subscriptions.add(subscription);
+        actions.extend(earlier.into_iter().chain(made).map(|ended| ended.unsubscribe(true, None)));
         Ok(())
     }
 
@@ -354,10 +373,13 @@ enum Located {
 }
 
 /// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
-fn target(destination: &ByteString, options: &Options) -> Result<Option<Target>, Fault> {
+fn target(destination: &ByteString, session: &str, options: &Options) -> Result<Option<Target>, Fault> {
     match options.spaces.resolve(destination) {
         Some(space) if space.kind == Kind::Queue => {
             Ok(Some(Target::Queue(Destination::new(destination.clone()).detached())))
+        }
+        Some(space) if space.kind == Kind::TemporaryQueue => {
+            Ok(Some(Target::Queue(own_queue(space, destination, session)?)))
         }
         Some(space) => {
             let pattern = space.pattern(destination.clone()).map_err(Fault::Pattern)?;

@@ -13,6 +13,7 @@ mod options;
 mod receipts;
 mod subscription;
 mod subscriptions;
+mod temporary;
 mod terms;
 mod transaction;
 
@@ -28,7 +29,7 @@ use bytestring::ByteString;
 use crate::message::{Delivery, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{Command, DecodeError, Frame, Request, Version};
 
-pub use action::{Action, Close, CloseCode, Note, Outgoing, Subscribe, Target};
+pub use action::{Action, Browse, Close, CloseCode, Note, Outgoing, Subscribe, Target};
 pub use options::Options;
 
 use fault::{Fault, Violation};
@@ -131,7 +132,10 @@ impl Session {
         };
         let outcome = live.subscriptions.offer(subscription, delivery, room, &self.options);
         match outcome {
-            Ok(offered) => self.actions.extend(offered.action(subscription)),
+            Ok(offered) => {
+                self.actions.extend(offered.action(subscription));
+                self.actions.extend(live.subscriptions.next_page());
+            }
             Err(slow) => self.refuse(&Fault::Slow(slow), None),
         }
     }
@@ -141,7 +145,8 @@ impl Session {
         if let State::Live(live) = &mut self.state
             && let Some(outgoing) = live.subscriptions.release()
         {
-            self.push(Action::Deliver(outgoing));
+            self.actions.push_back(Action::Deliver(outgoing));
+            self.actions.extend(live.subscriptions.next_page());
         }
     }
 
@@ -305,8 +310,9 @@ impl Session {
         };
         let version = connect.version.ok_or(Violation::NoCommonVersion)?;
         let connected = self.connected(version, name);
+        let name = name.clone();
         self.version = Some(version);
-        self.state = State::Live(Live::new(now, version, &connect, &self.options));
+        self.state = State::Live(Live::new(now, name, version, &connect, &self.options));
         self.push(Action::Send(connected));
         Ok(())
     }

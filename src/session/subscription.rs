@@ -1,12 +1,14 @@
 //! One subscription: what it delivers at once, what it holds back, and what its client has yet to settle.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 
 use super::fault::Slow;
 use super::ledger::{Found, Ledger, Name};
-use super::{Action, Note, Options, Outgoing, Target};
+use super::{Action, Browse, Note, Options, Outgoing, Target};
+use crate::destination::Destination;
 use crate::message::{Delivery, SubscriptionKey, Tag, Ticket, WhenSlow};
 use crate::stomp::{AckBy, AckMode};
 
@@ -21,8 +23,22 @@ pub(super) struct Subscription {
     pub(super) ack_by: AckBy,
     /// How many deliveries may be unsettled. For a queue its shard sees to that, for a topic we do (Q9).
     pub(super) credit: u32,
+    /// What its messages say for `destination`, where that is not what the message was sent to: the client's own word for
+    /// a temporary queue.
+    pub(super) shown: Option<Box<Destination>>,
+    /// Present where it only looks at a queue.
+    pub(super) page: Option<Box<Page>>,
     /// Most subscriptions are to topics in mode `auto`, have fast clients, and never need it.
     pub(super) flow: Option<Box<Flow>>,
+}
+
+/// The messages that a subscription which browses has asked for.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// How many of them it has.
+    seen: u32,
+    /// The last of them.
+    last: u64,
 }
 
 /// What is under way for a subscription.
@@ -146,7 +162,16 @@ impl Subscription {
     }
 
     fn deliver(&mut self, delivery: Delivery) -> Outgoing {
-        let Delivery { message, tag, redeliveries, .. } = delivery;
+        let Delivery { mut message, tag, redeliveries, .. } = delivery;
+        if let Some(shown) = &self.shown {
+            Arc::make_mut(&mut message).content.destination = Destination::clone(shown);
+        }
+        // What ends a queue has no tag: it is no part of the page.
+        if let (Some(page), Some(tag)) = (&mut self.page, tag) {
+            page.seen += 1;
+            page.last = tag.sequence;
+        }
+        let tag = tag.filter(|_| self.page.is_none());
         let ack = (self.mode != AckMode::Auto).then(|| {
             let number = self.flow().ledger.enter(message.id, tag);
             ByteString::from(format!("{}-{number}", self.key.0))
@@ -159,6 +184,15 @@ impl Subscription {
             ack,
             redeliveries,
         }
+    }
+
+    /// What to ask for, if all that was asked for is here.
+    pub(super) fn next_page(&mut self) -> Option<Box<Browse>> {
+        let page = self.page.as_mut().filter(|page| page.seen == self.credit)?;
+        page.seen = 0;
+        let Target::Queue(queue) = &self.target else { return None };
+        let (subscription, queue, credit) = (self.key, queue.clone(), self.credit);
+        Some(Box::new(Browse { subscription, queue, credit, after: page.last }))
     }
 
     fn is_topic(&self) -> bool {

@@ -6,7 +6,8 @@ use bytestring::ByteString;
 
 use super::fault::Slow;
 use super::subscription::{Offered, Subscription};
-use super::{Action, Options, Outgoing};
+use super::{Action, Browse, Options, Outgoing, Target};
+use crate::destination::Destination;
 use crate::hash::Keyed;
 use crate::message::{Delivery, SubscriptionKey};
 
@@ -26,6 +27,8 @@ pub(super) struct Subscriptions {
     ready: VecDeque<SubscriptionKey>,
     /// What all of them hold back of topics; see `Options::max_held_bytes`.
     held_bytes: usize,
+    /// What one that browses wants to see next.
+    next_page: Option<Box<Browse>>,
 }
 
 impl Subscriptions {
@@ -70,6 +73,16 @@ impl Subscriptions {
         self.list.get_mut(place)
     }
 
+    /// Whether one of them is on this queue.
+    pub(super) fn is_on_queue(&self, queue: &Destination) -> bool {
+        self.list.iter().any(|each| matches!(&each.target, Target::Queue(target) if target == queue))
+    }
+
+    /// The one on this queue whose id is the client's word for it: it was made for a `reply-to`.
+    pub(super) fn made_for(&self, word: &str, queue: &Target) -> Option<SubscriptionKey> {
+        self.list.iter().find(|each| &*each.id == word && each.target == *queue).map(|each| each.key)
+    }
+
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
         self.list.iter()
@@ -109,6 +122,7 @@ impl Subscriptions {
             return Ok(Offered::Gone);
         };
         let offered = subscription.offer(delivery, room, options, &mut self.held_bytes)?;
+        self.next_page = subscription.next_page();
         self.wake(key);
         Ok(offered)
     }
@@ -121,6 +135,11 @@ impl Subscriptions {
         }
     }
 
+    /// What is to be asked for after the delivery that was made last.
+    pub(super) fn next_page(&mut self) -> Option<Action> {
+        self.next_page.take().map(|page| Action::Browse(*page))
+    }
+
     /// Whether [`Subscriptions::release`] may have a message.
     pub(super) fn has_held(&self) -> bool {
         !self.ready.is_empty()
@@ -131,7 +150,11 @@ impl Subscriptions {
         while let Some(key) = self.ready.pop_front() {
             let place = self.place_of(key);
             let subscription = place.and_then(|place| self.list.get_mut(place));
-            let outgoing = subscription.and_then(|each| each.release(&mut self.held_bytes));
+            let outgoing = subscription.and_then(|each| {
+                let outgoing = each.release(&mut self.held_bytes);
+                self.next_page = each.next_page();
+                outgoing
+            });
             self.wake(key);
             if self.ready.is_empty() {
                 self.ready = VecDeque::new();

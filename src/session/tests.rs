@@ -21,6 +21,7 @@ mod send;
 mod settle;
 mod slow;
 mod subscribe;
+mod temporary;
 mod transaction;
 
 use std::fmt::Write;
@@ -230,7 +231,11 @@ fn render(action: Action) -> String {
             );
             text += if subscribe.no_local { " no-local" } else { "" };
             text += if subscribe.paced { " paced" } else { "" };
+            text += if subscribe.browses { " browses" } else { "" };
             text + &format!(" credit:{}", subscribe.credit)
+        }
+        Action::Browse(Browse { subscription, queue, credit, after }) => {
+            format!("browse {} {queue} {credit} after {after}", subscription.0)
         }
         Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
             let ticket = render_ticket(ticket);

@@ -7,7 +7,7 @@ use super::hub::{Event, Hub};
 use super::peers::{ConnectionKey, Phase};
 use crate::broker::{Command, Consumer, Subscriber, TransactionId};
 use crate::message::{Operation, Outcome, SubscriberId, SubscriptionKey, Tag, Ticket};
-use crate::session::{Action, Close, CloseCode, Note, Outgoing, Subscribe, Target};
+use crate::session::{Action, Browse, Close, CloseCode, Note, Outgoing, Subscribe, Target};
 use crate::stomp::{Decoded, Decoder};
 use crate::websocket::deflate::Codec;
 use crate::websocket::packet::{Event as PacketEvent, Receiver};
@@ -138,6 +138,10 @@ impl Hub {
                 self.apply(Command::Commit { transaction, operations });
             }
             Action::Subscribe(subscribe) => self.subscribe(key, subscribe),
+            Action::Browse(Browse { subscription, queue, credit, after }) => {
+                let reader = Consumer { id: SubscriberId { session, subscription }, credit, no_local: false };
+                self.apply(Command::Browse { reader, queue, after: Some(after), ticket: None });
+            }
             Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
                 match &target {
                     Target::Topic(_) if !paced => self.peers.release_label(key, id),
@@ -156,13 +160,17 @@ impl Hub {
     }
 
     fn subscribe(&mut self, key: ConnectionKey, subscribe: Subscribe) {
-        let Subscribe { subscription, id, target, no_local, paced, credit, ticket } = subscribe;
+        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ticket } = subscribe;
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => {
                 let label = if paced { u32::MAX } else { self.peers.acquire_label(key, id) };
                 let subscriber = Subscriber { id: name, label, no_local, paced };
                 self.apply(Command::Subscribe { subscriber, pattern, ticket });
+            }
+            Target::Queue(queue) if browses => {
+                let reader = Consumer { id: name, credit, no_local };
+                self.apply(Command::Browse { reader, queue, after: None, ticket });
             }
             Target::Queue(queue) => {
                 let consumer = Consumer { id: name, credit, no_local };

@@ -86,7 +86,7 @@ impl Hub {
         };
         let key = self.peers.connections.insert_with_key(|key| {
             let id = SessionId { worker, key: key.data().as_ffi() };
-            let name = format!("{boot:08x}-{:x}-{:x}", worker.0, id.key);
+            let name = id.name(boot);
             let session = match peer.transport {
                 "tcp" => Arc::clone(&options.tcp_session),
                 _ => Arc::clone(&options.session),

@@ -247,3 +247,30 @@ fn q5_a_policy_says_the_usual_prefetch() {
          < #3 subscribe 3=d topic /topic/x credit:100",
     );
 }
+
+#[test]
+fn who_browses_settles_nothing_and_asks_for_more_when_it_has_what_it_asked_for() {
+    check_connected(
+        "1.2",
+        Options::default(),
+        "> SUBSCRIBE id:a destination:/queue/a browser:true ack:client prefetch-count:2 receipt:r
+         < #0 subscribe 0=a queue /queue/a browses credit:2
+         = 0 0
+         < RECEIPT receipt-id:r
+         + 0 /queue/a 5 queue
+         < MESSAGE a 5
+         + 0 /queue/a 7 queue full
+         < (holds messages)
+         writable
+         < MESSAGE a 7
+         < browse 0 /queue/a 2 after 7
+         + 0 /queue/a 8 queue
+         < MESSAGE a 8
+         + 0 /queue/a 9 disconnect
+         < MESSAGE a 9
+         > UNSUBSCRIBE id:a
+         < #- unsubscribe 0=a queue /queue/a by-client
+         > SUBSCRIBE id:t destination:/topic/a browser:true
+         < #1 subscribe 1=t topic /topic/a credit:100",
+    );
+}

@@ -1,0 +1,75 @@
+//! Temporary queues and `reply-to`: U1. The session is called `s-1`, which is not hexadecimal, so it calls itself `e-1` here.
+
+use super::*;
+
+#[track_caller]
+fn check_named(options: Options, transcript: &str) {
+    let start = Instant::now();
+    let session = Session::new(start, ByteString::from_static("e-1"), Arc::new(options));
+    let mut player = Player { start, now: start, session };
+    player.happen("> CONNECT accept-version:1.2 on-error:continue");
+    compare(&mut player, transcript);
+}
+
+#[test]
+fn each_session_means_its_own() {
+    check_named(
+        Options::default(),
+        "> SUBSCRIBE id:a destination:/temp-queue/x receipt:r
+         < #0 subscribe 0=a queue /temp-queue/@e-1/x credit:100
+         > SEND destination:/temp-queue/x delay:5 | hi
+         < #- send /temp-queue/@e-1/x delay:5 {due +5} | hi
+         > SEND destination:/temp-queue/@2-b/x | hi
+         < #- send /temp-queue/@2-b/x | hi
+         > SUBSCRIBE id:b destination:/temp-queue/@e-1/y
+         < #1 subscribe 1=b queue /temp-queue/@e-1/y credit:100
+         > SUBSCRIBE id:c destination:/temp-queue/@2-b/x receipt:q
+         < ERROR code:not-owner receipt-id:q
+         < note Refused { code: \"not-owner\" }",
+    );
+}
+
+#[test]
+fn a_reply_to_finds_a_subscription() {
+    check_named(
+        Options::default(),
+        "> SEND destination:/queue/a reply-to:/temp-queue/x n:1 | ask
+         < #0 subscribe 0=/temp-queue/x queue /temp-queue/@e-1/x credit:100
+         < #- send /queue/a reply-to:/temp-queue/@e-1/x n:1 | ask
+         > SEND destination:/topic/a reply-to:/temp-queue/x | ask
+         < #- send /topic/a reply-to:/temp-queue/@e-1/x | ask
+         > SUBSCRIBE id:a destination:/temp-queue/x
+         < #1 subscribe 1=a queue /temp-queue/@e-1/x credit:100
+         < #- unsubscribe 0=/temp-queue/x queue /temp-queue/@e-1/x by-client
+         > SEND destination:/queue/a reply-to:/temp-queue/x | ask
+         < #- send /queue/a reply-to:/temp-queue/@e-1/x | ask
+         > SEND destination:/queue/a reply-to:/temp-queue/@2-b/x | forwarded
+         < #- send /queue/a reply-to:/temp-queue/@2-b/x | forwarded
+         > SEND destination:/queue/a reply-to:/topic/x | ask
+         < #- send /queue/a reply-to:/topic/x | ask",
+    );
+}
+
+#[test]
+fn u6_a_new_subscription_comes_before_the_end_of_the_one_it_replaces() {
+    check_named(
+        Options::default(),
+        "> SUBSCRIBE id:a destination:/temp-queue/x
+         < #0 subscribe 0=a queue /temp-queue/@e-1/x credit:100
+         > SUBSCRIBE id:a destination:/temp-queue/x
+         < #1 subscribe 1=a queue /temp-queue/@e-1/x credit:100
+         < #- unsubscribe 0=a queue /temp-queue/@e-1/x by-client",
+    );
+}
+
+#[test]
+fn limits_hold_for_what_a_reply_to_makes() {
+    check_named(
+        Options { max_subscriptions: 1, ..Options::default() },
+        "> SUBSCRIBE id:a destination:/topic/x
+         < #0 subscribe 0=a topic /topic/x credit:100
+         > SEND destination:/queue/a reply-to:/temp-queue/x receipt:r | ask
+         < ERROR code:too-many-subscriptions receipt-id:r
+         < note Refused { code: \"too-many-subscriptions\" }",
+    );
+}
