@@ -17,6 +17,9 @@ pub(crate) struct Profile {
     pub(crate) name: String,
     pub(crate) versions: Vec<Version>,
     pub(crate) abilities: Vec<String>,
+    /// Where another profile of the same broker has all the rest: only the cases that need one of these abilities.
+    #[serde(default)]
+    pub(crate) focus: Vec<String>,
     #[serde(default)]
     pub(crate) over: Over,
     /// Headers that every CONNECT carries unless its line says otherwise.
@@ -109,6 +112,11 @@ impl Profile {
         let text =
             std::fs::read_to_string(file).map_err(|cause| ProfileError::Unreadable { file: file.to_owned(), cause })?;
         toml::from_str(&text).map_err(|cause| ProfileError::Wrong { file: file.to_owned(), cause: Box::new(cause) })
+    }
+
+    /// Whether the profile's tests are those of a case with these needs.
+    pub(crate) fn takes(&self, needs: &[String]) -> bool {
+        self.focus.is_empty() || needs.iter().any(|need| self.focus.contains(need))
     }
 
     /// The first listed deviation that speaks of this test, with its reason. A key is a case id, and after it any
