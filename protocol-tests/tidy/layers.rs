@@ -66,6 +66,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hyper_util", &["admin", "transport"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
+    ("rlimit", &["cli"]),
     ("socket2", &["transport"]),
     ("tokio", &["admin", "cli", "server", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),

@@ -65,6 +65,8 @@ enum Failure {
     Start(#[from] gumboot::server::StartError),
     #[error("error: cannot wait for signals: {0}")]
     Signals(std::io::Error),
+    #[error("error: a worker failed; please report what it said")]
+    Worker,
     #[error("error: {0}")]
     Log(#[from] tracing_subscriber::util::TryInitError),
 }
@@ -73,7 +75,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Failure::Unreadable { .. } | Failure::Misconfigured { .. } => 2,
-            Failure::Output(_) | Failure::Start(_) | Failure::Signals(_) | Failure::Log(_) => 1,
+            Failure::Output(_) | Failure::Start(_) | Failure::Signals(_) | Failure::Worker | Failure::Log(_) => 1,
         }
     }
 }

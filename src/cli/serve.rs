@@ -6,7 +6,7 @@ use clap::Args;
 use gumboot::server::{self, Server};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Configuration, Failure, Found};
 
@@ -26,7 +26,30 @@ impl Arguments {
             Found::Usual(path) => info!("configuration: {}, found in the working directory", path.display()),
             Found::Nothing => info!("configuration: defaults, as there is no ./config.toml"),
         }
-        serve(loaded.options.server)
+        let mut options = loaded.options.server;
+        fit_connections(&mut options);
+        serve(options)
+    }
+}
+
+/// Files that a broker has open besides its connections, with room to spare.
+const OTHER_FILES: usize = 64;
+
+/// Raises the open-file limit as far as the system lets us, and lowers the limit of connections to what that allows: a
+/// client beyond it is then refused with a reason, instead of hanging because it cannot be accepted.
+fn fit_connections(options: &mut server::Options) {
+    let files = match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
+        Err(error) => return warn!(%error, "cannot raise the open-file limit"),
+    };
+    let possible = files.saturating_sub(OTHER_FILES).max(1);
+    if options.connections > possible {
+        info!(
+            "the open-file limit of {files} allows {possible} connections at a time, \
+             less than limits.connections = {}",
+            options.connections
+        );
+        options.connections = possible;
     }
 }
 
@@ -45,14 +68,18 @@ fn serve(options: server::Options) -> Result<(), Failure> {
         info!(%error, "cannot write to standard output");
     }
     runtime.block_on(async {
-        let name = signals.next().await;
+        let name = tokio::select! {
+            name = signals.next() => name,
+            () = server.failed() => return Err(Failure::Worker),
+        };
         info!("{name}: draining; a second signal ends it at once");
         let drained = tokio::task::spawn_blocking(move || server.shut_down());
         tokio::select! {
             _ = drained => info!("stopped"),
             name = signals.next() => info!("{name}: stopped without waiting"),
         }
-    });
+        Ok(())
+    })?;
     runtime.shutdown_background();
     Ok(())
 }

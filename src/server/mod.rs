@@ -110,6 +110,14 @@ enum Stage {
     /// No new connections; the open ones are told, and written to until then.
     Draining,
     Stopped,
+    /// A worker is gone by a fault of ours. The others cannot do without it, so everything stops.
+    Failed,
+}
+
+impl Stage {
+    fn is_over(self) -> bool {
+        matches!(self, Stage::Stopped | Stage::Failed)
+    }
 }
 
 impl Server {
@@ -169,6 +177,18 @@ impl Server {
         &self.counters
     }
 
+    /// Waits until a worker has failed, which nothing but a fault in this library brings about. The broker serves nobody
+    /// then and should be started anew.
+    pub fn failed(&self) -> impl Future<Output = ()> + use<> {
+        let mut stage = self.stage.subscribe();
+        async move {
+            if stage.wait_for(|stage| *stage == Stage::Failed).await.is_err() {
+                // The server is gone in good order.
+                std::future::pending().await
+            }
+        }
+    }
+
     /// Stops taking connections, tells every client, writes what is queued for at most the drain time, and stops.
     pub fn shut_down(mut self) {
         self.stage.send_replace(Stage::Draining);
@@ -203,7 +223,7 @@ impl Server {
                 counters: self.counters.get(index).map(Arc::clone).unwrap_or_default(),
                 outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
                 inbox,
-                stage: self.stage.subscribe(),
+                stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);

@@ -49,7 +49,7 @@ pub(super) struct Plan {
     pub(super) counters: Arc<Counters>,
     pub(super) outward: Outward,
     pub(super) inbox: mpsc::Receiver<Batch>,
-    pub(super) stage: watch::Receiver<Stage>,
+    pub(super) stage: watch::Sender<Stage>,
 }
 
 impl Plan {
@@ -58,6 +58,7 @@ impl Plan {
         let (entrance, arrivals) = mpsc::channel(WAITING_SOCKETS);
         let name = format!("worker-{}", self.id.0);
         let handle = spawn(&name, move || {
+            let _alarm = Alarm(self.stage.clone());
             run_local(async move { self.run(arrivals).await });
         })?;
         Ok((entrance, handle))
@@ -71,11 +72,23 @@ impl Plan {
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
         tokio::task::spawn_local(receive_arrivals(Rc::clone(&worker), self.options, arrivals));
-        let mut stage = self.stage;
+        let mut stage = self.stage.subscribe();
         // An error means that the server is gone, which is the end too.
         if stage.wait_for(|stage| *stage != Stage::Serving).await.is_ok() {
             worker.shut_down();
-            let _ = stage.wait_for(|stage| *stage == Stage::Stopped).await;
+            let _ = stage.wait_for(|stage| stage.is_over()).await;
+        }
+    }
+}
+
+/// Stops the broker when a worker's thread unwinds: half a broker would lose messages without a word.
+struct Alarm(watch::Sender<Stage>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a worker failed; the broker stops");
+            self.0.send_replace(Stage::Failed);
         }
     }
 }

@@ -105,6 +105,7 @@ impl Hub {
         if let Some(connection) = self.peers.connections.get_mut(key)
             && connection.paused
             && connection.session.wants_input()
+            && connection.outbox.queued() <= self.options.outbox_bytes / 2
         {
             connection.paused = false;
             self.events.push(Event::Resumed(key));

@@ -219,10 +219,14 @@ impl Hub {
     }
 
     /// Whether the connection is to be read from. After a no, [`Event::Resumed`] tells when it is again.
+    ///
+    /// A peer that does not take what it is sent is not read from either: its RECEIPTs, pongs and ERRORs would otherwise
+    /// pile up without a limit.
     pub fn wants_input(&mut self, key: ConnectionKey) -> bool {
         let Some(connection) = self.peers.connections.get_mut(key) else { return false };
         // A connection that ends is read only to notice that the peer closes.
-        connection.paused = connection.phase == Phase::Open && !connection.session.wants_input();
+        connection.paused = connection.phase == Phase::Open
+            && !(connection.session.wants_input() && connection.outbox.queued() <= self.options.outbox_bytes);
         !connection.paused
     }
 
@@ -273,11 +277,16 @@ impl Hub {
         self.peers.counters.bytes_out.add(count as u64);
         connection.blocked = false;
         connection.session.note_sent(now);
+        if connection.paused {
+            // We do not hear from a peer that we do not read, but it takes bytes, so it is alive.
+            connection.last_received = now;
+            connection.session.note_received(now);
+        }
         let consumed = connection.outbox.wrote(count);
         if !consumed.is_empty() {
             self.settle(key, consumed);
         }
-        if self.peers.connections.get(key).is_some_and(|connection| connection.session.has_held()) {
+        if self.peers.connections.get(key).is_some_and(|each| each.paused || each.session.has_held()) {
             self.peers.stirred.push(key);
             self.settle_sessions();
         }

@@ -16,6 +16,9 @@ mod peers;
 mod post;
 mod timers;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use connection::Worker;
 pub use counters::{Counter, Counters};
 pub use encoder::Framing;

@@ -25,7 +25,7 @@ pub struct Options {
     /// `limits.outbox_bytes`.
     pub outbox_bytes: usize,
     /// Batches of posts that may wait for one worker; a worker that cannot post stops reading its publishers. Default:
-    /// 1024. Key `limits.inbox`.
+    /// 128. Key `limits.inbox`.
     pub inbox_batches: usize,
     /// Bytes encoded in one turn before they are written. Default: 256 KiB.
     pub turn_bytes: usize,
@@ -48,7 +48,7 @@ impl Default for Options {
             limits: stomp::Limits::default(),
             websocket: websocket::Options::default(),
             outbox_bytes: 1024 * 1024,
-            inbox_batches: 1024,
+            inbox_batches: 128,
             turn_bytes: 256 * 1024,
             ping_interval: Some(Duration::from_secs(25)),
             ping_timeout: Duration::from_secs(20),

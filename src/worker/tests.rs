@@ -1,0 +1,144 @@
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer};
+use crate::broker::Interest;
+use crate::message::WorkerId;
+
+/// One hub and its clients.
+struct Player {
+    hub: Hub,
+    now: Instant,
+    counters: Arc<Counters>,
+}
+
+impl Player {
+    fn new(options: Options) -> Player {
+        let (now, counters) = (Instant::now(), Arc::new(Counters::default()));
+        let interest = Arc::new(Interest::new(1));
+        let hub = Hub::new(now, WorkerId(0), 1, Arc::new(options), interest, Arc::clone(&counters));
+        Player { hub, now, counters }
+    }
+
+    fn connect(&mut self) -> ConnectionKey {
+        let key = self.hub.open(self.now, Peer { transport: "tcp", address: None }, Framing::Stream);
+        self.say(key, "CONNECT\naccept-version:1.2\n\n\0");
+        assert!(self.hear(key).starts_with("CONNECTED\n"));
+        key
+    }
+
+    fn say(&mut self, key: ConnectionKey, text: &str) {
+        self.hub.receive(self.now, key, &mut text.as_bytes().to_vec());
+    }
+
+    /// Takes all that is written to one client, whose socket takes everything; the others' take nothing.
+    fn hear(&mut self, key: ConnectionKey) -> String {
+        let mut text = String::new();
+        for dirty in self.hub.seal() {
+            if dirty != key {
+                self.hub.blocked(dirty);
+            }
+        }
+        loop {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let filled = self.hub.slices(key, &mut slices);
+            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+            if bytes.is_empty() {
+                return text;
+            }
+            text.push_str(&String::from_utf8_lossy(&bytes));
+            self.hub.wrote(self.now, key, bytes.len());
+            self.hub.seal();
+        }
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.hub.poll_event()).collect()
+    }
+}
+
+#[test]
+fn who_takes_no_receipts_is_not_read_from() {
+    let mut player = Player::new(Options { outbox_bytes: 4096, ..Options::default() });
+    let client = player.connect();
+    let mut sent = 0;
+    while player.hub.wants_input(client) {
+        player.say(client, &format!("SEND\ndestination:/topic/a\nreceipt:r{sent}\n\n\0"));
+        player.hub.seal();
+        player.hub.blocked(client);
+        sent += 1;
+        assert!(sent < 4096, "read on for ever");
+    }
+    assert_eq!(player.events(), []);
+    let heard = player.hear(client);
+    assert_eq!(heard.matches("RECEIPT\n").count(), sent);
+    assert_eq!(player.events(), [Event::Resumed(client)]);
+    assert!(player.hub.wants_input(client));
+}
+
+#[test]
+fn subscribers_with_one_id_share_one_encoding() {
+    let mut player = Player::new(Options::default());
+    let clients: Vec<_> = (0..3).map(|_| player.connect()).collect();
+    for client in &clients {
+        player.say(*client, "SUBSCRIBE\nid:sub-0\ndestination:/topic/a\n\n\0");
+    }
+    for number in 0..2 {
+        player.say(clients[0], &format!("SEND\ndestination:/topic/a\n\nm{number}\0"));
+    }
+    let keys = player.hub.seal();
+    assert_eq!(keys.len(), 3);
+    let front = |hub: &Hub, key| {
+        let mut slices = [IoSlice::new(&[]); 8];
+        assert_eq!(hub.slices(key, &mut slices), 1, "a burst is one piece");
+        (slices[0].as_ptr(), slices[0].len())
+    };
+    let places: Vec<_> = keys.iter().map(|key| front(&player.hub, *key)).collect();
+    assert!(places.iter().all(|place| *place == places[0]), "all write the same bytes of the same buffer");
+    assert_eq!(player.counters.deliveries.read(), 6);
+}
+
+#[test]
+fn x5_all_that_was_queued_goes_out_before_the_end() {
+    let mut player = Player::new(Options::default());
+    let client = player.connect();
+    player.say(client, "SUBSCRIBE\nid:0\ndestination:/queue/a\n\n\0");
+    player.say(client, "SEND\ndestination:/queue/a\n\none\0DISCONNECT\nreceipt:bye\n\n\0");
+    let heard = player.hear(client);
+    let (message, receipt) = (heard.find("MESSAGE\n").unwrap(), heard.find("RECEIPT\n").unwrap());
+    assert!(message < receipt, "{heard}");
+    assert_eq!(player.events(), [Event::Finished(client)]);
+    // Q2: what was written is consumed.
+    let other = player.connect();
+    player.say(other, "SUBSCRIBE\nid:0\ndestination:/queue/a\nreceipt:r\n\n\0");
+    assert!(!player.hear(other).contains("MESSAGE"));
+}
+
+#[test]
+fn b3_a_silent_websocket_peer_is_pinged_and_then_given_up() {
+    let mut player = Player::new(Options::default());
+    let peer = Peer { transport: "websocket", address: None };
+    let key = player.hub.open(player.now, peer, Framing::Packets(None));
+    let connect = masked("CONNECT\naccept-version:1.2\nheart-beat:0,0\n\n\0");
+    player.hub.receive(player.now, key, &mut connect.clone());
+    player.hear(key);
+    player.now += Duration::from_secs(25);
+    player.hub.handle_timeout(player.now);
+    assert_eq!(player.hear(key), "\u{fffd}\0", "a ping is two bytes");
+    // A pong is a sign of life.
+    player.hub.receive(player.now, key, &mut [0x8a, 0x80, 0, 0, 0, 0]);
+    player.now += Duration::from_secs(25);
+    player.hub.handle_timeout(player.now);
+    player.hear(key);
+    player.now += Duration::from_secs(20);
+    player.hub.handle_timeout(player.now);
+    assert_eq!(player.events(), [Event::Removed(key)]);
+}
+
+/// A text packet with the key 0, which leaves it readable.
+fn masked(text: &str) -> Vec<u8> {
+    let mut packet = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    packet.extend_from_slice(text.as_bytes());
+    packet
+}
