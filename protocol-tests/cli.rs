@@ -200,7 +200,8 @@ fn perform_with(
         names.iter().filter(|name| keeps(asked, name)).for_each(|name| say(out, &format!("{name}: test")));
         return Ok(Some(true));
     }
-    let launched = match profile.launch.clone() {
+    let is_reached = profile.over.tcp.is_some() || profile.over.websocket.is_some();
+    let launched = match profile.launch.clone().filter(|_| is_reached) {
         Some(launch) => Some(start(&launch, &mut profile)?),
         None => None,
     };
@@ -255,7 +256,7 @@ fn run(
 /// A listed deviation must name a case, or its line says nothing; so must an ability that the profile is about.
 fn check_profile(profile: &Profile, cases: &[Case]) -> Result<(), String> {
     let is_needed = |ability: &&String| cases.iter().any(|case| case.front.needs.contains(ability));
-    if let Some(ability) = profile.focus.iter().find(|ability| !is_needed(ability)) {
+    if let Some(ability) = profile.focus.iter().chain(&profile.elsewhere).find(|ability| !is_needed(ability)) {
         return Err(format!("{}: no case needs the ability `{ability}`", profile.name));
     }
     let is_known = |key: &&String| {

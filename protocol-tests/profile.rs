@@ -20,6 +20,9 @@ pub(crate) struct Profile {
     /// Where another profile of the same broker has all the rest: only the cases that need one of these abilities.
     #[serde(default)]
     pub(crate) focus: Vec<String>,
+    /// Abilities that other profiles of the same broker are about: no case that needs one.
+    #[serde(default)]
+    pub(crate) elsewhere: Vec<String>,
     #[serde(default)]
     pub(crate) over: Over,
     /// Headers that every CONNECT carries unless its line says otherwise.
@@ -116,7 +119,8 @@ impl Profile {
 
     /// Whether the profile's tests are those of a case with these needs.
     pub(crate) fn takes(&self, needs: &[String]) -> bool {
-        self.focus.is_empty() || needs.iter().any(|need| self.focus.contains(need))
+        let any_in = |abilities: &[String]| needs.iter().any(|need| abilities.contains(need));
+        !any_in(&self.elsewhere) && (self.focus.is_empty() || any_in(&self.focus))
     }
 
     /// The first listed deviation that speaks of this test, with its reason. A key is a case id, and after it any
