@@ -10,7 +10,8 @@ use crate::wire::{Decoder, Frame, Item, excerpt};
 /// What an actor sees, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
-    Beat,
+    /// Whether it came alone in a text message; `None` where there are no messages.
+    Beat(Option<bool>),
     Closed(Close),
     Frame(Frame, Carrier),
     Malformed(String),
@@ -24,7 +25,7 @@ impl Seen {
     /// For people: what came.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Seen::Beat => "a heart-beat".to_owned(),
+            Seen::Beat(_) => "a heart-beat".to_owned(),
             Seen::Closed(Close { code: None, .. }) => "the connection was closed".to_owned(),
             Seen::Closed(Close { code: Some(code), reason }) => {
                 format!("the connection was closed with code {code} \"{}\"", reason.escape_debug())
@@ -45,6 +46,8 @@ pub(crate) struct Actor {
     decoder: Decoder,
     arrived: VecDeque<Seen>,
     carrier: Carrier,
+    /// What a heart-beat in the bytes at hand would be.
+    beat: Seen,
 }
 
 impl Actor {
@@ -55,6 +58,7 @@ impl Actor {
             decoder: Decoder::default(),
             arrived: VecDeque::new(),
             carrier: Carrier::Stream,
+            beat: Seen::Beat(None),
         }
     }
 
@@ -93,6 +97,8 @@ impl Actor {
             Received::Closed(close) => self.arrived.push_back(Seen::Closed(close)),
             Received::Bytes(bytes, carrier) => {
                 self.carrier = carrier;
+                let is_alone = carrier == Carrier::Text && bytes == b"\n";
+                self.beat = Seen::Beat((carrier != Carrier::Stream).then_some(is_alone));
                 self.decoder.push(&bytes);
                 self.decode();
             }
@@ -103,7 +109,7 @@ impl Actor {
         loop {
             match self.decoder.item() {
                 Ok(None) => return,
-                Ok(Some(Item::EndOfLine)) => self.arrived.push_back(Seen::Beat),
+                Ok(Some(Item::EndOfLine)) => self.arrived.push_back(self.beat.clone()),
                 Ok(Some(Item::Frame(frame))) => {
                     if frame.command == "CONNECTED" {
                         let named = |version: &Version| frame.header("version") == Some(version.name());

@@ -17,15 +17,15 @@ const HELP: &str = "\
 usage: cargo test --test protocol -- [OPTIONS] [FILTER]...
 
 FILTER                keep the tests whose name contains one of these
---broker FILE         the broker's profile (default: the broker built here)
---over NAME           only this way of reaching it: tcp, websocket
+--broker FILE         the broker's profile (default: every brokers/ours*.toml, the broker built here)
+--over NAME           only this way of reaching it: memory, tcp, websocket
 --cases DIR           other cases than the suite's own
--j, --test-threads N  tests at the same time (default 4)
+-j, --test-threads N  tests at the same time (default 16)
 --no-replay           hand each frame over as written only
 --seed N              the seed of the random cuts (default 1)
---json FILE           write everything known about the run
---expect FILE         compare the verdicts with these; a difference fails the run
---bless               with --expect: write the file instead
+--json FILE           with --broker: write everything known about the run
+--expect FILE         with --broker: compare the verdicts with these; a difference fails the run
+--bless               write the expected verdicts instead of comparing
 --list                name the tests
 --coverage            print what COVERAGE.md must say
 -v, --verbose         every test, and the transcripts of known deviations
@@ -35,7 +35,7 @@ FILTER                keep the tests whose name contains one of these
 #[derive(Debug)]
 struct Asked {
     filters: Vec<String>,
-    broker: PathBuf,
+    broker: Option<PathBuf>,
     over: Option<String>,
     cases: PathBuf,
     options: Options,
@@ -75,10 +75,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol-tests");
     let mut asked = Asked {
         filters: Vec::new(),
-        broker: home.join("brokers/ours.toml"),
+        broker: None,
         over: None,
         cases: home.join("cases"),
-        options: Options { jobs: 4, replay: true, seed: 1 },
+        options: Options { jobs: 16, replay: true, seed: 1 },
         json: None,
         expect: None,
         bless: false,
@@ -89,7 +89,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         let mut value = || arguments.next().ok_or_else(|| format!("`{argument}` needs a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("`{text}` is no number"));
         match argument.as_str() {
-            "--broker" => asked.broker = value()?.into(),
+            "--broker" => asked.broker = Some(value()?.into()),
             "--over" => asked.over = Some(value()?),
             "--cases" => asked.cases = value()?.into(),
             "-j" | "--test-threads" => asked.options.jobs = number(value()?)? as usize,
@@ -108,7 +108,21 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             filter => asked.filters.push(filter.to_owned()),
         }
     }
+    check_options(&asked)?;
     Ok(asked)
+}
+
+fn check_options(asked: &Asked) -> Result<(), String> {
+    if asked.broker.is_none() && (asked.json.is_some() || asked.expect.is_some()) {
+        return Err("--json and --expect speak of one broker: name its profile with --broker".to_owned());
+    }
+    if asked.bless && (asked.over.is_some() || !asked.filters.is_empty()) {
+        return Err("--bless writes the verdicts of all tests: leave out --over and names".to_owned());
+    }
+    if asked.bless && asked.broker.is_some() && asked.expect.is_none() {
+        return Err("--bless needs --expect FILE".to_owned());
+    }
+    Ok(())
 }
 
 fn perform(asked: &Asked, out: &mut dyn Write) -> Result<bool, String> {
@@ -121,23 +135,77 @@ fn perform(asked: &Asked, out: &mut dyn Write) -> Result<bool, String> {
         say(out, coverage::page(&cases)?.trim_end());
         return Ok(true);
     }
-    let mut profile = Profile::load(&asked.broker).map_err(|error| error.to_string())?;
-    check_deviations(&profile, &cases)?;
-    let launched = match profile.launch.clone().filter(|_| asked.task == Task::Run) {
+    let mut good = true;
+    let mut counts = 0;
+    for Subject { profile, expected } in &subjects(asked)? {
+        let Some(count) = perform_with(asked, &cases, profile, expected.as_deref(), out)? else { continue };
+        counts += 1;
+        good &= count;
+    }
+    if counts == 0 {
+        say(out, "no test has such a name");
+    }
+    Ok(good && counts > 0)
+}
+
+/// A profile, and the file of the verdicts that are expected of it.
+struct Subject {
+    profile: PathBuf,
+    expected: Option<PathBuf>,
+}
+
+/// The profile asked for, or all of the broker built here.
+fn subjects(asked: &Asked) -> Result<Vec<Subject>, String> {
+    if let Some(profile) = &asked.broker {
+        return Ok(vec![Subject { profile: profile.clone(), expected: asked.expect.clone() }]);
+    }
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol-tests");
+    let folder = home.join("brokers");
+    let failed = |wrong: std::io::Error| format!("{}: {wrong}", folder.display());
+    let mut subjects = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(failed)? {
+        let profile = entry.map_err(failed)?.path();
+        let name = profile.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("ours") {
+            let expected = Some(home.join("expected").join(format!("{name}.json")));
+            subjects.push(Subject { profile, expected });
+        }
+    }
+    subjects.sort_by(|one, other| one.profile.cmp(&other.profile));
+    Ok(subjects)
+}
+
+/// Lists or runs the tests of one profile; none if no test is kept.
+fn perform_with(
+    asked: &Asked,
+    cases: &[Case],
+    broker: &Path,
+    expected: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<Option<bool>, String> {
+    let mut profile = Profile::load(broker).map_err(|error| error.to_string())?;
+    check_profile(&profile, cases)?;
+    let harnesses = |profile: &Profile| {
+        harness::all(profile, asked.over.as_deref()).map_err(|error| format!("{}: {error}", profile.name))
+    };
+    let unstarted = harnesses(&profile)?;
+    if unstarted.is_empty() {
+        return Err(format!("{} has no such way to reach it", profile.name));
+    }
+    let names: Vec<String> = suite::tests(cases, &unstarted, &profile).iter().map(suite::Test::name).collect();
+    if !names.iter().any(|name| keeps(asked, name)) {
+        return Ok(None);
+    }
+    if asked.task == Task::List {
+        names.iter().filter(|name| keeps(asked, name)).for_each(|name| say(out, &format!("{name}: test")));
+        return Ok(Some(true));
+    }
+    let is_reached = profile.over.tcp.is_some() || profile.over.websocket.is_some();
+    let launched = match profile.launch.clone().filter(|_| is_reached) {
         Some(launch) => Some(start(&launch, &mut profile)?),
         None => None,
     };
-    let harnesses = harness::all(&profile, asked.over.as_deref());
-    if harnesses.is_empty() {
-        return Err(format!("{} has no such way to reach it", profile.name));
-    }
-    if asked.task == Task::List {
-        for test in suite::tests(&cases, &harnesses).iter().filter(|test| keeps(asked, &test.name())) {
-            say(out, &format!("{}: test", test.name()));
-        }
-        return Ok(true);
-    }
-    let good = run(asked, &cases, &harnesses, &profile, out);
+    let good = run(asked, cases, &harnesses(&profile)?, &profile, expected, out);
     if let (Some(mut launched), Ok(false) | Err(_)) = (launched, &good) {
         let log = launched.log();
         let state = if launched.is_alive() { "is still running" } else { "has ended" };
@@ -145,7 +213,7 @@ fn perform(asked: &Asked, out: &mut dyn Write) -> Result<bool, String> {
         say(out, &format!("the broker {state}; the last it said:"));
         tail.into_iter().rev().for_each(|line| say(out, line));
     }
-    good
+    good.map(Some)
 }
 
 fn keeps(asked: &Asked, name: &str) -> bool {
@@ -157,13 +225,14 @@ fn run(
     cases: &[Case],
     harnesses: &[Box<dyn Harness>],
     profile: &Profile,
+    expected: Option<&Path>,
     out: &mut dyn Write,
 ) -> Result<bool, String> {
     for harness in harnesses {
         let reached = harness.world().and_then(|mut world| world.connect(&Opening::default()));
         reached.map_err(|error| format!("over {}: {error}", harness.name()))?;
     }
-    let mut tests = suite::tests(cases, harnesses);
+    let mut tests = suite::tests(cases, harnesses, profile);
     let all = tests.len();
     tests.retain(|test| keeps(asked, &test.name()));
     let filtered = all - tests.len();
@@ -175,8 +244,8 @@ fn run(
     if let Some(file) = &asked.json {
         write(file, &report.json())?;
     }
-    if let Some(file) = &asked.expect {
-        good &= compare(&report, profile, file, asked.bless, out)?;
+    if let Some(file) = expected {
+        good &= compare(&report, profile, file, asked, out)?;
     }
     let counts: Vec<String> = report.counts().iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
     say(out, &format!("\n{}", counts.join(", ")));
@@ -184,8 +253,12 @@ fn run(
     Ok(good)
 }
 
-/// A listed deviation must name a case, or its line says nothing.
-fn check_deviations(profile: &Profile, cases: &[Case]) -> Result<(), String> {
+/// A listed deviation must name a case, or its line says nothing; so must an ability that the profile is about.
+fn check_profile(profile: &Profile, cases: &[Case]) -> Result<(), String> {
+    let is_needed = |ability: &&String| cases.iter().any(|case| case.front.needs.contains(ability));
+    if let Some(ability) = profile.focus.iter().chain(&profile.elsewhere).find(|ability| !is_needed(ability)) {
+        return Err(format!("{}: no case needs the ability `{ability}`", profile.name));
+    }
     let is_known = |key: &&String| {
         let id = key.split_whitespace().next().unwrap_or_default();
         cases.iter().any(|case| case.front.id == id)
@@ -232,10 +305,10 @@ fn compare(
     report: &Report<'_>,
     profile: &Profile,
     file: &Path,
-    bless: bool,
+    asked: &Asked,
     out: &mut dyn Write,
 ) -> Result<bool, String> {
-    if bless {
+    if asked.bless {
         let page = serde_json::json!({ "broker": profile.name, "verdicts": report.verdicts() });
         write(file, &page)?;
         return Ok(true);
@@ -247,7 +320,7 @@ fn compare(
     let failed = |wrong: &dyn std::fmt::Display| format!("{}: {wrong}", file.display());
     let text = std::fs::read_to_string(file).map_err(|wrong| failed(&wrong))?;
     let page: Page = serde_json::from_str(&text).map_err(|wrong| failed(&wrong))?;
-    let differences = report.differences(&page.verdicts);
+    let differences = report.differences(&page.verdicts, asked.filters.is_empty() && asked.over.is_none());
     if !differences.is_empty() {
         say(out, &format!("\nverdicts that differ from {}:\n  {}", file.display(), differences.join("\n  ")));
     }

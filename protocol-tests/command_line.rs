@@ -6,7 +6,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A directory of its own for one test, gone when the test is over.
 struct Place(PathBuf);
@@ -47,6 +48,112 @@ impl Drop for Place {
         // A directory that stays behind does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A running broker on ports of its own choice.
+struct Broker {
+    program: Child,
+    log: Box<dyn Iterator<Item = String>>,
+    websocket: String,
+    tcp: String,
+    admin: String,
+}
+
+impl Broker {
+    fn start(place: &Place, settings: &[&str]) -> Broker {
+        let ports = ["websocket.bind=127.0.0.1:0", "tcp.bind=127.0.0.1:0", "admin.bind=127.0.0.1:0"];
+        let mut program = Command::new(env!("CARGO_BIN_EXE_gumboot"))
+            .current_dir(&place.0)
+            .env_clear()
+            .args(ports.iter().chain(settings).flat_map(|setting| ["--set", setting]))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(program.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut said = BufReader::new(program.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut address = |before: &str, after: &str| {
+            let line = said.next().unwrap();
+            let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {line:?}"));
+            rest.split(after).next().unwrap_or_default().to_owned()
+        };
+        let websocket = address("listening on ws://", "/ws");
+        let tcp = address("listening on tcp://", " ");
+        let admin = address("health and metrics on http://", "/health");
+        address("to try it: ", " ");
+        Broker { program, log: Box::new(log), websocket, tcp, admin }
+    }
+
+    /// A client over TCP that has logged in.
+    fn connected(&self) -> TcpStream {
+        let mut client = TcpStream::connect(&self.tcp).unwrap();
+        client.write_all(b"CONNECT\n\n\0").unwrap();
+        let mut answer = [0; 9];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"CONNECTED");
+        client
+    }
+
+    /// A client whose WebSocket handshake is done.
+    fn upgraded(&self) -> TcpStream {
+        let mut client = TcpStream::connect(&self.websocket).unwrap();
+        let request = "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                       sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            answer.extend(byte);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101 "));
+        client
+    }
+
+    fn tell_to_stop(&self) {
+        let killed = Command::new("kill").args(["-TERM", &self.program.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// The first bytes that a new client over TCP is answered.
+fn greet(address: &str) -> [u8; 9] {
+    let mut client = TcpStream::connect(address).unwrap();
+    let mut answer = [0; 9];
+    // A refused client may be gone before it has said anything.
+    if client.write_all(b"CONNECT\n\n\0").is_ok() {
+        let _ = client.read_exact(&mut answer);
+    }
+    answer
+}
+
+/// A short text packet, masked with zeros.
+fn write_packet(client: &mut TcpStream, payload: &[u8]) {
+    let header = [0x81, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    client.write_all(&[&header, payload].concat()).unwrap();
+}
+
+/// The opcode and the payload of the next packet.
+fn read_packet(client: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut header = [0; 2];
+    client.read_exact(&mut header).unwrap();
+    let mut length = usize::from(header[1]);
+    if length == 126 {
+        let mut long = [0; 2];
+        client.read_exact(&mut long).unwrap();
+        length = usize::from(u16::from_be_bytes(long));
+    }
+    let mut payload = vec![0; length];
+    client.read_exact(&mut payload).unwrap();
+    (header[0] & 15, payload)
 }
 
 const WRONG: &str = "[limits]\nbody_byte = 1\nheaders = \"many\"\n[tcp]\nenabled = 1\n";
@@ -114,34 +221,13 @@ fn nothing_is_served_with_a_wrong_configuration() {
 #[test]
 fn serves_until_it_is_told_to_stop() {
     let place = Place::new("serve");
-    let mut broker = Command::new(env!("CARGO_BIN_EXE_gumboot"))
-        .current_dir(&place.0)
-        .env_clear()
-        .args(["--set", "websocket.bind=127.0.0.1:0", "--set", "tcp.bind=127.0.0.1:0"])
-        .args(["--set", "admin.bind=127.0.0.1:0", "--set", "server.workers=1"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(broker.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(log.next().unwrap().ends_with("configuration: defaults, as there is no ./config.toml"));
-    let mut said = BufReader::new(broker.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(said.next().unwrap().starts_with("listening on ws://127.0.0.1:"));
-    let line = said.next().unwrap();
-    let (_, address) = line.split_once("listening on tcp://").unwrap();
-    let line = said.next().unwrap();
-    let (_, admin) = line.split_once("health and metrics on http://").unwrap();
-    let (admin, _) = admin.split_once("/health").unwrap();
-    assert!(said.next().unwrap().starts_with("to try it: "));
-
-    let mut client = TcpStream::connect(address).unwrap();
-    client.write_all(b"CONNECT\n\n\0").unwrap();
-    let mut answer = [0; 9];
-    client.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"CONNECTED");
+    let mut broker = Broker::start(&place, &["server.workers=1"]);
+    let first = broker.log.next().unwrap();
+    assert!(first.ends_with("configuration: defaults, as there is no ./config.toml"), "{first}");
+    let client = broker.connected();
 
     let ask = |path: &str| {
-        let mut http = TcpStream::connect(admin).unwrap();
+        let mut http = TcpStream::connect(&broker.admin).unwrap();
         write!(http, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         http.read_to_string(&mut answer).unwrap();
@@ -151,12 +237,57 @@ fn serves_until_it_is_told_to_stop() {
     assert!(ask("/metrics").contains("gumboot_connections{worker=\"0\"} 1\n"));
     assert!(ask("/").starts_with("HTTP/1.1 404"));
 
-    let killed = Command::new("kill").args(["-TERM", &broker.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert!(log.any(|line| line.contains("SIGTERM: draining")));
-    assert_eq!(broker.wait().unwrap().code(), Some(0));
-    let rest: Vec<String> = log.collect();
+    broker.tell_to_stop();
+    assert!(broker.log.any(|line| line.contains("SIGTERM: draining")));
+    drop(client);
+    assert_eq!(broker.program.wait().unwrap().code(), Some(0));
+    let rest: Vec<String> = broker.log.by_ref().collect();
     assert!(rest.last().is_some_and(|line| line.ends_with("stopped")), "{rest:?}");
+}
+
+#[test]
+fn clients_are_told_that_it_goes_away() {
+    let place = Place::new("away");
+    let mut broker = Broker::start(&place, &["server.workers=2"]);
+    let mut tcp = broker.connected();
+    let mut websocket = broker.upgraded();
+    write_packet(&mut websocket, b"CONNECT\naccept-version:1.2\n\n\0");
+    let (opcode, payload) = read_packet(&mut websocket);
+    assert_eq!(opcode, 1);
+    assert!(payload.starts_with(b"CONNECTED\n"));
+
+    broker.tell_to_stop();
+    // X2: 1001, and the reason says why.
+    assert_eq!(read_packet(&mut websocket), (8, b"\x03\xe9going-away".to_vec()));
+    let mut rest = Vec::new();
+    tcp.read_to_end(&mut rest).unwrap();
+    assert!(!rest.windows(5).any(|window| window == b"ERROR"));
+    drop((tcp, websocket));
+    assert_eq!(broker.program.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn one_connection_too_many_is_told_so() {
+    let place = Place::new("crowd");
+    let broker = Broker::start(&place, &["limits.connections=2"]);
+    let first = broker.connected();
+    let _second = broker.upgraded();
+
+    let mut refused = String::new();
+    TcpStream::connect(&broker.tcp).unwrap().read_to_string(&mut refused).unwrap();
+    let expected = ["ERROR\n", "\ncode:too-many-connections\n", "limit of 2 connections (limits.connections)", "\0"];
+    assert!(expected.iter().all(|part| refused.contains(part)), "{refused}");
+    let mut refused = String::new();
+    TcpStream::connect(&broker.websocket).unwrap().read_to_string(&mut refused).unwrap();
+    let expected = ["HTTP/1.1 503 ", "\r\nretry-after: ", "limit of 2 connections (limits.connections)"];
+    assert!(expected.iter().all(|part| refused.contains(part)), "{refused}");
+
+    // Once one has gone there is room again; the broker learns of it in its own time.
+    drop(first);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while greet(&broker.tcp) != *b"CONNECTED" {
+        assert!(Instant::now() < deadline, "still refused");
+    }
 }
 
 #[test]

@@ -1,39 +1,47 @@
 //! The fuzz targets without a fuzzer: each replays its seed corpus, then a fixed number of mutations of it, the same
 //! ones in every run. `fuzz/` runs the same targets for as long as one likes, with coverage.
 //!
-//! A new target is a module with `pub(crate) fn target(data: &[u8])` under `fuzz/src`, a directory of seeds under
-//! `fuzz/corpus`, and one test here.
+//! A new target is a module with `pub fn target(data: &[u8])` under `fuzz/src`, a few lines under `fuzz/fuzz_targets`, a
+//! directory of seeds under `fuzz/corpus`, and one test here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-#[path = "../fuzz/targets/config.rs"]
-pub mod config;
-#[path = "../fuzz/src/stomp_decoder.rs"]
-mod stomp_decoder;
+#[path = "../fuzz/src/lib.rs"]
+pub mod targets;
 
-/// Mutations of the corpus per target.
-const MUTATIONS: u64 = 20_000;
 /// No mutation grows beyond it: most faults need few bytes, and long inputs cost the time of many short ones.
 const LONGEST: usize = 4096;
 
 #[test]
 fn config() {
-    run("config", config::target);
+    // Each loads a whole configuration, and most of them twice.
+    run("config", 2_000, targets::config::target);
+}
+
+#[test]
+fn deflate() {
+    run("deflate", 20_000, targets::deflate::target);
 }
 
 #[test]
 fn stomp_decoder() {
-    run("stomp_decoder", stomp_decoder::target);
+    run("stomp_decoder", 20_000, targets::stomp_decoder::target);
 }
 
-fn run(name: &str, target: fn(&[u8])) {
+#[test]
+fn websocket_packets() {
+    run("websocket_packets", 20_000, targets::websocket_packets::target);
+}
+
+/// Over the corpus, and so many mutations of it.
+fn run(name: &str, mutations: u64, target: fn(&[u8])) {
     let corpus = corpus(name);
     assert!(!corpus.is_empty(), "no seeds for {name}");
     for seed in &corpus {
         attempt(name, None, seed, target);
     }
-    for number in 0..MUTATIONS {
+    for number in 0..mutations {
         attempt(name, Some(number), &mutate(&corpus, number), target);
     }
 }

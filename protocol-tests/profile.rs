@@ -17,6 +17,12 @@ pub(crate) struct Profile {
     pub(crate) name: String,
     pub(crate) versions: Vec<Version>,
     pub(crate) abilities: Vec<String>,
+    /// Where another profile of the same broker has all the rest: only the cases that need one of these abilities.
+    #[serde(default)]
+    pub(crate) focus: Vec<String>,
+    /// Abilities that other profiles of the same broker are about: no case that needs one.
+    #[serde(default)]
+    pub(crate) elsewhere: Vec<String>,
     #[serde(default)]
     pub(crate) over: Over,
     /// Headers that every CONNECT carries unless its line says otherwise.
@@ -109,6 +115,12 @@ impl Profile {
         let text =
             std::fs::read_to_string(file).map_err(|cause| ProfileError::Unreadable { file: file.to_owned(), cause })?;
         toml::from_str(&text).map_err(|cause| ProfileError::Wrong { file: file.to_owned(), cause: Box::new(cause) })
+    }
+
+    /// Whether the profile's tests are those of a case with these needs.
+    pub(crate) fn takes(&self, needs: &[String]) -> bool {
+        let any_in = |abilities: &[String]| needs.iter().any(|need| abilities.contains(need));
+        !any_in(&self.elsewhere) && (self.focus.is_empty() || any_in(&self.focus))
     }
 
     /// The first listed deviation that speaks of this test, with its reason. A key is a case id, and after it any

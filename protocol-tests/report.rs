@@ -160,14 +160,17 @@ impl<'a> Report<'a> {
         self.entries.iter().map(|entry| (entry.test.name(), entry.judgement.verdict.name().to_owned())).collect()
     }
 
-    /// Where the verdicts differ from earlier ones; tests that were not run now are left out.
-    pub(crate) fn differences(&self, expected: &BTreeMap<String, String>) -> Vec<String> {
-        let differs = |(test, now): (String, String)| match expected.get(&test) {
-            Some(before) if *before == now => None,
+    /// Where the verdicts differ from earlier ones. Unless all tests were run, those that were not are left out.
+    pub(crate) fn differences(&self, expected: &BTreeMap<String, String>, all_ran: bool) -> Vec<String> {
+        let now = self.verdicts();
+        let differs = |(test, now): (&String, &String)| match expected.get(test) {
+            Some(before) if before == now => None,
             Some(before) => Some(format!("{test}: was {before}, is {now}")),
             None => Some(format!("{test}: is new, and {now}")),
         };
-        self.verdicts().into_iter().filter_map(differs).collect()
+        let gone = |test: &&String| all_ran && !now.contains_key(*test);
+        let gone = expected.keys().filter(gone).map(|test| format!("{test}: is gone"));
+        now.iter().filter_map(differs).chain(gone).collect()
     }
 }
 

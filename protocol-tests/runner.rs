@@ -152,12 +152,14 @@ impl Stage<'_> {
     }
 
     fn open(&mut self, name: &str, fields: &[Field]) -> Result<(), Trouble> {
-        let mut opening = Opening { protocols: Some(self.version.protocol().to_owned()), headers: Vec::new() };
+        let protocols = Some(self.version.protocol().to_owned());
+        let mut opening = Opening { protocols, ..Opening::default() };
         for field in fields {
             let key = self.names.fill_str(&field.name)?;
             let value = field.value.as_ref().map(|value| self.names.fill_str(value)).transpose()?;
             match (key.as_str(), value) {
                 ("protocols", value) => opening.protocols = value.filter(|value| !value.is_empty()),
+                ("deflate", Some(value)) => opening.deflate = value == "true",
                 (_, Some(value)) => opening.headers.push((key, value)),
                 (_, None) => {}
             }
@@ -255,6 +257,7 @@ impl Stage<'_> {
     fn send_packet(&mut self, name: &str, line: &PacketLine) -> Result<(), Trouble> {
         let payload = self.names.fill(&line.payload)?;
         let packet = Packet { payload, ..line.header.clone() };
+        let packet = if line.deflated { packet.deflated() } else { packet };
         self.actor(name)?.link.send(&[Piece::Packet(packet)]);
         Ok(())
     }
@@ -271,7 +274,7 @@ impl Stage<'_> {
             }
             Expect::Silence(time) => {
                 let patience = self.time(time)?;
-                self.expect_nothing(name, patience, |seen| matches!(seen, Seen::Frame(..) | Seen::Beat))
+                self.expect_nothing(name, patience, |seen| matches!(seen, Seen::Frame(..) | Seen::Beat(_)))
             }
             Expect::Closed(want) => self.expect_closed(name, want),
             Expect::Ended(want) => {
@@ -286,17 +289,12 @@ impl Stage<'_> {
                 Seen::Closed(_) => Ok(()),
                 other => Err(Trouble::Differs(other.describe())),
             },
-            Expect::Beat { within } => {
-                let patience = match within {
-                    Some(within) => self.time(within)?,
-                    None => self.profile.timing.frame,
-                };
-                let seen = self.see(name, patience, |seen| matches!(seen, Seen::Frame(..) | Seen::Beat))?;
-                match seen {
-                    Seen::Beat => Ok(()),
-                    other => Err(Trouble::Differs(other.describe())),
-                }
-            }
+            Expect::Beat { alone, within } => self.expect_beat(name, *alone, within.as_ref()),
+            Expect::Ping => match self.next(name, |seen| matches!(seen, Seen::Frame(..) | Seen::Ping))? {
+                Seen::Ping => Ok(()),
+                other => Err(Trouble::Differs(other.describe())),
+            },
+            Expect::Until(pattern) => self.expect_until(name, pattern),
             Expect::Handshake { status, fields } => {
                 let actor = self.actors.get(name).ok_or_else(|| format!("{name} has no connection"))?;
                 match actor.link.handshake() {
@@ -322,6 +320,41 @@ impl Stage<'_> {
         match &pattern.then_closed {
             Some(want) => self.expect_closed(name, want),
             None => Ok(()),
+        }
+    }
+
+    /// Passes over other frames, all of them within the patience for one.
+    fn expect_until(&mut self, name: &str, pattern: &Pattern) -> Result<(), Trouble> {
+        let deadline = self.world.now() + self.profile.timing.frame;
+        let mut passed = 0;
+        loop {
+            let left = deadline.saturating_duration_since(self.world.now());
+            let seen = self.see(name, left, |seen| matches!(seen, Seen::Frame(..)))?;
+            let Seen::Frame(frame, carrier) = &seen else {
+                return Err(Trouble::Differs(format!("{} other frames, then {}", passed, seen.describe())));
+            };
+            if expect::frame(pattern, frame, *carrier, &mut self.names).is_ok() {
+                break;
+            }
+            passed += 1;
+        }
+        match &pattern.then_closed {
+            Some(want) => self.expect_closed(name, want),
+            None => Ok(()),
+        }
+    }
+
+    fn expect_beat(&mut self, name: &str, alone: bool, within: Option<&Text>) -> Result<(), Trouble> {
+        let patience = match within {
+            Some(within) => self.time(within)?,
+            None => self.profile.timing.frame,
+        };
+        match self.see(name, patience, |seen| matches!(seen, Seen::Frame(..) | Seen::Beat(_)))? {
+            Seen::Beat(Some(false)) if alone => {
+                Err(Trouble::Differs("a heart-beat that is no text message of its own".to_owned()))
+            }
+            Seen::Beat(_) => Ok(()),
+            other => Err(Trouble::Differs(other.describe())),
         }
     }
 

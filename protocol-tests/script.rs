@@ -60,13 +60,16 @@ pub(crate) struct FrameLine {
 #[derive(Clone, Debug)]
 pub(crate) struct PacketLine {
     pub(crate) header: packet::Packet,
+    /// Whether the payload is to be compressed, and marked so.
+    pub(crate) deflated: bool,
     pub(crate) payload: Text,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Expect {
-    /// A heart-beat.
+    /// A heart-beat; `alone`: nothing else is in the message that carries it, where there are messages.
     Beat {
+        alone: bool,
         within: Option<Text>,
     },
     Closed(CloseWant),
@@ -78,11 +81,14 @@ pub(crate) enum Expect {
         fields: Vec<(String, Want)>,
     },
     Nothing(Option<Text>),
+    Ping,
     Pong(Text),
     /// An ERROR, or the connection closes without one.
     Refused,
     /// Not even a heart-beat.
     Silence(Text),
+    /// This frame, after any others.
+    Until(Pattern),
 }
 
 #[derive(Clone, Debug)]
@@ -231,29 +237,37 @@ fn packet_line(scanner: &mut Scanner<'_>) -> Result<PacketLine, String> {
         other => other.parse().map_err(|_| format!("`{other}` is no kind of packet"))?,
     };
     let mut header = packet::Packet::new(opcode, Vec::new());
+    let mut deflated = false;
     loop {
         match scanner.bare_word().as_deref() {
             Some("unfinished") => header.fin = false,
             Some("unmasked") => header.masked = false,
             Some("reserved") => header.rsv = 1,
+            Some("marked") => header.rsv = packet::COMPRESSED,
+            Some("deflated") => deflated = true,
             Some(other) => return Err(format!("a packet cannot be `{other}`")),
             None => break,
         }
     }
     let payload = if scanner.is_done() { Text::empty() } else { scanner.value()? };
-    Ok(PacketLine { header, payload })
+    Ok(PacketLine { header, deflated, payload })
 }
 
 fn expect(scanner: &mut Scanner<'_>) -> Result<Expect, String> {
     let what = scanner.word()?;
     Ok(match what.as_str() {
         "beat" => {
-            let within = match scanner.bare_word().as_deref() {
+            let mut word = scanner.bare_word();
+            let alone = word.as_deref() == Some("alone");
+            if alone {
+                word = scanner.bare_word();
+            }
+            let within = match word.as_deref() {
                 None => None,
                 Some("within") => Some(scanner.value()?),
-                Some(other) => return Err(format!("expected `within`, found `{other}`")),
+                Some(other) => return Err(format!("expected `alone` or `within`, found `{other}`")),
             };
-            Expect::Beat { within }
+            Expect::Beat { alone, within }
         }
         "closed" => Expect::Closed(close_want(scanner)?),
         "ended" => Expect::Ended(close_want(scanner)?),
@@ -263,9 +277,14 @@ fn expect(scanner: &mut Scanner<'_>) -> Result<Expect, String> {
             Expect::Handshake { status, fields: text_wants(scanner)? }
         }
         "nothing" => Expect::Nothing(if scanner.is_done() { None } else { Some(scanner.value()?) }),
+        "ping" => Expect::Ping,
         "refused" => Expect::Refused,
         "silence" => Expect::Silence(scanner.value()?),
         "pong" => Expect::Pong(if scanner.is_done() { Text::empty() } else { scanner.value()? }),
+        "until" => {
+            let command = scanner.word()?;
+            Expect::Until(pattern(command, scanner)?)
+        }
         _ => Expect::Frame(pattern(what, scanner)?),
     })
 }

@@ -76,10 +76,10 @@ pub(crate) struct Options {
 }
 
 /// Every test of `cases` over `harnesses`, in the order of ids. A case that needs a harness by its name is no test
-/// over the others.
-pub(crate) fn tests<'a>(cases: &'a [Case], harnesses: &'a [Box<dyn Harness>]) -> Vec<Test<'a>> {
+/// over the others, and one that the profile is not about is none at all.
+pub(crate) fn tests<'a>(cases: &'a [Case], harnesses: &'a [Box<dyn Harness>], profile: &Profile) -> Vec<Test<'a>> {
     let mut tests = Vec::new();
-    for case in cases {
+    for case in cases.iter().filter(|case| profile.takes(&case.front.needs)) {
         for &version in &case.front.over {
             for harness in harnesses {
                 let is_other = |need: &String| harness::NAMES.contains(&need.as_str()) && need != harness.name();

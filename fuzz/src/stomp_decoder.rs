@@ -4,7 +4,7 @@
 use gumboot::stomp::{DecodeError, Decoded, Decoder, Frame, Limits, Request, Version, encode};
 
 /// The first byte chooses version and limits, the second how the rest is cut; the rest is what the peer sends.
-pub(crate) fn target(data: &[u8]) {
+pub fn target(data: &[u8]) {
     let [choice, cut, input @ ..] = data else { return };
     let version = match choice % 4 {
         0 => None,

@@ -10,24 +10,26 @@ use gumboot::config::{self, Source, Sources};
 use gumboot::worker::{Framing, Options};
 
 use super::{Carrier, Close, Harness, HarnessError, Link, Opening, Piece, Received, World};
-use crate::profile::Profile;
 use crate::virtual_broker::{ClientId, VirtualBroker};
 
-/// More than one, so that every case crosses from worker to worker.
+/// Where the configuration does not say: more than one, so that every case crosses from worker to worker.
 const WORKERS: usize = 3;
 
 /// A broker of its own for each run of each case.
 pub(crate) struct Memory {
+    workers: usize,
     options: Options,
 }
 
 impl Memory {
-    /// Brokers with the configuration with which the launcher would start one.
-    pub(crate) fn new(profile: &Profile) -> Memory {
-        let text = profile.launch.as_ref().map_or("", |launch| &launch.config);
-        let file = Some(Source::new("the profile's launch.config", text));
-        let loaded = config::load(Sources { file, ..Sources::default() });
-        Memory { options: loaded.unwrap_or_else(|errors| panic!("{errors}")).options.server.worker }
+    /// `config` is what the launched program would read from its file.
+    pub(crate) fn new(config: &str) -> Result<Self, HarnessError> {
+        let file = Source::new("launch.config", config);
+        let loaded = config::load(Sources { file: Some(file), ..Sources::default() })
+            .map_err(|errors| HarnessError::Config(errors.to_string()))?;
+        let server = loaded.options.server;
+        let workers = if server.workers == 0 { WORKERS } else { server.workers };
+        Ok(Memory { workers, options: server.worker })
     }
 }
 
@@ -41,8 +43,8 @@ impl Harness for Memory {
     }
 
     fn world(&self) -> Result<Box<dyn World>, HarnessError> {
-        let broker = VirtualBroker::new(WORKERS, self.options.clone());
-        Ok(Box::new(MemoryWorld { broker: Rc::new(RefCell::new(broker)), connections: 0 }))
+        let broker = Rc::new(RefCell::new(VirtualBroker::new(self.workers, self.options.clone())));
+        Ok(Box::new(MemoryWorld { broker, connections: 0 }))
     }
 }
 
@@ -53,9 +55,10 @@ struct MemoryWorld {
 
 impl World for MemoryWorld {
     fn connect(&mut self, _: &Opening) -> Result<Box<dyn Link>, HarnessError> {
-        let worker = self.connections % WORKERS;
+        let mut broker = self.broker.borrow_mut();
+        let worker = self.connections % broker.workers();
         self.connections += 1;
-        let client = self.broker.borrow_mut().connect(worker, Framing::Stream);
+        let client = broker.connect(worker, Framing::Stream);
         Ok(Box::new(MemoryLink { broker: Rc::clone(&self.broker), client }))
     }
 

@@ -4,6 +4,7 @@
 //! [`NAMES`] and [`all`]. A harness that lives in the same process as its broker (a virtual clock instead of sockets)
 //! gives each case a world of its own, so that moving the clock disturbs nobody.
 
+pub(crate) mod deflate;
 pub(crate) mod memory;
 pub(crate) mod packet;
 pub(crate) mod tcp;
@@ -16,7 +17,7 @@ use thiserror::Error;
 use crate::profile::Profile;
 
 /// The names of all harnesses, also of those that a profile has no address for.
-pub(crate) const NAMES: [&str; 2] = ["tcp", "websocket"];
+pub(crate) const NAMES: [&str; 3] = ["memory", "tcp", "websocket"];
 
 /// One way to reach one broker. Shared by all cases that run at the same time.
 pub(crate) trait Harness: Send + Sync {
@@ -80,6 +81,8 @@ pub(crate) trait Link {
 pub(crate) struct Opening {
     pub(crate) protocols: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
+    /// Whether to offer permessage-deflate, and to compress what is sent when it is agreed on.
+    pub(crate) deflate: bool,
 }
 
 /// Bytes that leave together.
@@ -111,6 +114,9 @@ pub(crate) enum Carrier {
     Stream,
     Text,
     Binary,
+    /// Compressed as RFC 7692 says.
+    DeflatedText,
+    DeflatedBinary,
 }
 
 impl Carrier {
@@ -119,6 +125,8 @@ impl Carrier {
             Carrier::Stream => "stream",
             Carrier::Text => "text",
             Carrier::Binary => "binary",
+            Carrier::DeflatedText => "deflated-text",
+            Carrier::DeflatedBinary => "deflated-binary",
         }
     }
 }
@@ -150,16 +158,19 @@ pub(crate) enum HarnessError {
     Unreachable { address: String, cause: std::io::Error },
     #[error("the WebSocket handshake went wrong: {0}")]
     Handshake(String),
+    #[error("the configuration in the profile is wrong:\n{0}")]
+    Config(String),
     #[error("this way of reaching the broker cannot {0}")]
     Unsupported(&'static str),
 }
 
 /// Every harness the profile has an address for, in a fixed order, or the one asked for.
-pub(crate) fn all(profile: &Profile, only: Option<&str>) -> Vec<Box<dyn Harness>> {
+pub(crate) fn all(profile: &Profile, only: Option<&str>) -> Result<Vec<Box<dyn Harness>>, HarnessError> {
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let mut harnesses: Vec<Box<dyn Harness>> = Vec::new();
     if profile.over.memory.is_some() && wanted("memory") {
-        harnesses.push(Box::new(memory::Memory::new(profile)));
+        let config = profile.launch.as_ref().map_or("", |launch| launch.config.as_str());
+        harnesses.push(Box::new(memory::Memory::new(config)?));
     }
     if let Some(reach) = profile.over.tcp.as_ref().filter(|_| wanted("tcp")) {
         harnesses.push(Box::new(tcp::Tcp::new(&reach.address, &profile.timing)));
@@ -167,5 +178,5 @@ pub(crate) fn all(profile: &Profile, only: Option<&str>) -> Vec<Box<dyn Harness>
     if let Some(reach) = profile.over.websocket.as_ref().filter(|_| wanted("websocket")) {
         harnesses.push(Box::new(websocket::WebSocket::new(&reach.address, &profile.timing)));
     }
-    harnesses
+    Ok(harnesses)
 }

@@ -1,5 +1,7 @@
 //! RFC 6455 framing, the client's side: packets are written field by field, so that a case can write a wrong one.
 
+use super::deflate;
+
 /// A WebSocket frame as a client puts it on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
@@ -17,6 +19,9 @@ pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
+
+/// The reserved bit that RFC 7692 gives a meaning: on the first packet of a compressed message.
+pub(crate) const COMPRESSED: u8 = 4;
 
 impl Packet {
     /// A correct client packet.
@@ -53,8 +58,14 @@ impl Packet {
         bytes
     }
 
-    /// A server's packet at the start of `bytes` and its length there; `None` when more is needed.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Packet)>, String> {
+    /// The same message, compressed.
+    pub(crate) fn deflated(self) -> Self {
+        Packet { rsv: COMPRESSED, payload: deflate::deflate(&self.payload), ..self }
+    }
+
+    /// A server's packet at the start of `bytes` and its length there; `None` when more is needed. `deflate`: whether
+    /// messages may be compressed.
+    pub(crate) fn parse(bytes: &[u8], deflate: bool) -> Result<Option<(usize, Packet)>, String> {
         let (Some(&first), Some(&second)) = (bytes.first(), bytes.get(1)) else { return Ok(None) };
         if second & 0x80 != 0 {
             return Err("a server must not mask its packets".to_owned());
@@ -79,13 +90,15 @@ impl Packet {
             masked: false,
             payload: payload.to_vec(),
         };
-        packet.check()?;
+        packet.check(deflate)?;
         Ok(Some((end, packet)))
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, deflate: bool) -> Result<(), String> {
         let control = self.opcode & 8 != 0;
+        let may_be_compressed = deflate && matches!(self.opcode, TEXT | BINARY);
         match () {
+            () if self.rsv == COMPRESSED && may_be_compressed => Ok(()),
             () if self.rsv != 0 => Err("a reserved bit is set, and no extension was agreed".to_owned()),
             () if !matches!(self.opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG) => {
                 Err(format!("opcode {} is reserved", self.opcode))

@@ -1,9 +1,10 @@
-//! STOMP over WebSocket, with a client of its own: no extension is offered, pings are answered.
+//! STOMP over WebSocket, with a client of its own: compression is offered when asked for, pings are answered.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::deflate::{self, Inflater};
 use super::packet::{self, Packet};
 use super::tcp::{Reading, dial, read};
 use super::{Carrier, Close, Handshake, Harness, HarnessError, Link, Opening, Piece, Received, World};
@@ -58,7 +59,13 @@ impl World for WebSocketWorld {
             .map_err(|cause| HarnessError::Unreachable { address: self.target.authority.clone(), cause })?;
         let (handshake, held) = response(&mut stream, self.patience)?;
         let closed = (handshake.status != 101).then(Close::default);
-        Ok(Box::new(WebSocketLink { stream, held, handshake, message: None, closed }))
+        let answer = handshake.header("sec-websocket-extensions");
+        if !opening.deflate && answer.is_some() && !opening.headers.iter().any(|(name, _)| is_extension(name)) {
+            return Err(HarnessError::Handshake("agreed to an extension that was not offered".to_owned()));
+        }
+        let answer = answer.filter(|_| opening.deflate);
+        let inflater = Inflater::agreed(answer).map_err(HarnessError::Handshake)?;
+        Ok(Box::new(WebSocketLink { stream, held, handshake, inflater, message: None, closed }))
     }
 
     fn now(&self) -> Instant {
@@ -87,11 +94,18 @@ fn request(target: &Target, opening: &Opening) -> String {
     if let Some(protocols) = &opening.protocols {
         request.push_str(&format!("Sec-WebSocket-Protocol: {protocols}\r\n"));
     }
+    if opening.deflate {
+        request.push_str(&format!("Sec-WebSocket-Extensions: {}\r\n", deflate::OFFER));
+    }
     for (name, value) in &opening.headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
     request
+}
+
+fn is_extension(name: &str) -> bool {
+    name.eq_ignore_ascii_case("sec-websocket-extensions")
 }
 
 /// The answer to the handshake, and the bytes that came after it.
@@ -127,6 +141,8 @@ struct WebSocketLink {
     stream: TcpStream,
     held: Vec<u8>,
     handshake: Handshake,
+    /// There when compression was asked for and agreed on.
+    inflater: Option<Inflater>,
     /// The fragments of an unfinished message and what they began as.
     message: Option<(Carrier, Vec<u8>)>,
     closed: Option<Close>,
@@ -136,8 +152,8 @@ impl Link for WebSocketLink {
     fn send(&mut self, pieces: &[Piece]) {
         for piece in pieces {
             let packet = match piece {
-                Piece::Plain(bytes) if std::str::from_utf8(bytes).is_ok() => Packet::new(packet::TEXT, bytes.clone()),
-                Piece::Plain(bytes) | Piece::Binary(bytes) => Packet::new(packet::BINARY, bytes.clone()),
+                Piece::Plain(bytes) if std::str::from_utf8(bytes).is_ok() => self.message(packet::TEXT, bytes),
+                Piece::Plain(bytes) | Piece::Binary(bytes) => self.message(packet::BINARY, bytes),
                 Piece::Packet(packet) => packet.clone(),
             };
             if self.stream.write_all(&packet.encode()).is_err() {
@@ -152,7 +168,7 @@ impl Link for WebSocketLink {
             if let Some(close) = &self.closed {
                 return Received::Closed(close.clone());
             }
-            match Packet::parse(&self.held) {
+            match Packet::parse(&self.held, self.inflater.is_some()) {
                 Err(wrong) => return Received::Malformed(wrong),
                 Ok(Some((used, packet))) => {
                     self.held.drain(..used);
@@ -186,6 +202,12 @@ impl Link for WebSocketLink {
 }
 
 impl WebSocketLink {
+    /// A message of STOMP bytes, compressed where that was agreed on.
+    fn message(&self, opcode: u8, payload: &[u8]) -> Packet {
+        let packet = Packet::new(opcode, payload.to_vec());
+        if self.inflater.is_some() { packet.deflated() } else { packet }
+    }
+
     /// What a packet means to the case; `None` for a fragment that needs more.
     fn take(&mut self, packet: Packet) -> Option<Received> {
         match (packet.opcode, self.message.take()) {
@@ -203,22 +225,28 @@ impl WebSocketLink {
                 bytes.extend_from_slice(&packet.payload);
                 self.finish(packet.fin, carrier, bytes)
             }
-            (packet::TEXT, None) => self.finish(packet.fin, Carrier::Text, packet.payload),
-            (packet::BINARY, None) => self.finish(packet.fin, Carrier::Binary, packet.payload),
+            (packet::TEXT, None) => self.finish(packet.fin, Carrier::text(packet.rsv), packet.payload),
+            (packet::BINARY, None) => self.finish(packet.fin, Carrier::binary(packet.rsv), packet.payload),
             (opcode, _) => Some(Received::Malformed(format!("opcode {opcode} out of place between fragments"))),
         }
     }
 
     fn finish(&mut self, fin: bool, carrier: Carrier, bytes: Vec<u8>) -> Option<Received> {
-        match fin {
-            false => {
-                self.message = Some((carrier, bytes));
-                None
-            }
-            true if carrier == Carrier::Text && std::str::from_utf8(&bytes).is_err() => {
-                Some(Received::Malformed("a text message that is not UTF-8".to_owned()))
-            }
-            true => Some(Received::Bytes(bytes, carrier)),
+        if !fin {
+            self.message = Some((carrier, bytes));
+            return None;
+        }
+        let bytes = match (carrier, &mut self.inflater) {
+            (Carrier::DeflatedText | Carrier::DeflatedBinary, Some(inflater)) => match inflater.inflate(&bytes) {
+                Ok(inflated) => inflated,
+                Err(wrong) => return Some(Received::Malformed(wrong)),
+            },
+            _ => bytes,
+        };
+        let is_text = matches!(carrier, Carrier::Text | Carrier::DeflatedText);
+        match is_text && std::str::from_utf8(&bytes).is_err() {
+            true => Some(Received::Malformed("a text message that is not UTF-8".to_owned())),
+            false => Some(Received::Bytes(bytes, carrier)),
         }
     }
 
@@ -238,5 +266,15 @@ impl WebSocketLink {
         let _ = self.stream.shutdown(Shutdown::Write);
         self.closed = Some(close.clone());
         Received::Closed(close)
+    }
+}
+
+impl Carrier {
+    fn text(rsv: u8) -> Self {
+        if rsv == packet::COMPRESSED { Carrier::DeflatedText } else { Carrier::Text }
+    }
+
+    fn binary(rsv: u8) -> Self {
+        if rsv == packet::COMPRESSED { Carrier::DeflatedBinary } else { Carrier::Binary }
     }
 }

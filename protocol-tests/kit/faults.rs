@@ -122,3 +122,24 @@ fn a_run_without_a_case_fails() {
     assert!(!run("filtered", Fault::None, "", &["no such case"]).0);
     assert!(!run("unmet", Fault::None, "", &["1.2/transaction/two-at-once"]).0);
 }
+
+/// A case of one's own: what is sent to the server comes back.
+fn play(name: &str, steps: &str) -> bool {
+    let cases = scratch(&format!("cases-{name}"));
+    let front = "+++\nid = \"own\"\nspec = \"1.2#X\"\nsays = \"s\"\nlevel = \"MUST\"\nover = [\"1.2\"]\n+++\n";
+    let greeting = "A connect\nA > SUBSCRIBE id:0 destination:{topic}\nA > SEND destination:{topic} \"1\"\n\
+                    A > SEND destination:{topic} \"2\"\n";
+    std::fs::write(cases.join("own.stomp"), format!("{front}{greeting}{steps}")).unwrap();
+    let good = run(name, Fault::None, "", &["--cases", cases.to_str().unwrap()]).0;
+    std::fs::remove_dir_all(&cases).unwrap();
+    good
+}
+
+#[test]
+fn until_passes_over_other_frames_only() {
+    assert!(play("until", "A < until MESSAGE \"2\"\nA < nothing"));
+    assert!(play("until-the-first", "A < until MESSAGE \"1\"\nA < MESSAGE \"2\""));
+    assert!(!play("until-passed", "A > SEND destination:{topic} \"3\"\nA < until MESSAGE \"2\"\nA < MESSAGE \"1\""));
+    assert!(!play("until-closed", "A > SEND \"x\"\nA < until MESSAGE \"3\""));
+    assert!(play("until-the-end", "A > SEND \"x\"\nA < until ERROR then closed"));
+}

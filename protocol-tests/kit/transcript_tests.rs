@@ -27,6 +27,8 @@ fn steps() {
     takes("any-order {\nA < RECEIPT\nB < MESSAGE \"x\"\n}\nA drop", 2);
     takes("A < ERROR message:/a{2}/ then closed 1002 /.*bad.*/\nA < closed\nA < nothing 300ms\nA < nothing", 4);
     takes("A packet text unfinished unmasked \"x\"\nA < pong \"x\"\nA close 1000\nA < beat within 2s", 4);
+    takes("A open deflate:true\nA packet text deflated \"x\"\nA packet text marked \"x\"\nA < ping", 4);
+    takes("A < beat alone\nA < beat alone within 2s\nA < until ERROR code:x \"y\" then closed 4500", 3);
 }
 
 #[test]
@@ -39,6 +41,9 @@ fn wrong_steps_are_named_by_line() {
     refuses("A < message", "8: `message` is no frame and no other thing to expect");
     refuses("A < MESSAGE a:/(/", "8: the expression /(/ is wrong: found open group without closing ')'");
     refuses("A < ERROR then gone", "8: expected `then closed`, found `then gone`");
+    refuses("A < beat lone", "8: expected `alone` or `within`, found `lone`");
+    refuses("A < until message", "8: `message` is no frame and no other thing to expect");
+    refuses("A packet text inflated", "8: a packet cannot be `inflated`");
     refuses("A raw", "8: raw needs bytes in quotes");
     refuses("A raw \"\\q\"", "8: `\\q` is no escape of a transcript");
     refuses("any-order {\nA < RECEIPT", "8: `any-order {` is never closed");

@@ -1,6 +1,7 @@
 //! The client codec: what it writes, and how strict it is with what servers write.
 
 use crate::harness::Piece;
+use crate::harness::deflate::Inflater;
 use crate::harness::packet::{self, Packet};
 use crate::replay::{self, Mode, Random};
 use crate::transcript::Version;
@@ -105,10 +106,39 @@ fn packets_of_every_length() {
     for length in [0, 1, 125, 126, 127, 65535, 65536] {
         let sent = Packet { masked: false, ..Packet::new(packet::BINARY, vec![7; length]) };
         let bytes = sent.encode();
-        assert_eq!(Packet::parse(&bytes), Ok(Some((bytes.len(), sent.clone()))));
-        assert_eq!(Packet::parse(&bytes[..bytes.len() - 1]), Ok(None));
+        assert_eq!(Packet::parse(&bytes, false), Ok(Some((bytes.len(), sent.clone()))));
+        assert_eq!(Packet::parse(&bytes[..bytes.len() - 1], false), Ok(None));
     }
     let masked = Packet::new(packet::TEXT, b"x".to_vec()).encode();
     assert_eq!(masked.len(), 7);
-    assert!(Packet::parse(&masked).is_err());
+    assert!(Packet::parse(&masked, false).is_err());
+}
+
+#[test]
+fn compressed_messages_there_and_back() {
+    let text = "SEND\ndestination:/topic/a\n\nx\0".as_bytes().repeat(50);
+    for answer in ["permessage-deflate", "permessage-deflate; server_no_context_takeover; client_no_context_takeover"] {
+        let mut inflater = Inflater::agreed(Some(answer)).unwrap().unwrap();
+        for payload in [&text[..], b"", b"x", &[0; 100_000]] {
+            let sent = Packet::new(packet::TEXT, payload.to_vec()).deflated();
+            assert_eq!(sent.rsv, packet::COMPRESSED);
+            assert!(sent.payload.len() < payload.len().max(12), "{}", sent.payload.len());
+            assert_eq!(inflater.inflate(&sent.payload).as_deref(), Ok(payload), "{answer}");
+        }
+        assert!(inflater.inflate(b"\xff\xff\xff").is_err(), "{answer}");
+    }
+}
+
+#[test]
+fn compression_only_where_agreed() {
+    assert!(Inflater::agreed(None).unwrap().is_none());
+    for answer in ["x-webkit-deflate-frame", "permessage-deflate; client_max_window_bits=9", "permessage-deflate; x"] {
+        assert!(Inflater::agreed(Some(answer)).is_err(), "{answer}");
+    }
+    let sent = Packet { masked: false, ..Packet::new(packet::TEXT, b"x".to_vec()).deflated() };
+    let bytes = sent.encode();
+    assert!(Packet::parse(&bytes, false).is_err());
+    assert_eq!(Packet::parse(&bytes, true), Ok(Some((bytes.len(), sent.clone()))));
+    let ping = Packet { opcode: packet::PING, ..sent };
+    assert!(Packet::parse(&ping.encode(), true).is_err());
 }
