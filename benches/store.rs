@@ -37,7 +37,7 @@ impl Bench {
         let (sender, answers) = sync_channel(4096);
         let sink = move |_: WorkerId, answers: Vec<gumboot::store::Answer>| {
             assert!(answers.iter().all(|answer| answer.outcome.is_ok()), "a commit failed");
-            let _ = sender.send(answers.len());
+            sender.send(answers.len()).expect("somebody who counts");
         };
         let committer = Committer::start(store, CommitterOptions::default(), Box::new(sink)).expect("a thread");
         Bench { submitter: committer.submitter(), committer, answers, sequences, directory }

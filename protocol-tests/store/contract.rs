@@ -47,7 +47,9 @@ impl Subject {
     }
 }
 
-const CLAUSES: &[(&str, fn(&mut Subject))] = &[
+type Clause = (&'static str, fn(&mut Subject));
+
+const CLAUSES: &[Clause] = &[
     ("a new store is empty", is_empty_at_first),
     ("messages come in the order of their sequences", keeps_the_order),
     ("a batch is applied in its order", applies_in_order),
