@@ -76,10 +76,12 @@ impl Queues {
         ticket: Option<Ticket>,
         effects: &mut E,
     ) -> Option<Verdict> {
-        if self.is_gone(&message.content.destination) {
-            return Some(nobody(&message, effects));
-        }
-        match self.push(now, message, effects) {
+        let key = match self.take_up(&message.content.destination) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Some(nobody(&message, effects)),
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        match self.push(now, key, message, effects) {
             Ok(Pushed::Added(_)) => Some(Ok(1)),
             Ok(Pushed::Overflowed(message)) => self.divert(now, &message, ticket, effects),
             Err(refusal) => Some(Err(refusal)),
@@ -93,14 +95,20 @@ impl Queues {
         letter: Arc<Message>,
         effects: &mut E,
     ) -> Result<(), Refusal> {
-        match self.push(now, letter, effects)? {
+        let key = self.open(&letter.content.destination)?;
+        match self.push(now, key, letter, effects)? {
             Pushed::Added(_) => Ok(()),
             Pushed::Overflowed(letter) => Err(self.policies.rules_for(&letter.content.destination).too_many_messages()),
         }
     }
 
-    fn push<E: Effects>(&mut self, now: Instant, message: Arc<Message>, effects: &mut E) -> Result<Pushed, Refusal> {
-        let key = self.open(&message.content.destination)?;
+    fn push<E: Effects>(
+        &mut self,
+        now: Instant,
+        key: QueueKey,
+        message: Arc<Message>,
+        effects: &mut E,
+    ) -> Result<Pushed, Refusal> {
         let Some(queue) = self.queues.get_mut(key) else {
             return Ok(Pushed::Added(0));
         };
@@ -219,20 +227,17 @@ impl Queues {
     ) -> Result<(), Refusal> {
         let mut prepared = Prepared::default();
         for message in messages {
-            if self.is_gone(&message.content.destination) {
-                if let Err(refusal) = nobody(&message, effects) {
-                    self.undo(now, prepared, effects);
-                    return Err(refusal);
-                }
-                continue;
-            }
-            let reserved = self.open(&message.content.destination).and_then(|key| {
+            let reserved = self.take_up(&message.content.destination).and_then(|key| {
+                let Some(key) = key else {
+                    return nobody(&message, effects).map(|_| None);
+                };
                 let clock = self.clock;
                 let reserved = self.with(key, |queue| queue.reserve(now, &clock, &message));
-                reserved.inspect_err(|_| self.tend(now, key, effects)).map(|()| key)
+                reserved.inspect_err(|_| self.tend(now, key, effects)).map(|()| Some(key))
             });
             match reserved {
-                Ok(key) => prepared.messages.push((key, message)),
+                Ok(Some(key)) => prepared.messages.push((key, message)),
+                Ok(None) => {}
                 Err(refusal) => {
                     self.undo(now, prepared, effects);
                     return Err(refusal);
@@ -373,9 +378,13 @@ impl Queues {
         }
     }
 
-    /// Whether this is a temporary queue without its session: only a consumer brings one to life.
-    fn is_gone(&self, name: &Destination) -> bool {
-        !self.names.contains_key(name) && self.is_temporary(name)
+    /// The queue for a message, made if need be; none for a temporary queue that is not there, since only a consumer
+    /// brings one to life.
+    fn take_up(&mut self, name: &Destination) -> Result<Option<QueueKey>, Refusal> {
+        if let Some(key) = self.names.get(name) {
+            return Ok(Some(*key));
+        }
+        if self.is_temporary(name) { Ok(None) } else { self.open(name).map(Some) }
     }
 
     fn is_temporary(&self, name: &Destination) -> bool {

@@ -186,9 +186,10 @@ impl Shard {
                 }
                 reached_or_refused(reached.total(), &message.content)
             }
-            Some(Kind::Queue | Kind::TemporaryQueue) => {
+            Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                 let message = self.message(now, origin, content);
-                if let Some(home) = self.elsewhere(&message.content.destination) {
+                let home = self.home_of(kind, &message.content.destination);
+                if home != self.id {
                     effects.post(home, Command::Enqueue { message, ticket });
                     return;
                 }
@@ -342,9 +343,9 @@ impl Shard {
                     }
                     plan.topics.push(message);
                 }
-                Some(Kind::Queue | Kind::TemporaryQueue) => {
+                Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                     let message = self.message(now, origin, content);
-                    plan.send_to_queue(self.home_of(&message.content.destination), message);
+                    plan.send_to_queue(self.home_of(kind, &message.content.destination), message);
                 }
                 None => {
                     self.unknown(&content, effects)?;
@@ -430,17 +431,21 @@ impl Shard {
 
     /// The home of a queue that does not live here.
     fn elsewhere(&self, queue: &Destination) -> Option<WorkerId> {
-        Some(self.home_of(queue)).filter(|home| *home != self.id)
+        let kind = self.kind_of(queue).unwrap_or(Kind::Queue);
+        Some(self.home_of(kind, queue)).filter(|home| *home != self.id)
     }
 
     /// Where a queue lives: a temporary one with its session, so that it is there before anybody hears of it.
-    fn home_of(&self, queue: &Destination) -> WorkerId {
-        let space = self.options.destinations.resolve(queue.as_str());
-        let owner = space.filter(|space| space.kind == Kind::TemporaryQueue).and_then(|space| {
-            let (boot, session) = SessionId::parse_name(space.owner_of(queue.as_str())?)?;
-            (boot == self.boot && session.worker.0 < self.interest.workers()).then_some(session.worker)
-        });
-        owner.unwrap_or_else(|| self.interest.home_of(queue))
+    fn home_of(&self, kind: Kind, queue: &Destination) -> WorkerId {
+        let owner = if kind == Kind::TemporaryQueue { self.owner_of(queue) } else { None };
+        owner.map_or_else(|| self.interest.home_of(queue), |session| session.worker)
+    }
+
+    /// The session of a temporary queue, if it can be there.
+    fn owner_of(&self, queue: &Destination) -> Option<SessionId> {
+        let name = self.options.destinations.resolve(queue.as_str())?.owner_of(queue.as_str())?;
+        let (boot, session) = SessionId::parse_name(name)?;
+        (boot == self.boot && session.worker.0 < self.interest.workers()).then_some(session)
     }
 }
 
