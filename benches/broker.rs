@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gumboot::broker::{Command, Consumer, Effects, Interest, Note, Options, Shard, Subscriber};
+use gumboot::clock::Clock;
 use gumboot::destination::{Destination, Pattern, Style};
 use gumboot::headers::Headers;
 use gumboot::message::{
@@ -47,7 +48,7 @@ fn session(key: u64) -> SessionId {
 }
 
 fn shard() -> Shard {
-    Shard::new(WORKER, 1, Arc::new(Options::default()), Arc::new(Interest::new(1)))
+    Shard::new(Clock::new(Instant::now(), 0), WORKER, 1, Arc::new(Options::default()), Arc::new(Interest::new(1)))
 }
 
 fn subscribe(shard: &mut Shard, now: Instant, key: u64, text: &str) {
@@ -65,6 +66,7 @@ fn publish(to: &Destination) -> Command {
         is_text: true,
         exclude_origin: false,
         mandatory: false,
+        terms: None,
     };
     Command::Publish { origin: session(0), content, ticket: None }
 }

@@ -43,8 +43,11 @@ const REGRESSIONS: [u64; 0] = [];
 
 /// Where the seeds of the default run begin, how many there are, and how many steps each has.
 const FROM: u64 = 1;
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 800;
 const STEPS: usize = 300;
+
+/// How many seeds are run in another process too, whose hash keys are others, to prove that nothing depends on them.
+const REPEATED: u64 = 20;
 
 /// How many runs a fault may take to show.
 const PATIENCE: u64 = 60;
@@ -57,6 +60,7 @@ struct Request {
     seeds: Vec<u64>,
     steps: usize,
     tells_all: bool,
+    shows_digest: bool,
     proves_itself: bool,
 }
 
@@ -64,13 +68,20 @@ fn main() -> ExitCode {
     let request = match Request::parse(std::env::args().skip(1)) {
         Ok(request) => request,
         Err(problem) => {
-            eprintln!("{problem}\noptions: --seed N | --from N --seeds COUNT, --steps COUNT, --tell-all");
+            eprintln!("{problem}\noptions: --seed N | --from N --seeds COUNT, --steps COUNT, --tell-all, --digest");
             return ExitCode::from(2);
         }
     };
     let mut passed = 0;
     let mut failed = 0;
     if request.proves_itself {
+        match repeats_itself() {
+            Ok(()) => passed += 1,
+            Err(problem) => {
+                println!("FAILED to repeat a run: {problem}");
+                failed += 1;
+            }
+        }
         for (fault, expected) in Fault::ALL {
             match notices(fault, expected) {
                 Ok(()) => passed += 1,
@@ -80,6 +91,10 @@ fn main() -> ExitCode {
                 }
             }
         }
+    }
+    if request.shows_digest {
+        println!("{:016x}", digest(&request.seeds, request.steps));
+        return ExitCode::SUCCESS;
     }
     let failures = run_all(&request);
     passed += request.seeds.len() - failures.len();
@@ -98,6 +113,7 @@ fn main() -> ExitCode {
 impl Request {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String> {
         let (mut seed, mut from, mut seeds, mut steps, mut tells_all) = (None, None, None, STEPS, false);
+        let mut shows_digest = false;
         while let Some(name) = arguments.next() {
             let mut number = || {
                 let text = arguments.next().ok_or_else(|| format!("{name} needs a number"))?;
@@ -108,20 +124,21 @@ impl Request {
                 "--from" => from = Some(number()?),
                 "--seeds" => seeds = Some(number()?),
                 "--steps" => steps = number()? as usize,
+                "--digest" => shows_digest = true,
                 "--tell-all" => tells_all = true,
                 // What cargo hands to every test.
                 "--nocapture" | "--quiet" | "-q" => {}
                 other => return Err(format!("unknown option {other}")),
             }
         }
-        let proves_itself = seed.is_none() && from.is_none() && seeds.is_none();
+        let proves_itself = !shows_digest && seed.is_none() && from.is_none() && seeds.is_none();
         let range = from.unwrap_or(FROM)..from.unwrap_or(FROM) + seeds.unwrap_or(SEEDS);
         let seeds = match seed {
             Some(seed) => vec![seed],
             None if proves_itself => REGRESSIONS.into_iter().chain(range).collect(),
             None => range.collect(),
         };
-        Ok(Request { seeds, steps, tells_all, proves_itself })
+        Ok(Request { seeds, steps, tells_all, shows_digest, proves_itself })
     }
 }
 
@@ -146,6 +163,22 @@ fn run_all(request: &Request) -> Vec<(u64, Outcomes)> {
     let mut failures = failures.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     failures.sort_by_key(|(seed, _)| *seed);
     failures
+}
+
+/// A hash of all that happened in the runs of these seeds.
+fn digest(seeds: &[u64], steps: usize) -> u64 {
+    let digests = seeds.iter().map(|seed| run(*seed, steps, Tap::default(), false).digest);
+    digests.fold(0, |sum, digest| sum.rotate_left(7) ^ digest)
+}
+
+/// Whether another process comes to the same.
+fn repeats_itself() -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let arguments = ["--digest".into(), "--from".into(), FROM.to_string(), "--seeds".into(), REPEATED.to_string()];
+    let output = std::process::Command::new(own).args(arguments).output().map_err(|error| error.to_string())?;
+    let there = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let here = format!("{:016x}", digest(&(FROM..FROM + REPEATED).collect::<Vec<_>>(), STEPS));
+    if here == there { Ok(()) } else { Err(format!("{here} here, {there} in another process")) }
 }
 
 /// Whether the model notices a fault, and for what it is.

@@ -8,8 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gumboot::broker::Interest;
+use gumboot::clock::Clock;
 use gumboot::message::WorkerId;
 use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post};
+
+/// What time of day it is when a virtual broker starts.
+pub(crate) const START_EPOCH_MS: u64 = 1_000_000_000_000;
 
 /// Names a client of a virtual broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,7 +64,14 @@ impl VirtualBroker {
         let interest = Arc::new(interest);
         let hub = |index: usize| {
             let id = WorkerId(index as u16);
-            Hub::new(now, id, 1, Arc::clone(&options), Arc::clone(&interest), Arc::new(Counters::default()))
+            Hub::new(
+                Clock::new(now, START_EPOCH_MS),
+                id,
+                1,
+                Arc::clone(&options),
+                Arc::clone(&interest),
+                Arc::new(Counters::default()),
+            )
         };
         VirtualBroker {
             now,
@@ -242,10 +253,14 @@ impl VirtualBroker {
                 self.hubs[hub].blocked(key);
                 return;
             }
-            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-            let count = bytes.len().min(self.write_size).min(client.room.unwrap_or(usize::MAX));
+            let before = client.received.len();
+            let most = self.write_size.min(client.room.unwrap_or(usize::MAX));
+            for slice in &slices[..filled] {
+                let left = most - (client.received.len() - before);
+                client.received.extend_from_slice(&slice[..slice.len().min(left)]);
+            }
+            let count = client.received.len() - before;
             client.room = client.room.map(|room| room - count);
-            client.received.extend_from_slice(&bytes[..count]);
             self.hubs[hub].wrote(self.now, key, count);
         }
     }

@@ -1,13 +1,18 @@
 //! What crosses layers: messages, the names of sessions and workers, deliveries and refusals.
 
+mod terms;
+
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::destination::Destination;
 use crate::headers::Headers;
+
+pub use terms::{Moment, Terms};
 
 /// One of the broker's workers: an index below the number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +96,8 @@ pub struct Content {
     pub exclude_origin: bool,
     /// `mandatory:true`: reaching nobody is a refusal (M6).
     pub mandatory: bool,
+    /// What is asked of a queue. Topics do not look at it.
+    pub terms: Option<Box<Terms>>,
 }
 
 impl Content {
@@ -154,6 +161,8 @@ pub enum Outcome {
     Consumed,
     /// Refused (NACK): comes again after the redelivery delay, or goes to the dead letters after too many.
     Rejected,
+    /// Refused (NACK with `delay`): as `Rejected`, but with this delay.
+    Deferred(Duration),
     /// Refused with `requeue:false`: to the dead letters at once.
     Discarded,
     /// Never reached the client, or its session ended: back to its place, marked redelivered.
@@ -182,6 +191,9 @@ pub enum Refusal {
     /// No configured prefix takes the destination (U8).
     #[error("no destination prefix is configured for {0}")]
     UnknownDestination(ByteString),
+    /// Another subscription has the queue for itself.
+    #[error("another subscription has {0} for itself")]
+    Exclusive(ByteString),
     /// A limit was reached: its config key and its value.
     #[error("{what} would pass the limit of {limit} ({key})")]
     Limit {
@@ -202,6 +214,7 @@ impl Refusal {
         match self {
             Refusal::Unroutable(_) => "unroutable",
             Refusal::UnknownDestination(_) => "unknown-destination",
+            Refusal::Exclusive(_) => "exclusive",
             Refusal::Limit { code, .. } => code,
         }
     }

@@ -8,12 +8,16 @@ use bytes::Bytes;
 use gumboot::broker::{
     Command, Consumer, Effects, Interest, Note, Options, QueueStats, Shard, Subscriber, TransactionId,
 };
+use gumboot::clock::Clock;
 use gumboot::destination::{Destination, Pattern, Style};
 use gumboot::headers::Headers;
 use gumboot::message::{
     Content, Delivery, Message, Operation, Outcome, SessionId, SubscriberId, SubscriptionKey, Tag, Ticket, Verdict,
     WhenSlow, WorkerId,
 };
+
+/// What time of day it is at first.
+pub(crate) const START_EPOCH_MS: u64 = 1_000_000;
 
 pub(crate) struct Net {
     pub(crate) now: Instant,
@@ -72,11 +76,13 @@ impl Effects for Recording<'_> {
 impl Net {
     pub(crate) fn new(workers: u16, options: Options) -> Net {
         let (interest, options) = (Arc::new(Interest::new(workers)), Arc::new(options));
-        let shard = |id| Shard::new(id, 7, Arc::clone(&options), Arc::clone(&interest));
+        let now = Instant::now();
+        let clock = Clock::new(now, START_EPOCH_MS);
+        let shard = |id| Shard::new(clock, id, 7, Arc::clone(&options), Arc::clone(&interest));
         let ids = || (0..workers).map(WorkerId);
         let link = |from, to| Link { from, to, commands: VecDeque::new() };
         Net {
-            now: Instant::now(),
+            now,
             log: Log::default(),
             shards: ids().map(shard).collect(),
             links: ids().flat_map(|from| ids().map(move |to| link(from, to))).collect(),
@@ -237,6 +243,7 @@ pub(crate) fn content(to: &str, body: &str) -> Content {
         is_text: true,
         exclude_origin: false,
         mandatory: false,
+        terms: None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod harness;
 mod model;
+mod policies;
 mod queues;
 mod topics;
 mod transactions;

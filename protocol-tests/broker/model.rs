@@ -29,7 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
         Outcome::Consumed,
         Outcome::Consumed,
         Outcome::Rejected,
-        Outcome::Rejected,
+        Outcome::Deferred(Duration::from_secs(2)),
         Outcome::Returned,
         Outcome::Discarded,
     ];
@@ -128,7 +128,7 @@ impl Model {
         match outcome {
             Outcome::Consumed => fate.is_consumed = true,
             Outcome::Discarded => fate.is_dead = true,
-            Outcome::Rejected => {
+            Outcome::Rejected | Outcome::Deferred(_) => {
                 fate.refused += 1;
                 fate.is_dead = fate.refused >= MAX_DELIVERIES;
             }

@@ -141,6 +141,7 @@ fn q3_after_too_many_refusals_a_message_moves_to_the_dead_letters() {
         let expected = [
             ("original-destination", queue.as_str()),
             ("dead-letter-reason", "max-deliveries"),
+            ("dead-letter-time", "1120000"),
             ("delivery-count", "3"),
             ("a", "1"),
         ];

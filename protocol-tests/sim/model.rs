@@ -163,6 +163,8 @@ pub(crate) struct Subscription {
     pub(crate) is_dead: bool,
     /// Once it ran out of credit, topics may have dropped messages for it.
     pub(crate) was_short: bool,
+    /// How many deliveries the broker may take for unsettled: an ACK that is not confirmed has perhaps not come there.
+    pub(crate) outstanding: usize,
     pub(crate) unsettled: Vec<Handed>,
     /// In mode `auto`: its client said goodbye, and may not have read what was on its way by then.
     pub(crate) is_at_risk: bool,
@@ -213,6 +215,8 @@ pub(crate) struct Session {
     pub(crate) is_stalled: bool,
     pub(crate) was_stalled: bool,
     pub(crate) is_silent: bool,
+    /// It got an ERROR about nobody knows which of its frames.
+    pub(crate) is_in_doubt: bool,
     /// It may be closed without a word.
     pub(crate) may_vanish: bool,
     /// The codes of ERRORs that it has earned.
@@ -241,6 +245,7 @@ impl Session {
             is_stalled: false,
             was_stalled: false,
             is_silent: false,
+            is_in_doubt: false,
             may_vanish: false,
             earned: BTreeSet::from(["connect-timeout"]),
             pending: VecDeque::new(),
@@ -278,6 +283,8 @@ pub(crate) struct Model {
     pub(crate) last: BTreeMap<(usize, String, usize, &'static str), usize>,
     /// Messages that came to somebody else while this subscription, whose client does not read, may have them.
     pub(crate) suspects: Vec<(usize, usize)>,
+    /// Messages that were consumed since all was quiet: word of it may not have come to their queue.
+    pub(crate) lingering: BTreeSet<usize>,
     /// Queues that may have been full.
     pub(crate) full: BTreeSet<&'static str>,
 }
@@ -296,6 +303,7 @@ impl Model {
             got: BTreeSet::new(),
             last: BTreeMap::new(),
             suspects: Vec::new(),
+            lingering: BTreeSet::new(),
             full: BTreeSet::new(),
         }
     }
@@ -348,12 +356,12 @@ impl Model {
     }
 
     pub(crate) fn note_fullness(&mut self, place: &'static str) {
-        let is_there = |message: &&Message| {
+        let is_there = |(number, message): &(usize, &Message)| {
             message.place() == place
                 && matches!(message.fate, Fate::Possible | Fate::Accepted)
-                && !matches!(message.hold, Hold::Consumed(_))
+                && (!matches!(message.hold, Hold::Consumed(_)) || self.lingering.contains(number))
         };
-        if self.messages.iter().filter(is_there).count() > self.setup.max_messages {
+        if self.messages.iter().enumerate().filter(is_there).count() > self.setup.max_messages {
             self.full.insert(place);
         }
         let letters = |message: &&Message| message.is_for_queue() && (message.discarded || message.refusals > 0);

@@ -70,10 +70,10 @@ impl Model {
                     return Err(Violation::new(Law::Receipt, text, [session]));
                 }
             }
-        } else if code == "queue-full" {
-            // There is no telling which it was.
+        } else if survives {
+            // There is no telling which it was. If it was a COMMIT, the session ends.
             own.unconfirmed.retain(|effect| !matches!(effect, Effect::Send(_) | Effect::Commit(_)));
-            own.may_vanish = true;
+            own.is_in_doubt = true;
         }
         self.sessions[session].has_failed = !survives;
         Ok(())
@@ -90,6 +90,7 @@ impl Model {
         let is_short = |each: &Subscription| each.session == session && each.was_short && !each.is_queue();
         match code {
             "slow-consumer" => own.was_stalled || self.subscriptions.iter().any(is_short),
+            "queue-full" | "unroutable" if own.is_in_doubt => true,
             "queue-full" => sent.any(|number| self.full.contains(self.messages[number].destination)),
             "unroutable" => sent.any(|number| self.messages[number].mandatory),
             "heart-beat-missed" => own.is_silent || own.was_stalled,
@@ -130,7 +131,9 @@ impl Model {
             let matched: usize = matched.ok_or_else(|| wrong("the RECEIPT of a SEND without `matched`"))?;
             let (least, most) = self.reach(number);
             if matched < least || matched > most {
-                return Err(wrong(&format!("{least} to {most} subscriptions were there")));
+                let there = self.messages[number].wanted.iter().map(|each| self.subscriptions[*each].session);
+                let text = format!("{least} to {most} subscriptions were there: {frame}");
+                return Err(Violation::new(Law::Receipt, text, there.chain([session])));
             }
             if self.messages[number].mandatory && matched == 0 {
                 return Err(wrong("a mandatory message that reached nobody"));
@@ -145,7 +148,9 @@ impl Model {
         if message.is_for_queue() {
             return (1, 1);
         }
-        let stayed = message.wanted.iter().filter(|each| self.surely_holds(**each)).count();
+        // Who is slow, or sent what is refused, may have been closed in a turn that is not over yet.
+        let stays = |each: &&usize| self.surely_holds(**each) && !self.setup.is_lazy;
+        let stayed = message.wanted.iter().filter(stays).count();
         // Those that came between the SEND and now may have been there already.
         let since = self.subscriptions.iter().skip(message.known).filter(|each| self.wants(each, message)).count();
         (stayed, message.most + since)
@@ -197,7 +202,10 @@ impl Model {
                 continue;
             }
             match outcome {
-                Outcome::Consumed => message.hold = Hold::Consumed(subscription),
+                Outcome::Consumed => {
+                    message.hold = Hold::Consumed(subscription);
+                    self.lingering.insert(*number);
+                }
                 Outcome::Rejected | Outcome::Discarded => {
                     message.hold = Hold::Free;
                     message.not_before = Some(message.refused_at + delay);
@@ -231,7 +239,7 @@ impl Model {
             return Err(wrong(Law::Duplicate, "the same again"));
         }
         let order = self.messages[number].order;
-        if is_fresh && !self.messages[number].is_dead {
+        if is_fresh && frame.header("original-destination").is_none() {
             if let Some(last) = self.last.insert(key, order).filter(|last| *last >= order) {
                 return Err(wrong(Law::Order, &format!("number {order} came after number {last}")));
             }
@@ -276,12 +284,17 @@ impl Model {
     /// The client has one more delivery, perhaps to settle.
     fn hand(&mut self, subscription: usize, number: usize, frame: &Frame) -> Check {
         let own = &mut self.subscriptions[subscription];
-        if own.ack == Ack::Auto || own.is_ending {
+        if own.ack == Ack::Auto {
+            return Ok(());
+        }
+        if own.is_ending {
+            own.was_short = true;
             return Ok(());
         }
         let ack = frame.header("ack").map(str::to_owned);
         own.unsettled.push(Handed { message: number, ack, transaction: None });
-        own.was_short |= own.unsettled.len() >= own.credit;
+        own.outstanding += 1;
+        own.was_short |= own.outstanding >= own.credit;
         if own.unsettled.len() > own.credit {
             let text = format!("{} are unsettled, of {}: {frame}", own.unsettled.len(), own.credit);
             return Err(Violation::new(Law::Credit, text, [own.session]));
@@ -300,21 +313,24 @@ impl Model {
             return Err(wrong(Law::Redelivery, "`redelivered` and its count do not go together", None));
         }
         let hold = self.messages[number].hold;
+        let moves = frame.header("dead-letter-reason").is_some() && !self.messages[number].is_dead;
         if self.sessions[own.session].is_over {
             // What was on its way to a connection that ended is anybody's, and may be somebody's by now.
+            self.moved(number, frame, own.session)?;
             let message = &mut self.messages[number];
-            message.seen = message.seen.max(count + 1);
-            if hold == Hold::Free && own.ack == Ack::Auto {
+            if own.ack == Ack::Auto && count >= message.seen && !matches!(hold, Hold::Consumed(_)) {
                 message.hold = Hold::Settled(subscription, Outcome::Consumed);
             }
+            message.seen = message.seen.max(count + 1);
             return Ok(());
         }
         let by = match hold {
             Hold::Free => None,
             Hold::Held(by) | Hold::Settled(by, _) | Hold::Consumed(by) => Some(by),
         };
-        let moves = frame.header("dead-letter-reason").is_some() && !self.messages[number].is_dead;
-        let is_late = !moves && by.is_some_and(|by| by != subscription) && count < self.messages[number].seen;
+        let was_stalled = self.sessions[own.session].was_stalled;
+        let is_late =
+            !moves && count < self.messages[number].seen && by != Some(subscription) && (by.is_some() || was_stalled);
         if is_late {
             // It was on its way before that. When all is quiet this subscription must have ended.
             self.suspects.push((subscription, number));

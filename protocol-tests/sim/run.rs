@@ -122,6 +122,7 @@ fn drain(world: &mut World) -> Check {
             is_ending: false,
             is_dead: false,
             was_short: false,
+            outstanding: 0,
             unsettled: Vec::new(),
             is_at_risk: false,
         });

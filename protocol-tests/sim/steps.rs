@@ -249,6 +249,7 @@ impl World {
             is_ending: false,
             is_dead: false,
             was_short: false,
+            outstanding: 0,
             unsettled: Vec::new(),
             is_at_risk: false,
         });

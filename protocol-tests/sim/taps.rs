@@ -33,7 +33,7 @@ impl Fault {
         (Fault::ForgetRedelivered, &[Law::Redelivery]),
         (Fault::OtherSubscription, &[Law::Stray]),
         (Fault::OtherBody, &[Law::Stray]),
-        (Fault::DropError, &[Law::Refusal]),
+        (Fault::DropError, &[Law::Refusal, Law::Receipt]),
         (Fault::SpuriousError, &[Law::Refusal]),
     ];
 }

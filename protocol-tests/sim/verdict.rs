@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Ack, Check, Fate, Hold, Law, Model, Outcome, Subscription, Violation};
-use crate::setup::may_lose;
+use crate::setup::{DEAD_LETTERS, may_lose};
 
 impl Model {
     /// All posts have arrived, and everybody who reads has read all there was.
@@ -14,6 +14,7 @@ impl Model {
         for subscription in &mut self.subscriptions {
             subscription.is_dead |= self.sessions[subscription.session].is_over;
         }
+        self.lingering.clear();
         self.check_suspects()?;
         self.check_topics()?;
         self.check_queues()
@@ -37,6 +38,7 @@ impl Model {
         }
         for each in self.subscriptions.iter_mut().filter(|each| each.session == session) {
             each.is_at_risk = false;
+            each.outstanding = each.unsettled.len();
         }
         for effect in std::mem::take(&mut self.sessions[session].unconfirmed) {
             self.confirm(session, &effect)?;
@@ -118,7 +120,10 @@ impl Model {
         for (number, message) in self.messages.iter().enumerate().filter(|(_, message)| message.is_for_queue()) {
             let is_gone = matches!(message.hold, Hold::Consumed(_) | Hold::Settled(_, Outcome::Consumed));
             if message.fate == Fate::Accepted && !is_gone {
-                let lost: &mut Vec<usize> = missing.entry(message.place()).or_default();
+                // It may have moved unseen.
+                let may_be_dead = message.discarded || message.refusals >= self.setup.max_deliveries;
+                let place = if may_be_dead { DEAD_LETTERS } else { message.place() };
+                let lost: &mut Vec<usize> = missing.entry(place).or_default();
                 lost.push(number);
             }
         }
@@ -161,12 +166,18 @@ impl Model {
     /// Whether a session's end has a cause.
     pub(crate) fn check_closed(&mut self, session: usize) -> Check {
         let own = &self.sessions[session];
-        let has_cause = own.has_failed || own.is_leaving || own.may_vanish || own.was_stalled || own.is_silent;
+        let has_cause =
+            own.has_failed || own.is_leaving || own.may_vanish || own.is_in_doubt || own.was_stalled || own.is_silent;
         if !has_cause {
             return Err(Violation::new(Law::Refusal, "closed without a cause or a word", [session]));
         }
 
-        let said_goodbye = own.is_leaving && !own.has_failed && !own.was_stalled && !own.may_vanish && !own.is_silent;
+        let said_goodbye = own.is_leaving
+            && !own.has_failed
+            && !own.was_stalled
+            && !own.may_vanish
+            && !own.is_in_doubt
+            && !own.is_silent;
         if said_goodbye && !own.pending.is_empty() {
             let text = format!("closed before the RECEIPT {:?}", own.pending.front());
             return Err(Violation::new(Law::Receipt, text, [session]));

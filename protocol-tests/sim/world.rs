@@ -190,6 +190,7 @@ impl World {
         let hub = self.wires[session].hub;
         self.broker.end_turn(hub);
         self.broker.stall_after(self.wires[session].id, room);
+        self.broker.end_turn(hub);
         self.end_turn(hub)
     }
 
@@ -280,7 +281,8 @@ impl World {
 
     fn read(&mut self, session: usize) -> Check {
         let wire = &mut self.wires[session];
-        let limit = self.model.setup.outbox_bytes + self.model.setup.max_body + 2 * OWN_FRAME;
+        // Messages, and as much of answers to its own frames.
+        let limit = 2 * self.model.setup.outbox_bytes + self.model.setup.max_body + 2 * OWN_FRAME;
         let replies = self.model.setup.pending_receipts * OWN_FRAME;
         let queued = self.broker.queued(wire.id);
         if queued > limit + replies {
@@ -322,7 +324,7 @@ impl World {
                 let is_right = match code {
                     1000 => own.is_leaving,
                     1001 => own.may_vanish,
-                    _ => own.has_failed,
+                    _ => own.has_failed || own.is_in_doubt,
                 };
                 if !is_right {
                     let text = format!("a close packet {code} without a cause");

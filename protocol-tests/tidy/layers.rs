@@ -6,22 +6,28 @@ use crate::source::Source;
 
 /// Every room of the crate, and the rooms it may name. A room that is not here may not exist.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
     ("hash", &[]),
     ("headers", &[]),
     ("destination", &[]),
     ("message", &["destination", "headers"]),
     ("stomp", &["headers"]),
     ("session", &["destination", "hash", "headers", "message", "stomp"]),
-    ("broker", &["destination", "hash", "headers", "message"]),
+    ("broker", &["clock", "destination", "hash", "headers", "message"]),
+    ("store", &["destination", "headers", "message"]),
     ("websocket", &[]),
     ("transport", &["websocket"]),
-    ("worker", &["broker", "destination", "hash", "headers", "message", "session", "stomp", "transport", "websocket"]),
+    (
+        "worker",
+        &["broker", "clock", "destination", "hash", "headers", "message", "session", "stomp", "transport", "websocket"],
+    ),
     ("admin", &["worker"]),
     (
         "server",
         &[
             "admin",
             "broker",
+            "clock",
             "destination",
             "hash",
             "headers",
@@ -59,6 +65,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Packages that are the business of few rooms.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
+    ("crc32fast", &["store"]),
     ("flate2", &["websocket"]),
     ("http", &["admin", "transport", "websocket"]),
     ("http_body_util", &["admin", "transport"]),
@@ -66,7 +73,9 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hyper_util", &["admin", "transport"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
+    ("redb", &["store"]),
     ("rlimit", &["cli"]),
+    ("sled", &["store"]),
     ("socket2", &["transport"]),
     ("tokio", &["admin", "cli", "server", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),
@@ -74,7 +83,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that know no socket, no clock, no runtime and no disk.
-const PURE_ROOMS: &[&str] = &["broker", "destination", "hash", "headers", "message", "session", "stomp", "websocket"];
+const PURE_ROOMS: &[&str] =
+    &["broker", "clock", "destination", "hash", "headers", "message", "session", "stomp", "websocket"];
 
 /// The part of a worker that is as pure, but for the address of a peer, which it hands on to the log.
 const PURE_WORKER_FILES: &[&str] =

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::command::Consumer;
+use super::consumers::ConsumerKey;
+use super::groups::Groups;
 use crate::hash::Keyed;
 use crate::message::{Message, SessionId};
 
@@ -12,75 +14,134 @@ use crate::message::{Message, SessionId};
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) message: Arc<Message>,
+    /// From when on it is not to be delivered.
+    pub(super) expires: Option<Instant>,
     /// How often it was handed out.
     pub(super) handed_out: u32,
     /// How often a consumer refused it.
     pub(super) refused: u32,
     /// How often it came back from a consumer who stayed.
     pub(super) returned: u32,
+    /// Lower ones come first; all have the same where priority does not count.
+    pub(super) rank: u8,
 }
 
-/// Messages by their sequence: the order in which they came, which they keep when they return.
+/// Where a message stands: by its rank, and then by when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) rank: u8,
+    pub(super) sequence: u64,
+}
+
+/// Messages by their place, which they keep when they return.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// The sequence of the next message to come.
     next: u64,
-    /// Never handed out and never passed over: without gaps, up to `next`.
-    fresh: VecDeque<Arc<Message>>,
-    /// Came back, and may be handed out again.
-    returned: BTreeMap<u64, Entry>,
+    /// Of rank 0, without end, never handed out and never passed over: what a plain queue has. In order.
+    fresh: VecDeque<(u64, Arc<Message>)>,
+    /// Others that may be handed out.
+    ready: BTreeMap<Place, Entry>,
     parked: Parked,
-    /// Came back, and must wait until then.
+    groups: Groups,
+    /// Those that must wait until then.
     delayed: BTreeMap<(Instant, u64), Entry>,
+    /// Where those are that can be handed out and will expire, by when.
+    expiring: BTreeMap<(Instant, u64), (Place, SessionId)>,
 }
 
 /// Messages that a consumer passed over because its own session had sent them, so that it need not look at them again.
 #[derive(Debug, Default)]
 struct Parked {
-    by_origin: HashMap<SessionId, BTreeMap<u64, Entry>, Keyed>,
+    by_origin: HashMap<SessionId, BTreeMap<Place, Entry>, Keyed>,
     /// The first message of each origin.
-    heads: BTreeMap<u64, SessionId>,
+    heads: BTreeMap<Place, SessionId>,
+}
+
+impl Entry {
+    /// A message that nobody has had yet.
+    pub(super) fn new(message: Arc<Message>) -> Entry {
+        Entry { message, expires: None, handed_out: 0, refused: 0, returned: 0, rank: 0 }
+    }
+
+    fn at(&self, sequence: u64) -> Place {
+        Place { rank: self.rank, sequence }
+    }
 }
 
 impl Backlog {
-    /// Adds a new message behind all others.
-    pub(super) fn push(&mut self, message: Arc<Message>) {
+    /// A sequence for a new message, behind all others of its rank.
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        let sequence = self.next;
         self.next += 1;
-        self.fresh.push_back(message);
+        sequence
+    }
+
+    /// Adds a new message behind all others of its rank.
+    pub(super) fn push(&mut self, entry: Entry) {
+        let sequence = self.next_sequence();
+        if entry.rank == 0 && entry.expires.is_none() {
+            self.fresh.push_back((sequence, entry.message));
+        } else {
+            self.put_back(sequence, entry);
+        }
     }
 
     /// Puts a message that was handed out back into its place.
     pub(super) fn put_back(&mut self, sequence: u64, entry: Entry) {
-        self.returned.insert(sequence, entry);
+        let place = entry.at(sequence);
+        if let Some(expires) = entry.expires {
+            self.expiring.insert((expires, sequence), (place, entry.message.origin));
+        }
+        self.ready.insert(place, entry);
     }
 
-    /// Puts a message back into its place, but only at `due`.
-    pub(super) fn delay(&mut self, due: Instant, sequence: u64, entry: Entry) {
+    /// Puts a message into its place, but only at `due`, or when it expires.
+    pub(super) fn delay(&mut self, now: Instant, due: Instant, sequence: u64, entry: Entry) {
+        let due = entry.expires.filter(|expires| *expires > now).map_or(due, |expires| due.min(expires));
         self.delayed.insert((due, sequence), entry);
     }
 
-    /// When the next delay is over.
+    /// When the next delay is over, or the next message expires.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.delayed.first_key_value().map(|((due, _), _)| *due)
+        let delayed = self.delayed.first_key_value().map(|((due, _), _)| *due);
+        let expiring = self.expiring.first_key_value().map(|((due, _), _)| *due);
+        delayed.into_iter().chain(expiring).min()
     }
 
-    /// Puts the messages into their place whose delay is over.
+    /// Puts the messages into their place whose delay is over. One that was never handed out comes behind all others.
     pub(super) fn wake(&mut self, now: Instant) {
         while let Some(first) = self.delayed.first_entry().filter(|first| first.key().0 <= now) {
             let ((_, sequence), entry) = first.remove_entry();
-            self.returned.insert(sequence, entry);
+            let sequence = if entry.handed_out == 0 { self.next_sequence() } else { sequence };
+            self.put_back(sequence, entry);
         }
+    }
+
+    /// Takes a message out that has expired.
+    pub(super) fn take_expired(&mut self, now: Instant) -> Option<(u64, Entry)> {
+        while let Some(first) = self.expiring.first_entry().filter(|first| first.key().0 <= now) {
+            let ((_, sequence), (place, origin)) = first.remove_entry();
+            let ready = self.ready.remove(&place);
+            let found = ready.or_else(|| self.parked.remove(origin, place)).or_else(|| self.groups.remove(place));
+            if let Some(entry) = found {
+                return Some((sequence, entry));
+            }
+            debug_assert!(false, "what expires is here");
+        }
+        None
     }
 
     /// Whether nothing could be handed out to anybody.
     pub(super) fn is_idle(&self) -> bool {
-        self.fresh.is_empty() && self.returned.is_empty() && self.parked.heads.is_empty()
+        self.fresh.is_empty() && self.ready.is_empty() && self.parked.heads.is_empty()
     }
 
     /// How many messages could be handed out.
     pub(super) fn ready(&self) -> usize {
         let parked: usize = self.parked.by_origin.values().map(BTreeMap::len).sum();
-        self.fresh.len() + self.returned.len() + parked
+        let lanes: usize = self.groups.lanes().map(BTreeMap::len).sum();
+        self.fresh.len() + self.ready.len() + parked + lanes
     }
 
     /// How many messages wait for their delay to end.
@@ -88,79 +149,141 @@ impl Backlog {
         self.delayed.len()
     }
 
-    /// Takes the first message that `consumer` may get (M5).
-    pub(super) fn take(&mut self, consumer: &Consumer) -> Option<(u64, Entry)> {
+    /// Which consumer has which group.
+    pub(super) fn groups(&mut self) -> &mut Groups {
+        &mut self.groups
+    }
+
+    /// Takes the first message that `consumer` may get (M5), of those that wait for nobody else.
+    pub(super) fn take(&mut self, key: ConsumerKey, consumer: &Consumer, max_groups: usize) -> Option<(u64, Entry)> {
         let shunned = consumer.no_local.then_some(consumer.id.session);
         loop {
             let parked = self.parked.first(shunned);
-            let next = self.next_sequence();
-            if let Some(parked) = parked
-                && next.is_none_or(|next| parked < next)
-            {
-                return self.parked.take(parked).map(|entry| (parked, entry));
+            let next = self.next_place();
+            let (place, entry) = match parked {
+                Some(parked) if next.is_none_or(|next| parked < next) => (parked, self.parked.take(parked)?),
+                _ => self.take_next()?,
+            };
+            if shunned == Some(entry.message.origin) {
+                self.parked.insert(place, entry);
+            } else if let Some(entry) = self.groups.admit((key, consumer), place, entry, max_groups) {
+                self.forget_end(place, &entry);
+                return Some((place.sequence, entry));
             }
-            let (sequence, entry) = self.take_next()?;
-            if shunned != Some(entry.message.origin) {
-                return Some((sequence, entry));
-            }
-            self.parked.insert(sequence, entry);
         }
     }
 
-    fn next_sequence(&self) -> Option<u64> {
-        let returned = self.returned.first_key_value().map(|(sequence, _)| *sequence);
-        let fresh = self.first_fresh();
-        returned.into_iter().chain(fresh).min()
+    /// Takes the first message that waits for this consumer alone.
+    pub(super) fn take_own(&mut self, consumer: ConsumerKey) -> Option<(u64, Entry)> {
+        let (place, entry) = self.groups.take(consumer)?;
+        self.forget_end(place, &entry);
+        Some((place.sequence, entry))
     }
 
-    fn first_fresh(&self) -> Option<u64> {
-        (!self.fresh.is_empty()).then(|| self.next - self.fresh.len() as u64)
+    /// Takes the message out that has waited longest among those of the last rank.
+    pub(super) fn take_oldest(&mut self) -> Option<Entry> {
+        let fresh = self.fresh.front().map(|(sequence, _)| Place { rank: 0, sequence: *sequence });
+        let ready = oldest(&self.ready);
+        let parked = self.parked.by_origin.iter().filter_map(|(origin, entries)| Some((oldest(entries)?, *origin)));
+        let parked = parked.min_by_key(|(place, _)| age(*place));
+        let lane = self.groups.lanes().filter_map(oldest).min_by_key(|place| age(*place));
+        let of_parked = parked.map(|(place, _)| place);
+        let place = [fresh, ready, of_parked, lane].into_iter().flatten().min_by_key(|place| age(*place))?;
+        let entry = if fresh == Some(place) {
+            self.fresh.pop_front().map(|(_, message)| Entry::new(message))
+        } else if ready == Some(place) {
+            self.ready.remove(&place)
+        } else if let Some((_, origin)) = parked.filter(|(parked, _)| *parked == place) {
+            self.parked.remove(origin, place)
+        } else {
+            self.groups.remove(place)
+        }?;
+        self.forget_end(place, &entry);
+        Some(entry)
     }
 
-    fn take_next(&mut self) -> Option<(u64, Entry)> {
+    /// A consumer is gone: what waited for it alone is anybody's.
+    pub(super) fn leave(&mut self, consumer: ConsumerKey) {
+        self.ready.append(&mut self.groups.leave(consumer));
+    }
+
+    fn next_place(&self) -> Option<Place> {
+        let ready = self.ready.first_key_value().map(|(place, _)| *place);
+        ready.into_iter().chain(self.first_fresh()).min()
+    }
+
+    fn first_fresh(&self) -> Option<Place> {
+        self.fresh.front().map(|(sequence, _)| Place { rank: 0, sequence: *sequence })
+    }
+
+    fn take_next(&mut self) -> Option<(Place, Entry)> {
         let fresh = self.first_fresh();
-        let returned = self.returned.first_entry();
-        if let Some(returned) = returned.filter(|returned| fresh.is_none_or(|fresh| *returned.key() < fresh)) {
-            return Some(returned.remove_entry());
+        let ready = self.ready.first_entry();
+        if let Some(ready) = ready.filter(|ready| fresh.is_none_or(|fresh| *ready.key() < fresh)) {
+            return Some(ready.remove_entry());
         }
-        let message = self.fresh.pop_front()?;
+        let (_, message) = self.fresh.pop_front()?;
         if self.fresh.is_empty() && self.fresh.capacity() > 1024 {
             self.fresh = VecDeque::new();
         }
-        Some((fresh?, Entry { message, handed_out: 0, refused: 0, returned: 0 }))
+        Some((fresh?, Entry::new(message)))
     }
+
+    /// A message leaves, so its end is no business of ours any more.
+    fn forget_end(&mut self, place: Place, entry: &Entry) {
+        if let Some(expires) = entry.expires {
+            self.expiring.remove(&(expires, place.sequence));
+        }
+    }
+}
+
+/// Greater for what may be given up later.
+fn age(place: Place) -> (std::cmp::Reverse<u8>, u64) {
+    (std::cmp::Reverse(place.rank), place.sequence)
+}
+
+/// The first of the last rank.
+fn oldest(entries: &BTreeMap<Place, Entry>) -> Option<Place> {
+    let (last, _) = entries.last_key_value()?;
+    let first_of_rank = Place { rank: last.rank, sequence: 0 };
+    entries.range(first_of_rank..).next().map(|(place, _)| *place)
 }
 
 impl Parked {
     /// The first message that is not of the origin `shunned`.
-    fn first(&self, shunned: Option<SessionId>) -> Option<u64> {
-        self.heads.iter().find(|(_, origin)| Some(**origin) != shunned).map(|(sequence, _)| *sequence)
+    fn first(&self, shunned: Option<SessionId>) -> Option<Place> {
+        self.heads.iter().find(|(_, origin)| Some(**origin) != shunned).map(|(place, _)| *place)
     }
 
-    fn insert(&mut self, sequence: u64, entry: Entry) {
+    fn insert(&mut self, place: Place, entry: Entry) {
         let origin = entry.message.origin;
         let entries = self.by_origin.entry(origin).or_default();
         if let Some((head, _)) = entries.first_key_value() {
             self.heads.remove(head);
         }
-        entries.insert(sequence, entry);
+        entries.insert(place, entry);
         if let Some((head, _)) = entries.first_key_value() {
             self.heads.insert(*head, origin);
         }
     }
 
     /// Takes the message `head`, the first of its origin.
-    fn take(&mut self, head: u64) -> Option<Entry> {
-        let origin = self.heads.remove(&head)?;
+    fn take(&mut self, head: Place) -> Option<Entry> {
+        let origin = *self.heads.get(&head)?;
+        self.remove(origin, head)
+    }
+
+    /// Takes a message of this origin.
+    fn remove(&mut self, origin: SessionId, place: Place) -> Option<Entry> {
         let entries = self.by_origin.get_mut(&origin)?;
-        let entry = entries.remove(&head)?;
-        match entries.first_key_value() {
-            Some((next, _)) => {
-                self.heads.insert(*next, origin);
-            }
-            None => {
-                self.by_origin.remove(&origin);
-            }
+        let entry = entries.remove(&place)?;
+        if self.heads.remove(&place).is_some()
+            && let Some((next, _)) = entries.first_key_value()
+        {
+            self.heads.insert(*next, origin);
+        }
+        if entries.is_empty() {
+            self.by_origin.remove(&origin);
         }
         Some(entry)
     }
@@ -187,6 +310,7 @@ mod tests {
             is_text: true,
             exclude_origin: false,
             mandatory: false,
+            terms: None,
         };
         let id = MessageId { boot: 0, worker: WorkerId(0), sequence: 0 };
         Arc::new(Message { id, origin: session(origin), content })
@@ -199,23 +323,25 @@ mod tests {
 
     #[test]
     fn q1_returned_passed_over_and_fresh_messages_come_in_one_order() {
+        let key = ConsumerKey::default();
         let (shy, open) = (consumer(1, true), consumer(1, false));
         for returned in [0, 1, 2] {
             let mut backlog = Backlog::default();
             // Sequences 0 to 4; the shy consumer passes 1 and 3 over.
             for origin in [2, 1, 2, 1, 2] {
-                backlog.push(message(origin));
+                backlog.push(Entry::new(message(origin)));
             }
-            let taken: Vec<_> = std::iter::from_fn(|| backlog.take(&shy)).collect();
+            let taken: Vec<_> = std::iter::from_fn(|| backlog.take(key, &shy, 9)).collect();
             assert_eq!(taken.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [0, 2, 4]);
-            backlog.push(message(2));
+            backlog.push(Entry::new(message(2)));
             let expected: Vec<u64> =
                 [0, 1, 2, 3, 4, 5].into_iter().filter(|n| n % 2 == 1 || *n >= 2 * returned).collect();
             for (sequence, entry) in taken.into_iter().skip(returned as usize) {
                 backlog.put_back(sequence, entry);
             }
             assert_eq!(backlog.ready(), expected.len());
-            let order: Vec<u64> = std::iter::from_fn(|| backlog.take(&open)).map(|(sequence, _)| sequence).collect();
+            let order: Vec<u64> =
+                std::iter::from_fn(|| backlog.take(key, &open, 9)).map(|(sequence, _)| sequence).collect();
             assert_eq!(order, expected);
             assert!(backlog.is_idle());
         }
@@ -226,10 +352,10 @@ mod tests {
         let start = Instant::now();
         let soon = start + std::time::Duration::from_secs(1);
         let mut backlog = Backlog::default();
-        backlog.push(message(1));
-        let open = consumer(2, false);
-        let (sequence, entry) = backlog.take(&open).unwrap_or_else(|| unreachable!("it was pushed"));
-        backlog.delay(soon, sequence, entry);
+        backlog.push(Entry::new(message(1)));
+        let (key, open) = (ConsumerKey::default(), consumer(2, false));
+        let (sequence, entry) = backlog.take(key, &open, 9).unwrap_or_else(|| unreachable!("it was pushed"));
+        backlog.delay(start, soon, sequence, entry);
         backlog.wake(start);
         assert_eq!((backlog.next_due(), backlog.is_idle(), backlog.delayed()), (Some(soon), true, 1));
         backlog.wake(soon);

@@ -77,6 +77,14 @@ pub enum Command {
         /// As in `Publish`; the verdict goes to the message's origin.
         ticket: Option<Ticket>,
     },
+    /// Put a message into the dead-letter queue that lives here, since its own queue is full. If this one is too, the
+    /// sender is told.
+    Divert {
+        /// The message, addressed to the dead-letter queue.
+        message: Arc<Message>,
+        /// As in `Enqueue`.
+        ticket: Option<Ticket>,
+    },
     /// A session subscribed to topics.
     Subscribe {
         /// The subscription.
@@ -218,6 +226,15 @@ pub enum Note {
         queue: Destination,
         /// Stable reason.
         reason: &'static str,
+    },
+    /// Messages were dropped, as their queue's policy asks.
+    Dropped {
+        /// The queue they were in.
+        queue: Destination,
+        /// Stable reason: `expired` or `overflow`.
+        reason: &'static str,
+        /// How many.
+        count: usize,
     },
     /// A limit was reached.
     LimitReached(Refusal),

@@ -19,6 +19,8 @@ pub(super) struct Consumers {
     by_id: HashMap<SubscriberId, ConsumerKey, Keyed>,
     /// Those with credit, each once, the next one first; and some that are gone.
     turns: VecDeque<ConsumerKey>,
+    /// Where only one at a time is served: all of them in the order they came. The first is served.
+    line: Option<VecDeque<ConsumerKey>>,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,11 @@ struct Member {
 }
 
 impl Consumers {
+    /// No consumers yet. With `single` the first is served, and the others stand by until it is gone.
+    pub(super) fn new(single: bool) -> Consumers {
+        Consumers { line: single.then(VecDeque::new), ..Consumers::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.members.len()
     }
@@ -42,17 +49,27 @@ impl Consumers {
         let member = Member { consumer, held: BTreeSet::new(), has_turn: false };
         let key = self.members.insert(member);
         self.by_id.insert(consumer.id, key);
+        if let Some(line) = &mut self.line {
+            line.push_back(key);
+        }
         self.give_turn(key);
     }
 
     /// Takes a consumer away, and answers what it had to settle.
-    pub(super) fn remove(&mut self, consumer: SubscriberId) -> Option<BTreeSet<u64>> {
+    pub(super) fn remove(&mut self, consumer: SubscriberId) -> Option<(ConsumerKey, BTreeSet<u64>)> {
         let key = self.by_id.remove(&consumer)?;
         let member = self.members.remove(key)?;
         if self.turns.len() > 2 * self.members.len() + 16 {
             self.turns.retain(|key| self.members.contains_key(*key));
         }
-        Some(member.held)
+        let next = self.line.as_mut().and_then(|line| {
+            line.retain(|each| *each != key);
+            line.front().copied()
+        });
+        if let Some(next) = next {
+            self.give_turn(next);
+        }
+        Some((key, member.held))
     }
 
     pub(super) fn contains(&self, key: ConsumerKey) -> bool {
@@ -70,7 +87,10 @@ impl Consumers {
             let key = self.turns.pop_front()?;
             if let Some(member) = self.members.get_mut(key) {
                 member.has_turn = false;
-                return Some((key, member.consumer));
+                // Out of turn it may have got what waited for it alone, and has no credit left.
+                if member.held.len() < member.consumer.credit as usize {
+                    return Some((key, member.consumer));
+                }
             }
         }
     }
@@ -96,7 +116,16 @@ impl Consumers {
         self.give_turn(key);
     }
 
+    /// A consumer that can have another message.
+    pub(super) fn with_credit(&self, key: ConsumerKey) -> Option<Consumer> {
+        let member = self.members.get(key)?;
+        (member.held.len() < member.consumer.credit as usize).then_some(member.consumer)
+    }
+
     fn give_turn(&mut self, key: ConsumerKey) {
+        if self.line.as_ref().is_some_and(|line| line.front() != Some(&key)) {
+            return;
+        }
         if let Some(member) = self.members.get_mut(key)
             && !member.has_turn
             && member.held.len() < member.consumer.credit as usize

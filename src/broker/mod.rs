@@ -7,9 +7,11 @@
 mod backlog;
 mod command;
 mod consumers;
+mod groups;
 mod interest;
 mod matcher;
 mod options;
+mod policy;
 mod queue;
 mod queues;
 mod relays;
@@ -19,6 +21,6 @@ mod transaction;
 
 pub use command::{Command, Consumer, Effects, Note, Subscriber, TransactionId};
 pub use interest::Interest;
-pub use options::{Options, QueueOptions, TopicOptions, TopicPolicy};
+pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
 pub use queue::QueueStats;
 pub use shard::{Shard, ShardStats};

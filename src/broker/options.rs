@@ -12,8 +12,10 @@ pub struct Options {
     pub destinations: Spaces,
     /// `[topics]`.
     pub topics: TopicOptions,
-    /// `[queues]`.
+    /// `[queues]`: what holds for a queue that no policy takes.
     pub queues: QueueOptions,
+    /// `[[queues.policy]]` entries: the first whose pattern takes a queue decides, once, when the queue comes to be.
+    pub queue_policies: Vec<QueuePolicy>,
     /// How many topic subscriptions a worker keeps: `limits.subscriptions`, 1,000,000.
     pub max_subscriptions: usize,
     /// For how many destinations a worker remembers who is to get their messages: `limits.routes`, 16,384. More
@@ -41,6 +43,37 @@ pub struct TopicPolicy {
     pub when_slow: WhenSlow,
 }
 
+/// A policy for some queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuePolicy {
+    /// Which queues: `pattern`.
+    pub pattern: Pattern,
+    /// What holds for them, complete. Its `max_queues` is not looked at.
+    pub options: QueueOptions,
+}
+
+/// What becomes of a message that finds its queue full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// Its sender is told, and it is not taken.
+    #[default]
+    Reject,
+    /// It is taken, and the oldest of those that wait is dropped for it.
+    DropOldest,
+    /// It goes to the dead letters instead. In a transaction it is refused.
+    DeadLetter,
+}
+
+/// What becomes of a message that nobody took in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenExpired {
+    /// It moves to the dead letters, where there are some.
+    #[default]
+    DeadLetter,
+    /// It is dropped.
+    Drop,
+}
+
 /// What can be set about queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueOptions {
@@ -62,6 +95,25 @@ pub struct QueueOptions {
     /// The queue that gets messages which were refused too often or discarded: `queues.dead_letter`,
     /// `/queue/dead-letter`. Without one, a refused message is tried again for ever, and a discarded one is lost.
     pub dead_letter: Option<Destination>,
+    /// What becomes of a message that finds the queue full: `queues.overflow`, `reject`.
+    pub overflow: Overflow,
+    /// How long a message may wait that does not say so itself: `queues.ttl`, for ever.
+    pub ttl: Option<Duration>,
+    /// What becomes of a message that waited too long: `queues.expired`, `dead-letter`.
+    pub expired: WhenExpired,
+    /// The longest delay that a SEND or a NACK can ask for: `queues.max_delay`, 30 days.
+    pub max_delay: Duration,
+    /// How long a queue without messages and consumers stays: `queues.idle_expiry`; by default it is gone at once.
+    pub idle_expiry: Option<Duration>,
+    /// Whether the `priority` of messages counts: `queues.priority`, no.
+    pub priority: bool,
+    /// Whether a queue has one consumer at most: `queues.exclusive`, no.
+    pub exclusive: bool,
+    /// Whether the first consumer gets everything, and the others stand by: `queues.single_active_consumer`, no.
+    pub single_active_consumer: bool,
+    /// For how many groups of messages a queue remembers their consumer: `queues.max_groups`, 10,000. Beyond that,
+    /// groups of which no message is there are forgotten, and may find another consumer.
+    pub max_groups: usize,
 }
 
 impl Default for Options {
@@ -70,6 +122,7 @@ impl Default for Options {
             destinations: Spaces::default(),
             topics: TopicOptions::default(),
             queues: QueueOptions::default(),
+            queue_policies: Vec::new(),
             max_subscriptions: 1_000_000,
             max_routes: 16_384,
             max_commits: 16_384,
@@ -88,6 +141,15 @@ impl Default for QueueOptions {
             redelivery_delay_max: Duration::from_secs(60),
             max_deliveries: 5,
             dead_letter: Some(Destination::new("/queue/dead-letter")),
+            overflow: Overflow::default(),
+            ttl: None,
+            expired: WhenExpired::default(),
+            max_delay: Duration::from_secs(30 * 24 * 60 * 60),
+            idle_expiry: None,
+            priority: false,
+            exclusive: false,
+            single_active_consumer: false,
+            max_groups: 10_000,
         }
     }
 }

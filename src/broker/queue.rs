@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::backlog::{Backlog, Entry};
 use super::command::{Consumer, Effects};
 use super::consumers::{ConsumerKey, Consumers};
-use super::options::QueueOptions;
+use super::options::{Overflow, QueueOptions, WhenExpired};
+use super::policy::Rules;
+use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::hash::Keyed;
 use crate::headers::Headers;
@@ -16,7 +18,11 @@ use crate::message::{Content, Delivery, Message, Outcome, Refusal, SessionId, Su
 /// The waits of a message are kept between these, so that none of them is a loop without rest or passes the end of
 /// time.
 const MIN_WAIT: Duration = Duration::from_millis(1);
-const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The priority that is delivered first, and that of messages that say none.
+const HIGHEST_PRIORITY: u8 = 9;
+const USUAL_PRIORITY: u8 = 4;
 
 /// What an operator may want to know about a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +46,7 @@ pub struct QueueStats {
 #[derive(Debug)]
 pub(super) struct Queue {
     name: Destination,
+    rules: Arc<Rules>,
     backlog: Backlog,
     consumers: Consumers,
     unsettled: HashMap<u64, Unsettled, Keyed>,
@@ -47,8 +54,19 @@ pub(super) struct Queue {
     dying: BTreeMap<u64, (Entry, &'static str)>,
     kept: Load,
     reserved: Load,
+    /// Since when nobody would notice if it were gone, where it stays for a while.
+    idle_since: Option<Instant>,
     /// When this queue is to be woken, as its home has noted.
     pub(super) wake: Option<Instant>,
+}
+
+/// What became of a message that was to be added.
+#[derive(Debug)]
+pub(super) enum Pushed {
+    /// It is there, and so many others were dropped for it.
+    Added(usize),
+    /// The queue is full, and the dead letters are to get it.
+    Overflowed(Arc<Message>),
 }
 
 #[derive(Debug)]
@@ -68,15 +86,17 @@ struct Load {
 }
 
 impl Queue {
-    pub(super) fn new(name: Destination) -> Queue {
+    pub(super) fn new(name: Destination, rules: Arc<Rules>) -> Queue {
         Queue {
             name,
             backlog: Backlog::default(),
-            consumers: Consumers::default(),
+            consumers: Consumers::new(rules.options.single_active_consumer),
+            rules,
             unsettled: HashMap::default(),
             dying: BTreeMap::new(),
             kept: Load::default(),
             reserved: Load::default(),
+            idle_since: None,
             wake: None,
         }
     }
@@ -85,13 +105,27 @@ impl Queue {
         &self.name
     }
 
-    /// Whether nobody would notice if it were gone.
-    pub(super) fn is_useless(&self) -> bool {
-        self.consumers.is_empty() && self.kept.messages == 0 && self.reserved.messages == 0
+    pub(super) fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
+    /// Whether it is to be forgotten: nobody would notice, and has not for long enough.
+    pub(super) fn is_over(&mut self, now: Instant) -> bool {
+        if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
+            self.idle_since = None;
+            return false;
+        }
+        match self.rules.options.idle_expiry {
+            None => true,
+            Some(stay) => now.saturating_duration_since(*self.idle_since.get_or_insert(now)) >= stay,
+        }
+    }
+
+    /// When it is to be looked at again.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.backlog.next_due()
+        let stay = self.rules.options.idle_expiry.unwrap_or_default();
+        let end = self.idle_since.and_then(|since| since.checked_add(stay));
+        self.backlog.next_due().into_iter().chain(end).min()
     }
 
     pub(super) fn stats(&self) -> QueueStats {
@@ -106,17 +140,30 @@ impl Queue {
         }
     }
 
-    /// Adds a message at the end.
-    pub(super) fn push(&mut self, message: Arc<Message>, options: &QueueOptions) -> Result<(), Refusal> {
-        self.admit(&message, options)?;
-        self.kept.add(&message);
-        self.backlog.push(message);
-        Ok(())
+    /// Adds a message at the end, or where its priority and its delay put it.
+    pub(super) fn push(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) -> Result<Pushed, Refusal> {
+        let mut dropped = 0;
+        while let Err(refusal) = self.admit(&message) {
+            match self.rules.options.overflow {
+                Overflow::Reject => return Err(refusal),
+                Overflow::DeadLetter => return Ok(Pushed::Overflowed(message)),
+                Overflow::DropOldest => self.drop_oldest().map_err(|()| refusal)?,
+            }
+            dropped += 1;
+        }
+        self.check_delay(now, clock, &message)?;
+        self.add(now, clock, message);
+        Ok(Pushed::Added(dropped))
     }
 
     /// Keeps space for a message that [`Queue::push_reserved`] will bring, or [`Queue::unreserve`] will not.
-    pub(super) fn reserve(&mut self, message: &Message, options: &QueueOptions) -> Result<(), Refusal> {
-        self.admit(message, options)?;
+    pub(super) fn reserve(&mut self, now: Instant, clock: &Clock, message: &Message) -> Result<(), Refusal> {
+        self.check_delay(now, clock, message)?;
+        match self.rules.options.overflow {
+            // What is dropped for it is not dropped before it is certain that it comes.
+            Overflow::DropOldest => self.admit_beside(Load::default(), message)?,
+            Overflow::Reject | Overflow::DeadLetter => self.admit(message)?,
+        }
         self.reserved.add(message);
         Ok(())
     }
@@ -125,21 +172,27 @@ impl Queue {
         self.reserved.subtract(message);
     }
 
-    pub(super) fn push_reserved(&mut self, message: Arc<Message>) {
+    /// Adds a message, and answers how many others were dropped for it.
+    pub(super) fn push_reserved(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) -> usize {
         self.reserved.subtract(&message);
-        self.kept.add(&message);
-        self.backlog.push(message);
+        let mut dropped = 0;
+        while self.rules.options.overflow == Overflow::DropOldest
+            && self.admit(&message).is_err()
+            && self.drop_oldest().is_ok()
+        {
+            dropped += 1;
+        }
+        self.add(now, clock, message);
+        dropped
     }
 
-    pub(super) fn consume(&mut self, consumer: Consumer, options: &QueueOptions) -> Result<(), Refusal> {
+    pub(super) fn consume(&mut self, consumer: Consumer) -> Result<(), Refusal> {
         self.cancel(consumer.id);
-        if self.consumers.len() >= options.max_consumers {
-            return Err(Refusal::Limit {
-                code: "too-many-consumers",
-                what: "the consumers of this queue",
-                limit: options.max_consumers as u64,
-                key: "queues.max_consumers",
-            });
+        if self.rules.options.exclusive && !self.consumers.is_empty() {
+            return Err(Refusal::Exclusive(self.name.text().clone()));
+        }
+        if self.consumers.len() >= self.rules.options.max_consumers {
+            return Err(self.rules.too_many_consumers());
         }
         self.consumers.add(consumer);
         Ok(())
@@ -148,7 +201,11 @@ impl Queue {
     /// Takes a consumer away; what it had to settle goes back to its place (Q4), but for what a transaction will
     /// settle.
     pub(super) fn cancel(&mut self, consumer: SubscriberId) {
-        for sequence in self.consumers.remove(consumer).into_iter().flatten() {
+        let Some((key, held)) = self.consumers.remove(consumer) else {
+            return;
+        };
+        self.backlog.leave(key);
+        for sequence in held {
             if self.unsettled.get(&sequence).is_some_and(|unsettled| !unsettled.is_claimed) {
                 self.put_back(sequence);
             }
@@ -157,17 +214,10 @@ impl Queue {
 
     /// Settles what `session` holds. Answers true where the message is now dying: [`Queue::letter`] tells what to
     /// bring to the dead letters, and then it must be [`Queue::bury`] or [`Queue::revive`].
-    pub(super) fn settle(
-        &mut self,
-        now: Instant,
-        session: SessionId,
-        sequence: u64,
-        outcome: Outcome,
-        options: &QueueOptions,
-    ) -> bool {
+    pub(super) fn settle(&mut self, now: Instant, session: SessionId, sequence: u64, outcome: Outcome) -> bool {
         let held = self.unsettled.get(&sequence);
         let is_theirs = held.is_some_and(|unsettled| unsettled.session == session && !unsettled.is_claimed);
-        is_theirs && self.conclude(now, sequence, outcome, options)
+        is_theirs && self.conclude(now, sequence, outcome)
     }
 
     /// Keeps what `session` holds for a transaction, if it still holds it.
@@ -193,20 +243,9 @@ impl Queue {
     }
 
     /// What the dead-letter queue `to` is to get for a dying message.
-    pub(super) fn letter(&self, sequence: u64, to: &Destination) -> Option<Message> {
+    pub(super) fn letter(&self, sequence: u64, to: &Destination, epoch_ms: u64) -> Option<Message> {
         let (entry, reason) = self.dying.get(&sequence)?;
-        let message = &entry.message;
-        let count = entry.handed_out.to_string();
-        let added = [
-            ("original-destination", message.content.destination.as_str()),
-            ("dead-letter-reason", *reason),
-            ("delivery-count", count.as_str()),
-        ];
-        let names = added.map(|(name, _)| name);
-        let others = message.content.headers.iter().filter(|(name, _)| !names.contains(name));
-        let headers = Headers::from_iter(added.into_iter().chain(others));
-        let content = Content { destination: to.clone(), headers, mandatory: false, ..message.content.clone() };
-        Some(Message { id: message.id, origin: message.origin, content })
+        Some(letter(&entry.message, to, reason, entry.handed_out, epoch_ms))
     }
 
     /// Why a message is dying.
@@ -221,10 +260,10 @@ impl Queue {
         }
     }
 
-    /// Keeps a dying message after all, and hands it out again after the longest delay.
-    pub(super) fn revive(&mut self, now: Instant, sequence: u64, options: &QueueOptions) {
+    /// Keeps a dying message after all, and tries again after the longest delay.
+    pub(super) fn revive(&mut self, now: Instant, sequence: u64) {
         if let Some((entry, _)) = self.dying.remove(&sequence) {
-            self.backlog.delay(after(now, options.redelivery_delay_max), sequence, entry);
+            self.backlog.delay(now, after(now, self.rules.options.redelivery_delay_max), sequence, entry);
         }
     }
 
@@ -233,35 +272,80 @@ impl Queue {
         self.backlog.wake(now);
     }
 
-    /// Hands out what there is to those who have credit, in turn. `tag` names a message of this queue.
+    /// Takes a message out whose time is over. It is now dying, as after [`Queue::settle`]; or none, if it was dropped.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Option<u64>> {
+        let (sequence, entry) = self.backlog.take_expired(now)?;
+        if self.rules.options.expired == WhenExpired::Drop || !self.has_dead_letters() {
+            self.kept.subtract(&entry.message);
+            return Some(None);
+        }
+        self.dying.insert(sequence, (entry, "expired"));
+        Some(Some(sequence))
+    }
+
+    /// Hands out what there is to those who have credit, in turn. `tag` names a message of this queue. What has expired
+    /// must have been taken out.
     pub(super) fn hand_out<E: Effects>(&mut self, tag: impl Fn(u64) -> Tag, effects: &mut E) {
+        loop {
+            self.hand_out_lanes(&tag, effects);
+            self.hand_out_in_turn(&tag, effects);
+            if !self.backlog.groups().has_due() {
+                return;
+            }
+        }
+    }
+
+    /// Hands out what waits for one consumer alone.
+    fn hand_out_lanes<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {
+        while let Some(key) = self.backlog.groups().next_due() {
+            while let Some(consumer) = self.consumers.with_credit(key)
+                && let Some((sequence, entry)) = self.backlog.take_own(key)
+            {
+                self.give((key, &consumer), sequence, entry, tag, effects);
+            }
+        }
+    }
+
+    fn hand_out_in_turn<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {
+        let max_groups = self.rules.options.max_groups;
         let mut passed = 0;
         while !self.backlog.is_idle() && passed < self.consumers.turns() {
             let Some((key, consumer)) = self.consumers.next() else {
                 return;
             };
-            let Some((sequence, mut entry)) = self.backlog.take(&consumer) else {
+            let Some((sequence, entry)) = self.backlog.take(key, &consumer, max_groups) else {
                 self.consumers.passed(key);
                 passed += 1;
                 continue;
             };
             passed = 0;
-            let delivery = Delivery {
-                message: Arc::clone(&entry.message),
-                when_slow: WhenSlow::default(),
-                tag: Some(tag(sequence)),
-                redeliveries: entry.handed_out,
-            };
-            entry.handed_out = entry.handed_out.saturating_add(1);
-            self.consumers.took(key, sequence);
-            let unsettled = Unsettled { entry, session: consumer.id.session, consumer: key, is_claimed: false };
-            self.unsettled.insert(sequence, unsettled);
-            effects.deliver(consumer.id, delivery);
+            self.give((key, &consumer), sequence, entry, tag, effects);
         }
     }
 
+    fn give<E: Effects>(
+        &mut self,
+        (key, consumer): (ConsumerKey, &Consumer),
+        sequence: u64,
+        mut entry: Entry,
+        tag: &impl Fn(u64) -> Tag,
+        effects: &mut E,
+    ) {
+        let delivery = Delivery {
+            message: Arc::clone(&entry.message),
+            when_slow: WhenSlow::default(),
+            tag: Some(tag(sequence)),
+            redeliveries: entry.handed_out,
+        };
+        entry.handed_out = entry.handed_out.saturating_add(1);
+        self.consumers.took(key, sequence);
+        let unsettled = Unsettled { entry, session: consumer.id.session, consumer: key, is_claimed: false };
+        self.unsettled.insert(sequence, unsettled);
+        effects.deliver(consumer.id, delivery);
+    }
+
     /// Settles what was claimed, or is known to be held; answers as [`Queue::settle`] does.
-    pub(super) fn conclude(&mut self, now: Instant, sequence: u64, outcome: Outcome, options: &QueueOptions) -> bool {
+    pub(super) fn conclude(&mut self, now: Instant, sequence: u64, outcome: Outcome) -> bool {
         let Some(Unsettled { mut entry, consumer, .. }) = self.unsettled.remove(&sequence) else {
             return false;
         };
@@ -269,6 +353,9 @@ impl Queue {
             self.unsettled = HashMap::default();
         }
         self.consumers.release(consumer, sequence);
+        let groups = self.backlog.groups();
+        groups.release(&entry.message);
+        groups.wake(consumer);
         match outcome {
             Outcome::Consumed => self.kept.subtract(&entry.message),
             Outcome::Returned => {
@@ -276,18 +363,14 @@ impl Queue {
                 // Once at once; but a consumer who stays and cannot be reached must not make a loop without rest.
                 match entry.returned.checked_sub(2) {
                     None => self.backlog.put_back(sequence, entry),
-                    Some(doublings) => self.backlog.delay(after(now, wait(doublings, options)), sequence, entry),
+                    Some(doublings) => {
+                        let due = after(now, wait(doublings, &self.rules.options));
+                        self.backlog.delay(now, due, sequence, entry);
+                    }
                 }
             }
-            Outcome::Rejected => {
-                entry.refused = entry.refused.saturating_add(1);
-                if entry.refused >= options.max_deliveries && options.dead_letter.is_some() {
-                    self.dying.insert(sequence, (entry, "max-deliveries"));
-                    return true;
-                }
-                let due = after(now, wait(entry.refused - 1, options));
-                self.backlog.delay(due, sequence, entry);
-            }
+            Outcome::Rejected => return self.refuse(now, sequence, entry, None),
+            Outcome::Deferred(delay) => return self.refuse(now, sequence, entry, Some(delay)),
             Outcome::Discarded => {
                 self.dying.insert(sequence, (entry, "discarded"));
                 return true;
@@ -296,23 +379,116 @@ impl Queue {
         false
     }
 
+    /// A consumer does not want the message: it comes again, or is now dying.
+    fn refuse(&mut self, now: Instant, sequence: u64, mut entry: Entry, delay: Option<Duration>) -> bool {
+        let options = &self.rules.options;
+        entry.refused = entry.refused.saturating_add(1);
+        if entry.refused >= options.max_deliveries && options.dead_letter.is_some() {
+            self.dying.insert(sequence, (entry, "max-deliveries"));
+            return true;
+        }
+        let delay = match delay {
+            Some(delay) => delay.min(options.max_delay),
+            None => wait(entry.refused - 1, options),
+        };
+        self.backlog.delay(now, after(now, delay), sequence, entry);
+        false
+    }
+
     fn put_back(&mut self, sequence: u64) {
         if let Some(unsettled) = self.unsettled.remove(&sequence) {
+            self.backlog.groups().release(&unsettled.entry.message);
             self.backlog.put_back(sequence, unsettled.entry);
         }
     }
 
-    fn admit(&self, message: &Message, options: &QueueOptions) -> Result<(), Refusal> {
-        let full = |what, limit, key| Err(Refusal::Limit { code: "queue-full", what, limit, key });
-        if self.kept.messages + self.reserved.messages >= options.max_messages {
-            return full("the messages of this queue", options.max_messages as u64, "queues.max_messages");
+    /// Adds a message for which there is space.
+    fn add(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) {
+        self.kept.add(&message);
+        let options = &self.rules.options;
+        let (mut expires, mut priority) = (options.ttl.and_then(|ttl| now.checked_add(ttl)), None);
+        if let Some(terms) = &message.content.terms {
+            priority = terms.priority;
+            if let Some(own) = terms.expires {
+                expires = clock.instant(own.epoch_ms(clock.epoch_ms(now)));
+            }
         }
-        let bytes = self.kept.bytes.saturating_add(self.reserved.bytes).saturating_add(message.content.footprint());
+        let rank = rank(priority, options);
+        let due = due(now, clock, &message).filter(|due| *due > now);
+        let entry = Entry { expires, rank, ..Entry::new(message) };
+        match due {
+            Some(due) => {
+                let sequence = self.backlog.next_sequence();
+                self.backlog.delay(now, due, sequence, entry);
+            }
+            None => self.backlog.push(entry),
+        }
+    }
+
+    fn drop_oldest(&mut self) -> Result<(), ()> {
+        let dropped = self.backlog.take_oldest().ok_or(())?;
+        self.kept.subtract(&dropped.message);
+        Ok(())
+    }
+
+    fn admit(&self, message: &Message) -> Result<(), Refusal> {
+        self.admit_beside(self.kept, message)
+    }
+
+    fn admit_beside(&self, kept: Load, message: &Message) -> Result<(), Refusal> {
+        let options = &self.rules.options;
+        if kept.messages + self.reserved.messages >= options.max_messages {
+            return Err(self.rules.too_many_messages());
+        }
+        let bytes = kept.bytes.saturating_add(self.reserved.bytes).saturating_add(message.content.footprint());
         if bytes > options.max_bytes {
-            return full("the bytes of this queue", options.max_bytes as u64, "queues.max_bytes");
+            return Err(self.rules.too_many_bytes());
         }
         Ok(())
     }
+
+    fn check_delay(&self, now: Instant, clock: &Clock, message: &Message) -> Result<(), Refusal> {
+        let is_too_long = |due: Instant| due.saturating_duration_since(now) > self.rules.options.max_delay;
+        if message.content.terms.as_ref().is_some_and(|terms| terms.due.is_some())
+            && due(now, clock, message).is_none_or(is_too_long)
+        {
+            return Err(self.rules.too_long_a_delay());
+        }
+        Ok(())
+    }
+
+    fn has_dead_letters(&self) -> bool {
+        self.rules.options.dead_letter.as_ref().is_some_and(|letters| *letters != self.name)
+    }
+}
+
+/// What the dead-letter queue `to` is to get for a message that was handed out so often.
+pub(super) fn letter(message: &Message, to: &Destination, reason: &str, handed_out: u32, epoch_ms: u64) -> Message {
+    let (count, time) = (handed_out.to_string(), epoch_ms.to_string());
+    let added = [
+        ("original-destination", message.content.destination.as_str()),
+        ("dead-letter-reason", reason),
+        ("dead-letter-time", time.as_str()),
+        ("delivery-count", count.as_str()),
+    ];
+    let names = added.map(|(name, _)| name);
+    let others = message.content.headers.iter().filter(|(name, _)| !names.contains(name));
+    let headers = Headers::from_iter(added.into_iter().chain(others));
+    // Its end and its delay were those of its life before.
+    let content =
+        Content { destination: to.clone(), headers, mandatory: false, terms: None, ..message.content.clone() };
+    Message { id: message.id, origin: message.origin, content }
+}
+
+/// When a message is to be handed out at the earliest; also none if that is too far away to ever come.
+fn due(now: Instant, clock: &Clock, message: &Message) -> Option<Instant> {
+    let due = message.content.terms.as_ref()?.due?;
+    clock.instant(due.epoch_ms(clock.epoch_ms(now)))
+}
+
+/// The rank of a priority: what comes first has the lowest.
+fn rank(priority: Option<u8>, options: &QueueOptions) -> u8 {
+    if options.priority { HIGHEST_PRIORITY - priority.unwrap_or(USUAL_PRIORITY).min(HIGHEST_PRIORITY) } else { 0 }
 }
 
 impl Load {

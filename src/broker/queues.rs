@@ -8,11 +8,13 @@ use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
 use super::command::{Command, Consumer, Effects, Note, TransactionId};
 use super::interest::Interest;
-use super::options::QueueOptions;
-use super::queue::{Queue, QueueStats};
+use super::options::Options;
+use super::policy::Policies;
+use super::queue::{Pushed, Queue, QueueStats, letter};
+use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::hash::Keyed;
-use crate::message::{Message, Outcome, Refusal, SessionId, SubscriberId, Tag, WorkerId};
+use crate::message::{Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, WorkerId};
 
 new_key_type! {
     /// Names a queue of this worker; never used again for another one.
@@ -22,7 +24,10 @@ new_key_type! {
 #[derive(Debug)]
 pub(super) struct Queues {
     home: WorkerId,
+    clock: Clock,
     interest: Arc<Interest>,
+    policies: Policies,
+    max_queues: usize,
     queues: SlotMap<QueueKey, Queue>,
     names: HashMap<Destination, QueueKey, Keyed>,
     /// Which queues have messages whose delay ends, and when the first of them does.
@@ -39,10 +44,13 @@ struct Prepared {
 }
 
 impl Queues {
-    pub(super) fn new(home: WorkerId, interest: Arc<Interest>) -> Queues {
+    pub(super) fn new(home: WorkerId, clock: Clock, interest: Arc<Interest>, options: &Options) -> Queues {
         Queues {
             home,
+            clock,
             interest,
+            policies: Policies::new(options),
+            max_queues: options.queues.max_queues,
             queues: SlotMap::with_key(),
             names: HashMap::default(),
             wakes: BTreeSet::new(),
@@ -58,42 +66,95 @@ impl Queues {
         self.queues.values().map(Queue::stats)
     }
 
+    /// Takes a message in. None: the dead letters on another worker are asked to take it, and will answer the ticket.
     pub(super) fn enqueue<E: Effects>(
         &mut self,
+        now: Instant,
         message: Arc<Message>,
-        options: &QueueOptions,
+        ticket: Option<Ticket>,
         effects: &mut E,
-    ) -> Result<(), Refusal> {
-        let key = self.open(&message.content.destination, options)?;
-        let result = self.with(key, |queue| queue.push(message, options));
-        self.tend(key, effects);
-        result
-    }
-
-    /// Adds a consumer. It gets nothing before [`Queues::hand_out`].
-    pub(super) fn consume(
-        &mut self,
-        consumer: Consumer,
-        queue: &Destination,
-        options: &QueueOptions,
-    ) -> Result<(), Refusal> {
-        let key = self.open(queue, options)?;
-        self.with(key, |queue| queue.consume(consumer, options))
-    }
-
-    /// Gives consumers with credit what waits in a queue; a queue with neither is forgotten.
-    pub(super) fn hand_out<E: Effects>(&mut self, queue: &Destination, effects: &mut E) {
-        if let Some(key) = self.names.get(queue).copied() {
-            self.tend(key, effects);
+    ) -> Option<Result<(), Refusal>> {
+        match self.push(now, message, effects) {
+            Ok(Pushed::Added(_)) => Some(Ok(())),
+            Ok(Pushed::Overflowed(message)) => self.divert(now, &message, ticket, effects),
+            Err(refusal) => Some(Err(refusal)),
         }
     }
 
-    pub(super) fn cancel<E: Effects>(&mut self, consumer: SubscriberId, queue: &Destination, effects: &mut E) {
+    /// Takes a message in that is here because another queue could not keep it. It does not travel any further.
+    pub(super) fn enqueue_letter<E: Effects>(
+        &mut self,
+        now: Instant,
+        letter: Arc<Message>,
+        effects: &mut E,
+    ) -> Result<(), Refusal> {
+        match self.push(now, letter, effects)? {
+            Pushed::Added(_) => Ok(()),
+            Pushed::Overflowed(letter) => Err(self.policies.rules_for(&letter.content.destination).too_many_messages()),
+        }
+    }
+
+    fn push<E: Effects>(&mut self, now: Instant, message: Arc<Message>, effects: &mut E) -> Result<Pushed, Refusal> {
+        let key = self.open(&message.content.destination)?;
+        let Some(queue) = self.queues.get_mut(key) else {
+            return Ok(Pushed::Added(0));
+        };
+        let pushed = queue.push(now, &self.clock, message);
+        if let Ok(Pushed::Added(dropped @ 1..)) = &pushed {
+            effects.note(Note::Dropped { queue: queue.name().clone(), reason: "overflow", count: *dropped });
+        }
+        self.tend(now, key, effects);
+        pushed
+    }
+
+    /// Sends a message to the dead letters that its full queue does not take.
+    fn divert<E: Effects>(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) -> Option<Result<(), Refusal>> {
+        let queue = &message.content.destination;
+        let rules = self.policies.rules_for(queue);
+        let Some(target) = rules.options.dead_letter.as_ref().filter(|target| *target != queue) else {
+            return Some(Err(rules.too_many_messages()));
+        };
+        let letter = Arc::new(letter(message, target, "queue-full", 0, self.clock.epoch_ms(now)));
+        let home = self.interest.home_of(target);
+        effects.note(Note::DeadLettered { queue: queue.clone(), reason: "queue-full" });
+        if home == self.home {
+            return Some(self.enqueue_letter(now, letter, effects));
+        }
+        effects.post(home, Command::Divert { message: letter, ticket });
+        None
+    }
+
+    /// Adds a consumer. It gets nothing before [`Queues::hand_out`].
+    pub(super) fn consume(&mut self, consumer: Consumer, queue: &Destination) -> Result<(), Refusal> {
+        let key = self.open(queue)?;
+        self.with(key, |queue| queue.consume(consumer))
+    }
+
+    /// Gives consumers with credit what waits in a queue; a queue with neither is forgotten.
+    pub(super) fn hand_out<E: Effects>(&mut self, now: Instant, queue: &Destination, effects: &mut E) {
+        if let Some(key) = self.names.get(queue).copied() {
+            self.tend(now, key, effects);
+        }
+    }
+
+    pub(super) fn cancel<E: Effects>(
+        &mut self,
+        now: Instant,
+        consumer: SubscriberId,
+        queue: &Destination,
+        effects: &mut E,
+    ) {
         if let Some(key) = self.names.get(queue).copied() {
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.cancel(consumer);
             }
-            self.tend(key, effects);
+            self.tend(now, key, effects);
         }
     }
 
@@ -104,44 +165,44 @@ impl Queues {
         session: SessionId,
         tags: &[Tag],
         outcome: Outcome,
-        options: &QueueOptions,
         effects: &mut E,
     ) {
         let mut touched = None;
         for tag in tags {
             let key = key_of(tag);
             let queue = self.queues.get_mut(key);
-            if queue.is_some_and(|queue| queue.settle(now, session, tag.sequence, outcome, options)) {
-                self.send_letter(now, key, tag.sequence, options, effects);
+            if queue.is_some_and(|queue| queue.settle(now, session, tag.sequence, outcome)) {
+                self.send_letter(now, key, tag.sequence, effects);
             }
             if let Some(earlier) = touched.replace(key).filter(|earlier| *earlier != key) {
-                self.tend(earlier, effects);
+                self.tend(now, earlier, effects);
             }
         }
         if let Some(key) = touched {
-            self.tend(key, effects);
+            self.tend(now, key, effects);
         }
     }
 
     /// Reserves space for a transaction's messages and claims what it settles; or does nothing at all.
     pub(super) fn prepare<E: Effects>(
         &mut self,
+        now: Instant,
         transaction: TransactionId,
         messages: Vec<Arc<Message>>,
         settles: Vec<(Vec<Tag>, Outcome)>,
-        options: &QueueOptions,
         effects: &mut E,
     ) -> Result<(), Refusal> {
         let mut prepared = Prepared::default();
         for message in messages {
-            let reserved = self.open(&message.content.destination, options).and_then(|key| {
-                let reserved = self.with(key, |queue| queue.reserve(&message, options));
-                reserved.inspect_err(|_| self.tend(key, effects)).map(|()| key)
+            let reserved = self.open(&message.content.destination).and_then(|key| {
+                let clock = self.clock;
+                let reserved = self.with(key, |queue| queue.reserve(now, &clock, &message));
+                reserved.inspect_err(|_| self.tend(now, key, effects)).map(|()| key)
             });
             match reserved {
                 Ok(key) => prepared.messages.push((key, message)),
                 Err(refusal) => {
-                    self.undo(prepared, effects);
+                    self.undo(now, prepared, effects);
                     return Err(refusal);
                 }
             }
@@ -165,46 +226,44 @@ impl Queues {
         now: Instant,
         transaction: TransactionId,
         apply: bool,
-        options: &QueueOptions,
         effects: &mut E,
     ) {
         let Some(prepared) = self.prepared.remove(&transaction) else {
             return;
         };
         if !apply {
-            self.undo(prepared, effects);
+            self.undo(now, prepared, effects);
             return;
         }
         let mut touched = BTreeSet::new();
         for (key, sequence, outcome) in prepared.claims {
             touched.insert(key);
             let queue = self.queues.get_mut(key);
-            if queue.is_some_and(|queue| queue.conclude(now, sequence, outcome, options)) {
-                self.send_letter(now, key, sequence, options, effects);
+            if queue.is_some_and(|queue| queue.conclude(now, sequence, outcome)) {
+                self.send_letter(now, key, sequence, effects);
             }
         }
         for (key, message) in prepared.messages {
             touched.insert(key);
-            if let Some(queue) = self.queues.get_mut(key) {
-                queue.push_reserved(message);
+            let Some(queue) = self.queues.get_mut(key) else { continue };
+            let count = queue.push_reserved(now, &self.clock, message);
+            if count > 0 {
+                effects.note(Note::Dropped { queue: queue.name().clone(), reason: "overflow", count });
             }
         }
         for key in touched {
-            self.tend(key, effects);
+            self.tend(now, key, effects);
         }
     }
 
     /// The answer of the dead-letter queue about a message of a queue here.
-    pub(super) fn dead_lettered<E: Effects>(
-        &mut self,
-        now: Instant,
-        from: Tag,
-        accepted: bool,
-        options: &QueueOptions,
-        effects: &mut E,
-    ) {
-        let key = key_of(&from);
-        let Some(queue) = self.queues.get_mut(key) else {
+    pub(super) fn dead_lettered<E: Effects>(&mut self, now: Instant, from: Tag, accepted: bool, effects: &mut E) {
+        self.letter_answered(now, from, accepted, effects);
+        self.tend(now, key_of(&from), effects);
+    }
+
+    fn letter_answered<E: Effects>(&mut self, now: Instant, from: Tag, accepted: bool, effects: &mut E) {
+        let Some(queue) = self.queues.get_mut(key_of(&from)) else {
             return;
         };
         let Some(reason) = queue.reason(from.sequence) else {
@@ -215,10 +274,9 @@ impl Queues {
             queue.bury(from.sequence);
             effects.note(Note::DeadLettered { queue: name, reason });
         } else {
-            queue.revive(now, from.sequence, options);
+            queue.revive(now, from.sequence);
             effects.note(Note::DeadLetterRefused { queue: name, reason });
         }
-        self.tend(key, effects);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -232,78 +290,72 @@ impl Queues {
                 queue.wake = None;
                 queue.wake(now);
             }
-            self.tend(key, effects);
+            self.tend(now, key, effects);
         }
     }
 
-    /// Brings a dying message to the dead-letter queue, wherever that lives.
-    fn send_letter<E: Effects>(
-        &mut self,
-        now: Instant,
-        key: QueueKey,
-        sequence: u64,
-        options: &QueueOptions,
-        effects: &mut E,
-    ) {
+    /// Brings a dying message to the dead-letter queue, wherever that lives. To be followed by [`Queues::tend`].
+    fn send_letter<E: Effects>(&mut self, now: Instant, key: QueueKey, sequence: u64, effects: &mut E) {
         let Some(queue) = self.queues.get_mut(key) else {
             return;
         };
         let from = Tag { home: self.home, queue: key.data().as_ffi(), sequence };
-        let Some(target) = &options.dead_letter else {
+        let rules = Arc::clone(queue.rules());
+        let Some(target) = &rules.options.dead_letter else {
             if let Some(reason) = queue.reason(sequence) {
                 effects.note(Note::Lost { queue: queue.name().clone(), reason });
             }
             queue.bury(sequence);
             return;
         };
-        let letter = queue.letter(sequence, target).filter(|_| queue.name() != target);
+        let letter = queue.letter(sequence, target, self.clock.epoch_ms(now)).filter(|_| queue.name() != target);
         let Some(letter) = letter.map(Arc::new) else {
-            self.dead_lettered(now, from, false, options, effects);
+            self.letter_answered(now, from, false, effects);
             return;
         };
         let home = self.interest.home_of(target);
         if home == self.home {
-            let result = self.enqueue(letter, options, effects);
+            let result = self.enqueue_letter(now, letter, effects);
             let accepted = result.is_ok();
             if let Err(refusal) = result {
                 effects.note(Note::LimitReached(refusal));
             }
-            self.dead_lettered(now, from, accepted, options, effects);
+            self.letter_answered(now, from, accepted, effects);
         } else {
             effects.post(home, Command::DeadLetter { message: letter, from });
         }
     }
 
-    fn undo<E: Effects>(&mut self, prepared: Prepared, effects: &mut E) {
+    fn undo<E: Effects>(&mut self, now: Instant, prepared: Prepared, effects: &mut E) {
         for (key, message) in prepared.messages {
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.unreserve(&message);
             }
-            self.tend(key, effects);
+            self.tend(now, key, effects);
         }
         for (key, sequence, _) in prepared.claims {
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.unclaim(sequence);
             }
-            self.tend(key, effects);
+            self.tend(now, key, effects);
         }
     }
 
     /// The queue of this name, made if need be.
-    fn open(&mut self, name: &Destination, options: &QueueOptions) -> Result<QueueKey, Refusal> {
+    fn open(&mut self, name: &Destination) -> Result<QueueKey, Refusal> {
         if let Some(key) = self.names.get(name) {
             return Ok(*key);
         }
-        if self.queues.len() >= options.max_queues {
+        if self.queues.len() >= self.max_queues {
             return Err(Refusal::Limit {
                 code: "too-many-queues",
                 what: "the queues of this worker",
-                limit: options.max_queues as u64,
+                limit: self.max_queues as u64,
                 key: "queues.max_queues",
             });
         }
         let name = name.detached();
-        let key = self.queues.insert(Queue::new(name.clone()));
+        let key = self.queues.insert(Queue::new(name.clone(), self.policies.rules_for(&name)));
         self.names.insert(name, key);
         Ok(key)
     }
@@ -312,25 +364,36 @@ impl Queues {
         self.queues.get_mut(key).map_or(Ok(()), act)
     }
 
-    /// What every change of a queue ends with: hand out what can be, note when to come back, forget it if it is
-    /// useless.
-    fn tend<E: Effects>(&mut self, key: QueueKey, effects: &mut E) {
+    /// What every change of a queue ends with: take out what has expired, hand out what can be, note when to come back,
+    /// forget it if it is useless.
+    fn tend<E: Effects>(&mut self, now: Instant, key: QueueKey, effects: &mut E) {
+        while let Some(expired) = self.queues.get_mut(key).and_then(|queue| queue.expire(now)) {
+            match expired {
+                Some(sequence) => self.send_letter(now, key, sequence, effects),
+                None => self.note_expired(key, effects),
+            }
+        }
         let Some(queue) = self.queues.get_mut(key) else {
             return;
         };
         let (home, number) = (self.home, key.data().as_ffi());
         queue.hand_out(|sequence| Tag { home, queue: number, sequence }, effects);
-        let due = queue.next_due();
+        let is_over = queue.is_over(now);
+        let due = queue.next_due().filter(|_| !is_over);
         if due != queue.wake {
             if let Some(wake) = std::mem::replace(&mut queue.wake, due) {
                 self.wakes.remove(&(wake, key));
             }
             self.wakes.extend(due.map(|due| (due, key)));
         }
-        if queue.is_useless()
-            && let Some(queue) = self.queues.remove(key)
-        {
+        if is_over && let Some(queue) = self.queues.remove(key) {
             self.names.remove(queue.name());
+        }
+    }
+
+    fn note_expired<E: Effects>(&self, key: QueueKey, effects: &mut E) {
+        if let Some(queue) = self.queues.get(key) {
+            effects.note(Note::Dropped { queue: queue.name().clone(), reason: "expired", count: 1 });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::command::{Command, Effects, Note, TransactionId};
+use super::command::{Command, Consumer, Effects, Note, TransactionId};
 use super::interest::Interest;
 use super::options::Options;
 use super::queue::QueueStats;
@@ -11,9 +11,10 @@ use super::queues::Queues;
 use super::relays::Relays;
 use super::topics::Topics;
 use super::transaction::{Commits, Pending, Plan};
+use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Unknown};
 use crate::message::{
-    Content, Message, MessageId, Operation, Outcome, Refusal, SessionId, Tag, Ticket, Verdict, WorkerId,
+    Content, Message, MessageId, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WorkerId,
 };
 
 /// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
@@ -24,6 +25,7 @@ use crate::message::{
 #[derive(Debug)]
 pub struct Shard {
     id: WorkerId,
+    clock: Clock,
     boot: u32,
     /// How many messages this shard has named.
     named: u64,
@@ -51,14 +53,15 @@ pub struct ShardStats {
 }
 
 impl Shard {
-    /// An empty shard. `boot` differs between starts of the broker, so that message ids never repeat.
-    pub fn new(id: WorkerId, boot: u32, options: Arc<Options>, interest: Arc<Interest>) -> Shard {
+    /// An empty shard, from the start of `clock` on. `boot` differs between starts of the broker, so that message ids never repeat.
+    pub fn new(clock: Clock, id: WorkerId, boot: u32, options: Arc<Options>, interest: Arc<Interest>) -> Shard {
         Shard {
             id,
+            clock,
             boot,
             named: 0,
             topics: Topics::new(id, Arc::clone(&interest), &options),
-            queues: Queues::new(id, Arc::clone(&interest)),
+            queues: Queues::new(id, clock, Arc::clone(&interest), &options),
             commits: Commits::default(),
             relays: Relays::default(),
             options,
@@ -69,7 +72,7 @@ impl Shard {
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
-            Command::Publish { origin, content, ticket } => self.publish(origin, content, ticket, effects),
+            Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
             Command::Relay { message, ticket } => self.relay(&message, ticket, effects),
             Command::Relayed { session, ticket, reached } => {
                 if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
@@ -78,7 +81,13 @@ impl Shard {
             }
             Command::Enqueue { message, ticket } => {
                 let origin = message.origin;
-                let verdict = self.queues.enqueue(message, &self.options.queues, effects).map(|()| 1);
+                if let Some(result) = self.queues.enqueue(now, message, ticket, effects) {
+                    answer(origin, ticket, result.map(|()| 1), effects);
+                }
+            }
+            Command::Divert { message, ticket } => {
+                let origin = message.origin;
+                let verdict = self.queues.enqueue_letter(now, message, effects).map(|()| 1);
                 answer(origin, ticket, verdict, effects);
             }
             Command::Subscribe { subscriber, pattern, ticket } => {
@@ -89,28 +98,14 @@ impl Shard {
                 self.topics.unsubscribe(subscriber);
                 answer(subscriber.session, ticket, Ok(0), effects);
             }
-            Command::Consume { consumer, queue, ticket } => match self.elsewhere(&queue) {
-                Some(home) => effects.post(home, Command::Consume { consumer, queue, ticket }),
-                None => {
-                    let verdict = self.queues.consume(consumer, &queue, &self.options.queues).map(|()| 0);
-                    // Told before its first message comes, as a client would expect.
-                    answer(consumer.id.session, ticket, verdict, effects);
-                    self.queues.hand_out(&queue, effects);
-                }
-            },
-            Command::Cancel { consumer, queue, ticket } => match self.elsewhere(&queue) {
-                Some(home) => effects.post(home, Command::Cancel { consumer, queue, ticket }),
-                None => {
-                    self.queues.cancel(consumer, &queue, effects);
-                    answer(consumer.session, ticket, Ok(0), effects);
-                }
-            },
+            Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
+            Command::Cancel { consumer, queue, ticket } => self.cancel(now, consumer, queue, ticket, effects),
             Command::Settle { session, tags, outcome, ticket } => {
                 self.settle(now, session, tags, outcome, ticket, effects);
             }
             Command::Commit { transaction, operations } => self.commit(now, transaction, operations, effects),
             Command::Prepare { transaction, messages, settles } => {
-                let answer = self.queues.prepare(transaction, messages, settles, &self.options.queues, effects);
+                let answer = self.queues.prepare(now, transaction, messages, settles, effects);
                 let prepared = Command::Prepared { transaction, home: self.id, answer };
                 effects.post(transaction.session.worker, prepared);
             }
@@ -120,10 +115,10 @@ impl Shard {
                 }
             }
             Command::Finish { transaction, apply } => {
-                self.queues.finish(now, transaction, apply, &self.options.queues, effects);
+                self.queues.finish(now, transaction, apply, effects);
             }
             Command::DeadLetter { message, from } => {
-                let result = self.queues.enqueue(message, &self.options.queues, effects);
+                let result = self.queues.enqueue_letter(now, message, effects);
                 let accepted = result.is_ok();
                 if let Err(refusal) = result {
                     effects.note(Note::LimitReached(refusal));
@@ -131,7 +126,7 @@ impl Shard {
                 effects.post(from.home, Command::DeadLettered { from, accepted });
             }
             Command::DeadLettered { from, accepted } => {
-                self.queues.dead_lettered(now, from, accepted, &self.options.queues, effects);
+                self.queues.dead_lettered(now, from, accepted, effects);
             }
         }
     }
@@ -162,10 +157,17 @@ impl Shard {
         self.queues.stats()
     }
 
-    fn publish<E: Effects>(&mut self, origin: SessionId, content: Content, ticket: Option<Ticket>, effects: &mut E) {
+    fn publish<E: Effects>(
+        &mut self,
+        now: Instant,
+        origin: SessionId,
+        content: Content,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) {
         let verdict = match self.kind_of(&content.destination) {
             Some(Kind::Topic) => {
-                let message = self.message(origin, content);
+                let message = self.message(now, origin, content);
                 let reached = self.topics.publish(&message, ticket, &self.options.topics, effects);
                 if reached.total() == 0 {
                     effects.note(Note::Unrouted(message.content.destination.clone()));
@@ -178,12 +180,15 @@ impl Shard {
                 reached_or_refused(reached.total(), &message.content)
             }
             Some(Kind::Queue) => {
-                let message = self.message(origin, content);
+                let message = self.message(now, origin, content);
                 if let Some(home) = self.elsewhere(&message.content.destination) {
                     effects.post(home, Command::Enqueue { message, ticket });
                     return;
                 }
-                self.queues.enqueue(message, &self.options.queues, effects).map(|()| 1)
+                let Some(result) = self.queues.enqueue(now, message, ticket, effects) else {
+                    return;
+                };
+                result.map(|()| 1)
             }
             None => self.unknown(&content, effects),
         };
@@ -198,6 +203,38 @@ impl Shard {
         }
     }
 
+    fn consume<E: Effects>(
+        &mut self,
+        now: Instant,
+        consumer: Consumer,
+        queue: Destination,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) {
+        if let Some(home) = self.elsewhere(&queue) {
+            return effects.post(home, Command::Consume { consumer, queue, ticket });
+        }
+        let verdict = self.queues.consume(consumer, &queue).map(|()| 0);
+        // Told before its first message comes, as a client would expect.
+        answer(consumer.id.session, ticket, verdict, effects);
+        self.queues.hand_out(now, &queue, effects);
+    }
+
+    fn cancel<E: Effects>(
+        &mut self,
+        now: Instant,
+        consumer: SubscriberId,
+        queue: Destination,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) {
+        if let Some(home) = self.elsewhere(&queue) {
+            return effects.post(home, Command::Cancel { consumer, queue, ticket });
+        }
+        self.queues.cancel(now, consumer, &queue, effects);
+        answer(consumer.session, ticket, Ok(0), effects);
+    }
+
     fn settle<E: Effects>(
         &mut self,
         now: Instant,
@@ -210,7 +247,7 @@ impl Shard {
         match tags.first().map(|tag| tag.home).filter(|home| *home != self.id) {
             Some(home) => effects.post(home, Command::Settle { session, tags, outcome, ticket }),
             None => {
-                self.queues.settle(now, session, &tags, outcome, &self.options.queues, effects);
+                self.queues.settle(now, session, &tags, outcome, effects);
                 answer(session, ticket, Ok(0), effects);
             }
         }
@@ -223,7 +260,7 @@ impl Shard {
         operations: Vec<Operation>,
         effects: &mut E,
     ) {
-        let started = self.plan(transaction.session, operations, effects).and_then(|plan| {
+        let started = self.plan(now, transaction.session, operations, effects).and_then(|plan| {
             let waits = plan.parts.keys().any(|home| *home != self.id);
             if waits && self.commits.len() >= self.options.max_commits {
                 return Err(Refusal::Limit {
@@ -233,7 +270,7 @@ impl Shard {
                     key: "limits.commits",
                 });
             }
-            self.start(transaction, plan, effects)
+            self.start(now, transaction, plan, effects)
         });
         match started {
             Err(refusal) => answer(transaction.session, Some(transaction.ticket), Err(refusal), effects),
@@ -245,6 +282,7 @@ impl Shard {
     /// Sorts what a transaction does, and refuses what can be known to fail.
     fn plan<E: Effects>(
         &mut self,
+        now: Instant,
         origin: SessionId,
         operations: Vec<Operation>,
         effects: &mut E,
@@ -260,7 +298,7 @@ impl Shard {
             };
             match self.kind_of(&content.destination) {
                 Some(Kind::Topic) => {
-                    let message = self.message(origin, content);
+                    let message = self.message(now, origin, content);
                     if message.content.mandatory {
                         let reached = self.topics.reach(&message, &self.options.topics);
                         reached_or_refused(reached, &message.content)?;
@@ -268,7 +306,7 @@ impl Shard {
                     plan.topics.push(message);
                 }
                 Some(Kind::Queue) => {
-                    let message = self.message(origin, content);
+                    let message = self.message(now, origin, content);
                     plan.send_to_queue(self.interest.home_of(&message.content.destination), message);
                 }
                 None => {
@@ -282,13 +320,14 @@ impl Shard {
     /// Prepares this shard's own part, and asks the other homes to prepare theirs.
     fn start<E: Effects>(
         &mut self,
+        now: Instant,
         transaction: TransactionId,
         mut plan: Plan,
         effects: &mut E,
     ) -> Result<Pending, Refusal> {
         let mut ready = Vec::new();
         if let Some(part) = plan.parts.remove(&self.id) {
-            self.queues.prepare(transaction, part.messages, part.settles, &self.options.queues, effects)?;
+            self.queues.prepare(now, transaction, part.messages, part.settles, effects)?;
             ready.push(self.id);
         }
         let waiting = plan.parts.len();
@@ -304,7 +343,7 @@ impl Shard {
         let apply = pending.refusal.is_none();
         for home in pending.ready {
             if home == self.id {
-                self.queues.finish(now, transaction, apply, &self.options.queues, effects);
+                self.queues.finish(now, transaction, apply, effects);
             } else {
                 effects.post(home, Command::Finish { transaction, apply });
             }
@@ -343,7 +382,10 @@ impl Shard {
         }
     }
 
-    fn message(&mut self, origin: SessionId, content: Content) -> Arc<Message> {
+    fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
+        if let Some(terms) = &mut content.terms {
+            terms.resolve(self.clock.epoch_ms(now));
+        }
         self.named += 1;
         let id = MessageId { boot: self.boot, worker: self.id, sequence: self.named };
         Arc::new(Message { id, origin, content })

@@ -50,11 +50,17 @@ fn check_order(worker: &worker::Options, findings: &mut Findings) {
         ),
         ("limits.body_bytes", "queues.max_bytes", limits.body_bytes > queues.max_bytes),
     ];
-    for (small, large, contradicts) in pairs {
+    let pairs = pairs.map(|(small, large, contradicts)| (small.to_owned(), large.to_owned(), contradicts));
+    let own = worker.broker.queue_policies.iter().enumerate().map(|(index, policy)| {
+        let key = |name| format!("queues.policy[{index}].{name}");
+        let contradicts = policy.options.redelivery_delay > policy.options.redelivery_delay_max;
+        (key("redelivery_delay"), key("redelivery_delay_max"), contradicts)
+    });
+    for (small, large, contradicts) in pairs.into_iter().chain(own) {
         if contradicts {
-            let value = |key| findings.value(key).to_owned();
-            let message = format!("`{small}` is {}, which is more than `{large}`, {}", value(small), value(large));
-            findings.contradict(&[small, large], message, None);
+            let value = |key: &str| findings.value(key).to_owned();
+            let message = format!("`{small}` is {}, which is more than `{large}`, {}", value(&small), value(&large));
+            findings.contradict(&[&small, &large], message, None);
         }
     }
 }
@@ -110,15 +116,19 @@ fn check_access(server: &server::Options, findings: &mut Findings) {
 }
 
 fn check_dead_letter(broker: &broker::Options, findings: &mut Findings) {
-    let Some(queue) = &broker.queues.dead_letter else { return };
-    let destinations = &broker.destinations;
-    let has_queues = destinations.iter().any(|space| space.kind == Kind::Queue);
-    let is_queue = destinations.resolve(queue.as_str()).is_some_and(|space| space.kind == Kind::Queue);
-    if has_queues && !is_queue {
-        let message =
-            format!("`queues.dead_letter` is {:?}, which is under no prefix of kind \"queue\"", queue.as_str());
-        let help = "name a queue under one of your prefixes, or \"\" for none".to_owned();
-        findings.contradict(&["queues.dead_letter", "destinations[0].prefix"], message, Some(help));
+    let has_queues = broker.destinations.iter().any(|space| space.kind == Kind::Queue);
+    let own = broker.queue_policies.iter().enumerate();
+    let own = own.map(|(index, policy)| (format!("queues.policy[{index}].dead_letter"), &policy.options));
+    for (key, options) in [("queues.dead_letter".to_owned(), &broker.queues)].into_iter().chain(own) {
+        let Some(queue) = &options.dead_letter else { continue };
+        let space = broker.destinations.resolve(queue.as_str());
+        // A policy that says nothing about it repeats what is wrong with the default.
+        let is_repeated = key != "queues.dead_letter" && options.dead_letter == broker.queues.dead_letter;
+        if has_queues && !is_repeated && space.is_none_or(|space| space.kind != Kind::Queue) {
+            let message = format!("`{key}` is {:?}, which is under no prefix of kind \"queue\"", queue.as_str());
+            let help = "name a queue under one of your prefixes, or \"\" for none".to_owned();
+            findings.contradict(&[&key, "destinations[0].prefix"], message, Some(help));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::options::Options;
 use super::profile::PROFILES;
 use super::section::{Section, write_choice};
 use super::value::write_text;
-use crate::broker::{QueueOptions, TopicOptions, TopicPolicy};
+use crate::broker::{self, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
 use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unknown};
 use crate::log::{self, Format, Levels};
 use crate::message::WhenSlow;
@@ -29,10 +29,17 @@ const WHEN_SLOW: [(&str, WhenSlow); 3] = [
     ("keep-latest", WhenSlow::KeepLatest),
 ];
 
+const OVERFLOWS: [(&str, Overflow); 3] =
+    [("reject", Overflow::Reject), ("drop-oldest", Overflow::DropOldest), ("dead-letter", Overflow::DeadLetter)];
+const WHEN_EXPIRED: [(&str, WhenExpired); 2] = [("dead-letter", WhenExpired::DeadLetter), ("drop", WhenExpired::Drop)];
+
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 /// Numbers of things that are kept in memory: more than any machine holds.
 const MANY: u64 = 1_000_000_000;
+
+/// The longest that a message or an empty queue may wait.
+const YEAR: Duration = hours(366 * 24);
 
 /// Reads the whole configuration.
 pub(super) fn read(root: &mut Section<'_>) -> Options {
@@ -50,7 +57,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     broker.destinations = read_destinations(root, &broker.destinations);
     session.spaces = broker.destinations.clone();
     root.section("topics", |section| read_topics(section, &mut broker.topics, &session.spaces));
-    root.section("queues", |section| read_queues(section, &mut broker.queues, session));
+    root.section("queues", |section| read_queues(section, broker, session));
     root.section("heart_beat", |section| read_heart_beat(section, session));
     root.section("headers", |section| read_headers(section, &mut session.private_headers));
     root.section("access", |section| section.choice("anonymous", &mut server.anonymous_anywhere, &ACCESS));
@@ -125,19 +132,59 @@ fn read_policy(row: &mut Section<'_>, spaces: &Spaces) -> Option<TopicPolicy> {
     pattern.filter(|_| complete).map(|pattern| TopicPolicy { pattern, when_slow })
 }
 
-fn read_queues(section: &mut Section<'_>, queues: &mut QueueOptions, session: &mut session::Options) {
-    section.count("prefetch", &mut session.prefetch, 1..=MANY);
+fn read_queues(section: &mut Section<'_>, broker: &mut broker::Options, session: &mut session::Options) {
     section.count("max_prefetch", &mut session.max_prefetch, 1..=MANY);
-    section.count("max_queues", &mut queues.max_queues, 1..=MANY);
-    section.count("max_messages", &mut queues.max_messages, 1..=MANY);
-    section.size("max_bytes", &mut queues.max_bytes, KIB..=1024 * GIB);
-    section.count("max_consumers", &mut queues.max_consumers, 1..=MANY);
-    section.duration("redelivery_delay", &mut queues.redelivery_delay, millis(1)..=hours(24));
-    section.duration("redelivery_delay_max", &mut queues.redelivery_delay_max, millis(1)..=hours(24));
-    section.count("max_deliveries", &mut queues.max_deliveries, 1..=MANY);
+    section.count("max_queues", &mut broker.queues.max_queues, 1..=MANY);
+    read_queue(section, &mut broker.queues, &mut session.prefetch);
+    let mut rows: Vec<(QueuePolicy, u32)> = Vec::new();
+    let (others, prefetch) = (&broker.queues, session.prefetch);
+    let read = |row: &mut Section<'_>| read_queue_policy(row, others.clone(), prefetch, &session.spaces);
+    section.rows("policy", &mut rows, |_| Vec::new(), read);
+    session.queue_prefetches = rows.iter().map(|(policy, prefetch)| (policy.pattern.clone(), *prefetch)).collect();
+    broker.queue_policies = rows.into_iter().map(|(policy, _)| policy).collect();
+}
+
+/// A row that begins with what holds for all other queues.
+fn read_queue_policy(
+    row: &mut Section<'_>,
+    mut options: QueueOptions,
+    mut prefetch: u32,
+    spaces: &Spaces,
+) -> Option<(QueuePolicy, u32)> {
+    row.requires("pattern");
+    let mut pattern: Option<Pattern> = None;
+    let parse = |text: &str| {
+        let space = spaces.resolve(text).filter(|space| space.kind != Kind::Topic)?;
+        space.pattern(text).ok().map(Some)
+    };
+    let write = |pattern: &Option<Pattern>| pattern.as_ref().map_or("", Pattern::as_str).to_owned();
+    let expected = r#"a pattern under a prefix of kind "queue", such as "/queue/jobs/**""#;
+    row.text("pattern", &mut pattern, expected, parse, write);
+    read_queue(row, &mut options, &mut prefetch);
+    pattern.map(|pattern| (QueuePolicy { pattern, options }, prefetch))
+}
+
+/// What may differ from queue to queue.
+fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mut u32) {
+    section.count("prefetch", prefetch, 1..=MANY);
+    section.count("max_messages", &mut queue.max_messages, 1..=MANY);
+    section.size("max_bytes", &mut queue.max_bytes, KIB..=1024 * GIB);
+    section.choice("overflow", &mut queue.overflow, &OVERFLOWS);
+    section.count("max_consumers", &mut queue.max_consumers, 1..=MANY);
+    section.duration("redelivery_delay", &mut queue.redelivery_delay, millis(1)..=hours(24));
+    section.duration("redelivery_delay_max", &mut queue.redelivery_delay_max, millis(1)..=hours(24));
+    section.count("max_deliveries", &mut queue.max_deliveries, 1..=MANY);
     let parse = |text: &str| Some(if text.is_empty() { None } else { Some(Destination::new(text)) });
     let write = |queue: &Option<Destination>| queue.as_ref().map_or("", Destination::as_str).to_owned();
-    section.text("dead_letter", &mut queues.dead_letter, r#"a queue, or "" for none"#, parse, write);
+    section.text("dead_letter", &mut queue.dead_letter, r#"a queue, or "" for none"#, parse, write);
+    section.duration_or_never("ttl", &mut queue.ttl, YEAR);
+    section.choice("expired", &mut queue.expired, &WHEN_EXPIRED);
+    section.duration("max_delay", &mut queue.max_delay, millis(1)..=YEAR);
+    section.flag("priority", &mut queue.priority);
+    section.count("max_groups", &mut queue.max_groups, 1..=MANY);
+    section.flag("exclusive", &mut queue.exclusive);
+    section.flag("single_active_consumer", &mut queue.single_active_consumer);
+    section.duration_or_never("idle_expiry", &mut queue.idle_expiry, YEAR);
 }
 
 fn read_heart_beat(section: &mut Section<'_>, session: &mut session::Options) {

@@ -5,12 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::{Options, Stage};
 use crate::broker::Interest;
+use crate::clock::Clock;
 use crate::message::WorkerId;
 use crate::transport::http;
 use crate::websocket::origin::Listener;
@@ -66,7 +67,7 @@ impl Plan {
 
     async fn run(self, arrivals: mpsc::Receiver<Arrival>) {
         let options = Arc::new(self.options.worker.clone());
-        let hub = Hub::new(Instant::now(), self.id, self.boot, options, self.interest, self.counters);
+        let hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
         let worker = Worker::new(hub, self.outward);
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
@@ -131,6 +132,12 @@ async fn receive_arrivals(worker: Rc<Worker>, options: Arc<Options>, mut arrival
             }
         }
     }
+}
+
+/// The time by both clocks. A time of day before 1970 is none.
+fn clock_now() -> Clock {
+    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Clock::new(Instant::now(), u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A named thread.

@@ -2,14 +2,14 @@
 
 use super::Options;
 use crate::destination::Destination;
-use crate::message::Content;
+use crate::message::{Content, Terms};
 use crate::stomp::{OWN_HEADERS, Send};
 
 /// Headers that speak to the broker about this one frame: they never pass (M1).
 const OF_THE_FRAME: [&str; 2] = ["receipt", "transaction"];
 
-/// The content of a SEND.
-pub(super) fn content_of(send: Send, options: &Options) -> Content {
+/// The content of a SEND. `terms` is what it asks of a queue.
+pub(super) fn content_of(send: Send, terms: Option<Box<Terms>>, options: &Options) -> Content {
     let says = |name| send.headers.find(name) == Some("true");
     let exclude_origin = says("exclude-self");
     let mandatory = says("mandatory");
@@ -24,6 +24,7 @@ pub(super) fn content_of(send: Send, options: &Options) -> Content {
         is_text,
         exclude_origin,
         mandatory,
+        terms,
     }
 }
 

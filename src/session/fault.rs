@@ -42,6 +42,8 @@ pub(super) enum Violation {
     NoCommonVersion,
     /// A prefetch wish that is no number; the header's name.
     BadPrefetch(&'static str),
+    /// A time that is no number; the header's name.
+    BadMillis(Box<str>),
     /// ACK or NACK names no delivery that is unsettled (Q8); the name.
     UnknownAck(Box<str>),
     /// No transaction of this name is open.
@@ -106,7 +108,9 @@ impl Fault {
             Fault::Limit(Limit::IdBytes(..) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
             Fault::Refused(Refusal::UnknownDestination(_)) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::Unroutable(_) | Refusal::Limit { .. }) => CloseCode::TryLater,
+            Fault::Refused(Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. }) => {
+                CloseCode::TryLater
+            }
             Fault::Slow(_) => CloseCode::SlowConsumer,
         }
     }
@@ -133,6 +137,7 @@ impl Fault {
             Fault::Limit(limit) => limit.names().2.into(),
             Fault::Refused(Refusal::Unroutable(_)) => "nobody takes the message".into(),
             Fault::Refused(Refusal::UnknownDestination(_)) => "unknown destination".into(),
+            Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
             Fault::Silent(_) => "heart-beat missed".into(),
@@ -162,6 +167,9 @@ impl Fault {
             Fault::Refused(Refusal::UnknownDestination(to)) => {
                 format!("No destination prefix is configured for {}.", shown(to))
             }
+            Fault::Refused(Refusal::Exclusive(queue)) => {
+                format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
+            }
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
             Fault::ConnectTimeout(limit) => {
                 format!("No CONNECT came within {} ms (connect_timeout).", limit.as_millis())
@@ -189,6 +197,7 @@ impl Fault {
             Fault::Refused(Refusal::UnknownDestination(_)) => {
                 "Use a configured prefix such as /topic or /queue, or add one under [[destinations]]."
             }
+            Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
             Fault::Refused(Refusal::Limit { .. }) => {
                 "Try again later, or raise the limit in the broker's configuration."
             }
@@ -225,7 +234,7 @@ impl Violation {
             Violation::NotConnected(_) => "not-connected",
             Violation::AlreadyConnected => "already-connected",
             Violation::NoCommonVersion => "no-common-version",
-            Violation::BadPrefetch(_) => "bad-header",
+            Violation::BadPrefetch(_) | Violation::BadMillis(_) => "bad-header",
             Violation::UnknownAck(_) => "unknown-ack",
             Violation::UnknownTransaction(_) => "unknown-transaction",
             Violation::TransactionExists(_) => "transaction-exists",
@@ -238,6 +247,7 @@ impl Violation {
             Violation::AlreadyConnected => "already connected",
             Violation::NoCommonVersion => "no common version",
             Violation::BadPrefetch(_) => "the prefetch is not a number",
+            Violation::BadMillis(_) => "a time is not a number of milliseconds",
             Violation::UnknownAck(_) => "no such unsettled message",
             Violation::UnknownTransaction(_) => "no such transaction",
             Violation::TransactionExists(_) => "the transaction exists already",
@@ -250,6 +260,9 @@ impl Violation {
             Violation::AlreadyConnected => "The session is connected already.".into(),
             Violation::NoCommonVersion => "The broker speaks 1.2, 1.1 and 1.0.".into(),
             Violation::BadPrefetch(header) => format!("SUBSCRIBE has a header {header} that is not a number."),
+            Violation::BadMillis(header) => {
+                format!("The header {header} is not a whole number of milliseconds.")
+            }
             Violation::UnknownAck(name) => {
                 format!("No message of the session that is to be settled has the name {}.", shown(name))
             }
@@ -263,6 +276,9 @@ impl Violation {
             Violation::NotConnected(_) => "Send CONNECT or STOMP first.",
             Violation::AlreadyConnected => "Send CONNECT once, or open another connection.",
             Violation::NoCommonVersion => "Offer one of them in accept-version.",
+            Violation::BadMillis(_) => {
+                "Give whole milliseconds, as a span or since the beginning of 1970, or leave it out."
+            }
             Violation::BadPrefetch(_) => "Give a number of messages, or leave the header out.",
             Violation::UnknownAck(_) => {
                 "Settle a message once, while its subscription lives: in 1.2 by its ack header, before by message-id."

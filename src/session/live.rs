@@ -12,10 +12,10 @@ use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::Subscription;
 use super::subscriptions::Subscriptions;
+use super::terms::{delay_of, terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
-use crate::headers::Headers;
 use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{self, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
 
@@ -27,7 +27,7 @@ const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
 pub(super) struct Live {
     pub(super) version: Version,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
-    continues: bool,
+    pub(super) continues: bool,
     pub(super) heart_beats: HeartBeats,
     pub(super) subscriptions: Subscriptions,
     pub(super) receipts: Receipts,
@@ -82,7 +82,11 @@ impl Live {
             Request::Ack(settle) => self.settle(settle, Outcome::Consumed, actions, options)?,
             Request::Nack(settle) => {
                 let discards = settle.headers.find("requeue") == Some("false");
-                let outcome = if discards { Outcome::Discarded } else { Outcome::Rejected };
+                let outcome = match delay_of(&settle.headers)? {
+                    _ if discards => Outcome::Discarded,
+                    Some(delay) => Outcome::Deferred(delay),
+                    None => Outcome::Rejected,
+                };
                 self.settle(settle, outcome, actions, options)?;
             }
             Request::Begin(begin) => {
@@ -131,7 +135,7 @@ impl Live {
             // The broker never had it: there is nothing to take away.
             self.subscriptions.remove(key);
         }
-        if !self.continues || matches!(what, Awaited::Commit | Awaited::Other) {
+        if !self.continues || !what.is_survivable() {
             return Err((fault, receipt));
         }
         go_on_after(&fault, receipt.as_deref(), actions);
@@ -140,15 +144,16 @@ impl Live {
 
     fn send(&mut self, mut send: Send, actions: &mut VecDeque<Action>, options: &Options) -> Result<(), Fault> {
         // Where unknown destinations are dropped, the broker's core does and notes that.
-        let is_known = options.spaces.resolve(&send.destination).is_some();
-        if !is_known && options.spaces.unknown() == Unknown::Refuse {
+        let kind = options.spaces.resolve(&send.destination).map(|space| space.kind);
+        if kind.is_none() && options.spaces.unknown() == Unknown::Refuse {
             return Err(Fault::Refused(Refusal::UnknownDestination(send.destination)));
         }
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        let content = content_of(send, options);
+        let terms = if kind == Some(Kind::Queue) { terms_of(&send.headers)? } else { None };
+        let content = content_of(send, terms, options);
         if let Some(name) = transaction {
             let transaction = self.transactions.enlist(&name, content.footprint(), options)?;
-            transaction.operations.push(Operation::Send(content));
+            transaction.send(content);
             self.receipts.complete(receipt.as_deref(), actions);
         } else {
             let ticket = receipt.map(|receipt| self.receipts.ask(Some(&receipt), Awaited::Send));
@@ -166,7 +171,7 @@ impl Live {
         if request.id.len() > options.max_id_bytes {
             return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
         }
-        let credit = prefetch(&request.headers, options)?;
+        let credit = prefetch(&request, options)?;
         let target = target(&request.destination, options)?;
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
@@ -175,7 +180,7 @@ impl Live {
         let key = self.subscriptions.next_key();
         let key = key.ok_or(Limit::Subscriptions(options.max_subscriptions))?;
         // U6: the new one replaces the old one.
-        let earlier = earlier.and_then(|key| self.subscriptions.remove(key));
+        let earlier = earlier.and_then(|key| self.end_subscription(key));
         actions.extend(earlier.map(|earlier| earlier.unsubscribe(true, None)));
         let Some(target) = target else {
             let unknown = Destination::new(request.destination).detached();
@@ -210,13 +215,19 @@ impl Live {
         let receipt = request.receipt.as_deref();
         let key = self.subscriptions.key_of(&request.id);
         // U7: an unknown id is nothing but answered.
-        match key.and_then(|key| self.subscriptions.remove(key)) {
+        match key.and_then(|key| self.end_subscription(key)) {
             Some(removed) => {
                 let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
                 actions.push_back(removed.unsubscribe(true, ticket));
             }
             None => self.receipts.complete(receipt, actions),
         }
+    }
+
+    /// Takes a subscription out that its client wants no more.
+    fn end_subscription(&mut self, key: SubscriptionKey) -> Option<Subscription> {
+        self.transactions.forget(key);
+        self.subscriptions.remove(key)
     }
 
     fn settle(
@@ -243,12 +254,7 @@ impl Live {
         if let Some(name) = &settle.transaction {
             let transaction = self.transactions.enlist(name, 0, options)?;
             let tags = subscription.reserve(place, transaction.number);
-            if !tags.is_empty() {
-                transaction.operations.push(Operation::Settle(tags, outcome));
-            }
-            if !transaction.touched.contains(&key) {
-                transaction.touched.push(key);
-            }
+            transaction.settle(key, tags, outcome);
             self.receipts.complete(receipt, actions);
             return Ok(());
         }
@@ -306,11 +312,12 @@ impl Live {
         let receipt = request.receipt.as_deref();
         let closed = self.transactions.close(&request.transaction)?;
         self.close_settlements(&closed.touched, closed.number, true);
-        if closed.operations.is_empty() {
+        let operations = closed.into_operations();
+        if operations.is_empty() {
             self.receipts.complete(receipt, actions);
         } else {
             let ticket = self.receipts.ask(receipt, Awaited::Commit);
-            actions.push_back(Action::Commit { operations: closed.operations, ticket });
+            actions.push_back(Action::Commit { operations, ticket });
         }
         Ok(())
     }
@@ -362,10 +369,10 @@ fn target(destination: &ByteString, options: &Options) -> Result<Option<Target>,
 }
 
 /// How many deliveries of a subscription may be unsettled.
-fn prefetch(headers: &Headers, options: &Options) -> Result<u32, Fault> {
-    let wish = PREFETCH.iter().find_map(|name| Some((*name, headers.find(name)?)));
+fn prefetch(request: &stomp::Subscribe, options: &Options) -> Result<u32, Fault> {
+    let wish = PREFETCH.iter().find_map(|name| Some((*name, request.headers.find(name)?)));
     let wish = match wish {
-        None => options.prefetch,
+        None => options.usual_prefetch(&request.destination),
         Some((name, text)) => {
             let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
             if !is_number {

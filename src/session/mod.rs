@@ -13,6 +13,7 @@ mod options;
 mod receipts;
 mod subscription;
 mod subscriptions;
+mod terms;
 mod transaction;
 
 #[cfg(test)]
@@ -82,6 +83,8 @@ enum State {
     Leaving {
         /// The last of them is that of the DISCONNECT.
         receipts: Receipts,
+        /// As it was before: whether a refused SUBSCRIBE or SEND leaves the others to be answered (X3).
+        continues: bool,
         /// When we stop waiting for them.
         deadline: Instant,
     },
@@ -151,14 +154,22 @@ impl Session {
                     self.refuse(&fault, receipt.as_deref());
                 }
             }
-            State::Leaving { receipts, .. } => match (ticket, verdict) {
+            State::Leaving { receipts, continues, .. } => match (ticket, verdict) {
                 (Some(ticket), Ok(matched)) => {
                     receipts.answer(ticket, matched);
                     self.leave();
                 }
                 (Some(ticket), Err(refusal)) => {
-                    let receipt = receipts.refuse(ticket).and_then(|refused| refused.receipt);
-                    self.refuse(&Fault::Refused(refusal), receipt.as_deref());
+                    let refused = receipts.refuse(ticket);
+                    let survives = *continues && refused.as_ref().is_some_and(|refused| refused.what.is_survivable());
+                    let receipt = refused.and_then(|refused| refused.receipt);
+                    let fault = Fault::Refused(refusal);
+                    if survives {
+                        live::go_on_after(&fault, receipt.as_deref(), &mut self.actions);
+                        self.leave();
+                    } else {
+                        self.refuse(&fault, receipt.as_deref());
+                    }
                 }
                 // Nobody waits for it: the client has said all it wants to say (X5).
                 (None, _) => {}
@@ -338,7 +349,7 @@ impl Session {
             live.subscriptions.unsubscribe_all(true, &mut self.actions);
             let receipts = std::mem::take(&mut live.receipts);
             let deadline = now + self.options.disconnect_timeout;
-            self.state = State::Leaving { receipts, deadline };
+            self.state = State::Leaving { receipts, continues: live.continues, deadline };
             self.leave();
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::destination::Spaces;
+use bytestring::ByteString;
+
+use crate::destination::{Destination, Pattern, Spaces};
 
 /// What all sessions of a listener share. The doc of each field starts with the config key that sets it.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct Options {
     pub private_headers: Vec<String>,
     /// `queues.prefetch`: how many messages of a subscription may be unsettled when SUBSCRIBE does not say (Q5).
     pub prefetch: u32,
+    /// `[[queues.policy]]`: the same for the queues of each policy; the first that takes a queue decides.
+    pub queue_prefetches: Vec<(Pattern, u32)>,
     /// `queues.max_prefetch`: the most that a SUBSCRIBE gets; a greater wish, and `0` for "any number", mean this.
     pub max_prefetch: u32,
     /// `limits.subscriptions_per_session`: how many subscriptions may be live at a time.
@@ -49,6 +53,15 @@ pub struct Options {
     pub max_outbox_bytes: usize,
 }
 
+impl Options {
+    /// How many messages of a subscription to `destination` may be unsettled when SUBSCRIBE does not say.
+    pub(super) fn usual_prefetch(&self, destination: &ByteString) -> u32 {
+        let destination = Destination::new(destination.clone());
+        let found = self.queue_prefetches.iter().find(|(pattern, _)| pattern.matches(&destination));
+        found.map_or(self.prefetch, |(_, prefetch)| *prefetch)
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -61,6 +74,7 @@ impl Default for Options {
             continue_on_error: false,
             private_headers: ["login", "passcode", "Authorization", "X-Authorization"].map(String::from).to_vec(),
             prefetch: 100,
+            queue_prefetches: Vec::new(),
             max_prefetch: 1000,
             max_subscriptions: 1000,
             max_id_bytes: 1024,

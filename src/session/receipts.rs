@@ -38,6 +38,16 @@ pub(super) enum Awaited {
     Other,
 }
 
+impl Awaited {
+    /// Whether a session may go on after its refusal (X3).
+    pub(super) fn is_survivable(self) -> bool {
+        match self {
+            Awaited::Send | Awaited::Subscribe(_) => true,
+            Awaited::Commit | Awaited::Other => false,
+        }
+    }
+}
+
 /// A frame that the broker refused.
 #[derive(Debug)]
 pub(super) struct Refused {

@@ -210,7 +210,9 @@ impl Flow {
             if when_slow == WhenSlow::Disconnect {
                 return Err(limit);
             }
-            match self.drop_held(Some(0), bytes) {
+            // A pattern may take topics of several policies: what must not be dropped is not dropped for another's sake.
+            let oldest = self.held.iter().position(|held| held.when_slow != WhenSlow::Disconnect);
+            match self.drop_held(oldest, bytes) {
                 0 => break,
                 count => dropped += count,
             }

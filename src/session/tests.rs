@@ -31,7 +31,9 @@ use bytes::Bytes;
 use super::*;
 use crate::destination::{Destination, Spaces, Unknown};
 use crate::headers::Headers;
-use crate::message::{Content, Message, MessageId, Operation, Refusal, SessionId, Tag, WhenSlow, WorkerId};
+use crate::message::{
+    Content, Message, MessageId, Moment, Operation, Refusal, SessionId, Tag, Terms, WhenSlow, WorkerId,
+};
 
 /// Plays a transcript from the opening of the connection.
 #[track_caller]
@@ -185,6 +187,7 @@ fn message(destination: &str, sequence: u64) -> Arc<Message> {
             is_text: true,
             exclude_origin: false,
             mandatory: false,
+            terms: None,
         },
     })
 }
@@ -273,6 +276,9 @@ fn render_operation(operation: &Operation) -> String {
             for (name, value) in content.headers.iter() {
                 text += &format!(" {name}:{value}");
             }
+            if let Some(terms) = &content.terms {
+                text += &format!(" {{{}}}", render_terms(terms));
+            }
             text += if content.exclude_origin { " (exclude-origin)" } else { "" };
             text += if content.mandatory { " (mandatory)" } else { "" };
             text += if content.is_text { " |" } else { " |binary|" };
@@ -283,6 +289,22 @@ fn render_operation(operation: &Operation) -> String {
             format!("{outcome:?} {}", tags.join(","))
         }
     }
+}
+
+fn render_terms(terms: &Terms) -> String {
+    let Terms { expires, due, priority, group, persistent } = terms;
+    let moment = |moment: &Moment| match moment {
+        Moment::After(span) => format!("+{}", span.as_millis()),
+        Moment::At(epoch_ms) => format!("@{epoch_ms}"),
+    };
+    let parts = [
+        expires.as_ref().map(|expires| format!("expires {}", moment(expires))),
+        due.as_ref().map(|due| format!("due {}", moment(due))),
+        priority.map(|priority| format!("priority {priority}")),
+        group.as_ref().map(|group| format!("group {group}")),
+        persistent.then(|| "persistent".into()),
+    ];
+    parts.into_iter().flatten().collect::<Vec<String>>().join(", ")
 }
 
 fn render_ticket(ticket: Option<Ticket>) -> String {

@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::fault::{Fault, Limit, Violation};
-use crate::message::{Operation, SubscriptionKey};
+use crate::message::{Content, Operation, Outcome, SubscriptionKey, Tag};
 
 /// The open transactions of a session.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ pub(super) struct Transaction {
     pub(super) number: u64,
     frames: usize,
     bytes: usize,
-    /// What is to be done, in order.
-    pub(super) operations: Vec<Operation>,
+    /// What is to be done, in order; and for which subscription, if that is to settle.
+    operations: Vec<(Option<SubscriptionKey>, Operation)>,
     /// Subscriptions with deliveries that were settled in it, each once.
     pub(super) touched: Vec<SubscriptionKey>,
 }
@@ -67,6 +67,14 @@ impl Transactions {
         Ok(open)
     }
 
+    /// A subscription is gone: what it had to settle returns to its queue, and may come to this very session again. A
+    /// COMMIT must not settle what was delivered since.
+    pub(super) fn forget(&mut self, subscription: SubscriptionKey) {
+        for open in &mut self.open {
+            open.operations.retain(|(of, _)| *of != Some(subscription));
+        }
+    }
+
     /// COMMIT or ABORT: the transaction, which is not open any more.
     pub(super) fn close(&mut self, name: &str) -> Result<Transaction, Fault> {
         let place = self.open.iter().position(|open| *open.name == *name);
@@ -76,5 +84,27 @@ impl Transactions {
             self.open = Vec::new();
         }
         Ok(closed)
+    }
+}
+
+impl Transaction {
+    /// Adds a SEND.
+    pub(super) fn send(&mut self, content: Content) {
+        self.operations.push((None, Operation::Send(content)));
+    }
+
+    /// Adds an ACK or NACK of a subscription's deliveries.
+    pub(super) fn settle(&mut self, subscription: SubscriptionKey, tags: Vec<Tag>, outcome: Outcome) {
+        if !tags.is_empty() {
+            self.operations.push((Some(subscription), Operation::Settle(tags, outcome)));
+        }
+        if !self.touched.contains(&subscription) {
+            self.touched.push(subscription);
+        }
+    }
+
+    /// What is to be done, in order.
+    pub(super) fn into_operations(self) -> Vec<Operation> {
+        self.operations.into_iter().map(|(_, operation)| operation).collect()
     }
 }

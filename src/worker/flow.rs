@@ -45,10 +45,11 @@ impl Hub {
 
     /// Feeds STOMP bytes, or keeps them while the session waits for something.
     pub(super) fn feed(&mut self, key: ConnectionKey, decoder: &mut Decoder, mut bytes: &[u8]) {
+        let limit = self.options.outbox_bytes;
         while let Some(connection) = self.peers.connections.get_mut(key)
             && connection.phase == Phase::Open
         {
-            if !connection.unread.is_empty() || !connection.session.wants_input() {
+            if !connection.unread.is_empty() || !connection.wants_input(limit) {
                 connection.unread.extend_from_slice(bytes);
                 connection.paused = true;
                 return;
@@ -100,12 +101,12 @@ impl Hub {
         }
     }
 
-    /// Tells the driver that a session which had enough wants input again.
-    fn note_resumed(&mut self, key: ConnectionKey) {
+    /// Tells the driver that a connection which had enough wants input again.
+    pub(super) fn note_resumed(&mut self, key: ConnectionKey) {
+        let limit = self.options.outbox_bytes;
         if let Some(connection) = self.peers.connections.get_mut(key)
             && connection.paused
-            && connection.session.wants_input()
-            && connection.outbox.queued() <= self.options.outbox_bytes / 2
+            && connection.wants_input(limit)
         {
             connection.paused = false;
             self.events.push(Event::Resumed(key));

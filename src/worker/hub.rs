@@ -21,6 +21,7 @@ use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase};
 use super::post::{Post, Posts};
 use super::timers::Timers;
 use crate::broker::{Effects, Interest, Shard};
+use crate::clock::Clock;
 use crate::message::{SessionId, WorkerId};
 use crate::session::Session;
 use crate::stomp::Decoder;
@@ -51,10 +52,10 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The hub of worker `id`. `boot` tells this start of the broker from all others; all hubs of a
+    /// The hub of worker `id`, from the start of `clock` on. `boot` tells this start of the broker from all others; all hubs of a
     /// broker share it and the interest table.
     pub fn new(
-        now: Instant,
+        clock: Clock,
         id: WorkerId,
         boot: u32,
         options: Arc<Options>,
@@ -64,8 +65,8 @@ impl Hub {
         let encoder = Encoder::new(options.websocket.deflate);
         let posts = Posts::new(usize::from(interest.workers()));
         Hub {
-            shard: Shard::new(id, boot, Arc::clone(&options.broker), interest),
-            peers: Peers::new(id, now, encoder, posts, counters, options.outbox_bytes),
+            shard: Shard::new(clock, id, boot, Arc::clone(&options.broker), interest),
+            peers: Peers::new(id, clock.start(), encoder, posts, counters, options.outbox_bytes),
             timers: Timers::default(),
             codec: Codec::new(options.websocket.deflate.level),
             options,
@@ -94,6 +95,7 @@ impl Hub {
                 session: Session::new(now, name.into(), session),
                 intake: Some(Intake { packets, decoder: Decoder::new(&options.limits_before_login) }),
                 outbox: Outbox::default(),
+                answers: 0,
                 framing,
                 peer,
                 phase: Phase::Open,
@@ -225,8 +227,7 @@ impl Hub {
     pub fn wants_input(&mut self, key: ConnectionKey) -> bool {
         let Some(connection) = self.peers.connections.get_mut(key) else { return false };
         // A connection that ends is read only to notice that the peer closes.
-        connection.paused = connection.phase == Phase::Open
-            && !(connection.session.wants_input() && connection.outbox.queued() <= self.options.outbox_bytes);
+        connection.paused = connection.phase == Phase::Open && !connection.wants_input(self.options.outbox_bytes);
         !connection.paused
     }
 
@@ -283,13 +284,15 @@ impl Hub {
             connection.session.note_received(now);
         }
         let consumed = connection.outbox.wrote(count);
+        connection.note_written();
         if !consumed.is_empty() {
             self.settle(key, consumed);
         }
-        if self.peers.connections.get(key).is_some_and(|each| each.paused || each.session.has_held()) {
+        if self.peers.connections.get(key).is_some_and(|each| each.session.has_held()) {
             self.peers.stirred.push(key);
             self.settle_sessions();
         }
+        self.note_resumed(key);
         self.finish_if_flushed(key);
     }
 
@@ -318,3 +321,6 @@ impl Hub {
         self.peers.connections.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,8 @@ pub struct Options {
     /// WebSocket packets and handshakes. Keys `websocket.*`.
     pub websocket: websocket::Options,
     /// Bytes that may wait for one connection, each counted in full even if others share it. At the limit the
-    /// destination's slow-consumer policy acts. A larger message still goes out, alone. Default: 1 MiB. Key
+    /// destination's slow-consumer policy acts. A larger message still goes out, alone. A peer that
+    /// leaves more than this of answers to its own frames unread is not read either. Default: 1 MiB. Key
     /// `limits.outbox_bytes`.
     pub outbox_bytes: usize,
     /// Batches of posts that may wait for one worker; a worker that cannot post stops reading its publishers. Default:

@@ -59,6 +59,8 @@ pub(super) struct Connection {
     /// Absent only while the intake is being fed.
     pub(super) intake: Option<Intake>,
     pub(super) outbox: Outbox,
+    /// How many bytes of the outbox may be answers to what the peer sent, not messages.
+    pub(super) answers: usize,
     pub(super) framing: Framing,
     pub(super) peer: Peer,
     pub(super) phase: Phase,
@@ -81,6 +83,23 @@ impl Connection {
     /// The version to write in. Before one is agreed upon nothing is escaped, as in 1.0.
     pub(super) fn version(&self) -> Version {
         self.session.version().unwrap_or(Version::V1_0)
+    }
+
+    /// Whether the next frame may come. Messages for a slow peer have their policy; answers have not, and wait for a peer
+    /// that keeps asking without reading them: so it is not read either while they are more than `limit` bytes.
+    pub(super) fn wants_input(&self, limit: usize) -> bool {
+        self.session.wants_input() && self.answers <= limit
+    }
+
+    /// Appends what the peer gets in answer to something.
+    fn answer(&mut self, run: Run) {
+        self.answers += run.end - run.start;
+        self.outbox.push_run(run);
+    }
+
+    /// Of what is still in the outbox no more than all can be answers.
+    pub(super) fn note_written(&mut self) {
+        self.answers = self.answers.min(self.outbox.queued());
     }
 }
 
@@ -137,7 +156,7 @@ impl Peers {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let start = self.private.len();
         write(&mut self.private, connection.framing);
-        connection.outbox.push_run(Run { source: Source::Private, start, end: self.private.len() });
+        connection.answer(Run { source: Source::Private, start, end: self.private.len() });
         self.mark_dirty(key);
     }
 
@@ -146,7 +165,7 @@ impl Peers {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let start = self.private.len();
         self.encoder.frame(&mut self.private, connection.framing, connection.version(), frame);
-        connection.outbox.push_run(Run { source: Source::Private, start, end: self.private.len() });
+        connection.answer(Run { source: Source::Private, start, end: self.private.len() });
         self.mark_dirty(key);
     }
 
@@ -303,6 +322,10 @@ impl Effects for Peers {
             Note::Lost { queue, reason } => {
                 self.counters.lost.add(1);
                 tracing::warn!(%queue, reason, "a message was given up: no dead-letter queue takes it");
+            }
+            Note::Dropped { queue, reason, count } => {
+                self.counters.dropped.add(count as u64);
+                tracing::debug!(%queue, reason, count, "dropped messages of a queue");
             }
             Note::LimitReached(refusal) => {
                 self.counters.limit_reached(refusal.code());

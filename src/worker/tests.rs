@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer};
 use crate::broker::Interest;
+use crate::clock::Clock;
 use crate::message::WorkerId;
 
 /// One hub and its clients.
@@ -17,7 +18,7 @@ impl Player {
     fn new(options: Options) -> Player {
         let (now, counters) = (Instant::now(), Arc::new(Counters::default()));
         let interest = Arc::new(Interest::new(1));
-        let hub = Hub::new(now, WorkerId(0), 1, Arc::new(options), interest, Arc::clone(&counters));
+        let hub = Hub::new(Clock::new(now, 0), WorkerId(0), 1, Arc::new(options), interest, Arc::clone(&counters));
         Player { hub, now, counters }
     }
 
@@ -56,25 +57,6 @@ impl Player {
     fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.hub.poll_event()).collect()
     }
-}
-
-#[test]
-fn who_takes_no_receipts_is_not_read_from() {
-    let mut player = Player::new(Options { outbox_bytes: 4096, ..Options::default() });
-    let client = player.connect();
-    let mut sent = 0;
-    while player.hub.wants_input(client) {
-        player.say(client, &format!("SEND\ndestination:/topic/a\nreceipt:r{sent}\n\n\0"));
-        player.hub.seal();
-        player.hub.blocked(client);
-        sent += 1;
-        assert!(sent < 4096, "read on for ever");
-    }
-    assert_eq!(player.events(), []);
-    let heard = player.hear(client);
-    assert_eq!(heard.matches("RECEIPT\n").count(), sent);
-    assert_eq!(player.events(), [Event::Resumed(client)]);
-    assert!(player.hub.wants_input(client));
 }
 
 #[test]

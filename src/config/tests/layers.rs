@@ -1,6 +1,9 @@
 //! Which layer wins, and what `gumboot config` prints about it.
 
+use std::time::Duration;
+
 use super::*;
+use crate::broker::{Overflow, QueueOptions, WhenExpired};
 
 type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], &'c [&'c str], &'c str, &'c str);
 
@@ -136,4 +139,66 @@ fn what_is_printed_reads_back_the_same() {
     };
     assert_eq!(settings(&first), settings(&second));
     assert!(!second.effective.to_string().contains("# default"));
+}
+
+#[test]
+fn a_policy_says_only_what_differs() {
+    let text = "
+        [queues]
+        max_messages = 50
+        prefetch = 9
+        [[queues.policy]]
+        pattern = \"/queue/jobs.*\"
+        ttl = \"1m\"
+        expired = \"drop\"
+        overflow = \"drop-oldest\"
+        [[queues.policy]]
+        pattern = \"/queue/**\"
+        max_messages = 2
+        prefetch = 1
+        priority = true
+        idle_expiry = \"1h\"
+        ";
+    let worker = load_file(text).unwrap_or_else(|errors| panic!("{errors}")).options.server.worker;
+    let others = &worker.broker.queues;
+    let [jobs, all] = &worker.broker.queue_policies[..] else { panic!("two policies") };
+    assert_eq!((others.max_messages, others.ttl), (50, None));
+    assert_eq!(jobs.pattern.as_str(), "/queue/jobs.*");
+    let expected = QueueOptions {
+        ttl: Some(Duration::from_secs(60)),
+        expired: WhenExpired::Drop,
+        overflow: Overflow::DropOldest,
+        ..others.clone()
+    };
+    assert_eq!(jobs.options, expected);
+    let expected = QueueOptions {
+        max_messages: 2,
+        priority: true,
+        idle_expiry: Some(Duration::from_secs(3600)),
+        ..others.clone()
+    };
+    assert_eq!(all.options, expected);
+    for session in [&worker.session, &worker.tcp_session] {
+        assert_eq!(session.queue_prefetches.iter().map(|(_, prefetch)| *prefetch).collect::<Vec<u32>>(), [9, 1]);
+    }
+}
+
+#[test]
+fn a_policy_is_checked_as_the_rest_is() {
+    let of = |row: &str| {
+        let text = format!("[[queues.policy]]\npattern = \"/queue/a\"\n{row}");
+        load_file(&text).map(|_| ()).map_err(|errors| errors.to_string())
+    };
+    assert!(of("").is_ok());
+    for (row, says) in [
+        ("redelivery_delay = \"2m\"", "`queues.policy[0].redelivery_delay` is \"2m\""),
+        ("dead_letter = \"/topic/a\"", "`queues.policy[0].dead_letter` is \"/topic/a\""),
+        ("max_queues = 5", "max_queues"),
+        ("overflow = \"rejekt\"", "did you mean \"reject\"?"),
+    ] {
+        let told = of(row).unwrap_err();
+        assert!(told.contains(says), "{told}");
+    }
+    let told = load_file("[[queues.policy]]\npattern = \"/topic/a\"").unwrap_err().to_string();
+    assert!(told.contains("a pattern under a prefix of kind"), "{told}");
 }

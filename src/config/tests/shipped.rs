@@ -36,8 +36,10 @@ fn config_toml_has_every_key() {
     let missing: Vec<&str> =
         printed.lines().filter(|line| line.ends_with("# default") && !line.starts_with("policy = []")).collect();
     assert!(missing.is_empty(), "{missing:#?}");
-    // The one list that is empty by default is there as an example.
-    assert!(CONFIG.contains("#   [[topics.policy]]\n#   pattern = "));
+    // The lists that are empty by default are there as examples.
+    for list in ["topics.policy", "queues.policy"] {
+        assert!(CONFIG.contains(&format!("#   [[{list}]]\n#   pattern = ")), "{list}");
+    }
 }
 
 #[test]
@@ -106,8 +108,11 @@ fn a_profile_works_in_the_shipped_file() {
 /// G5: an error names the key of the limit. What the program names must be what the configuration knows.
 #[test]
 fn every_key_that_the_program_names_exists() {
-    let loaded = load_file("[[topics.policy]]\npattern = \"/topic/a\"\nwhen_slow = \"disconnect\"").unwrap();
-    let known: BTreeSet<String> = loaded.effective.settings().map(|(key, _)| key).collect();
+    let topic = "[[topics.policy]]\npattern = \"/topic/a\"\nwhen_slow = \"disconnect\"";
+    let queue = "[[queues.policy]]\npattern = \"/queue/a\"";
+    let loaded = load_file(&format!("{topic}\n{queue}")).unwrap();
+    // The key of a policy is named without saying which of the policies.
+    let known: BTreeSet<String> = loaded.effective.settings().map(|(key, _)| key.replace("[0]", "")).collect();
     let sections: BTreeSet<&str> = known.iter().filter_map(|key| key.split_once('.')).map(|(name, _)| name).collect();
     let (mut named, mut unknown) = (0, Vec::new());
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];

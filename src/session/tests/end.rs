@@ -69,6 +69,22 @@ fn x5_a_refusal_before_it_is_told() {
     );
 }
 
+/// X3: only what was refused is lost.
+#[test]
+fn x5_a_refusal_before_it_that_the_session_survives() {
+    let mut player = Player::new(Options::default());
+    player.happen("> CONNECT accept-version:1.2 on-error:continue");
+    player.happen("> SEND destination:/queue/a receipt:r");
+    player.happen("> DISCONNECT receipt:bye");
+    let actions = player.happen("= 0 full");
+    let expected =
+        ["ERROR code:queue-full receipt-id:r", "note Refused", "RECEIPT receipt-id:bye", "close 1000 disconnect"];
+    assert_eq!(actions.len(), expected.len(), "{actions:?}");
+    for (action, expected) in actions.iter().zip(expected) {
+        assert!(action.starts_with(expected), "{actions:?}");
+    }
+}
+
 #[test]
 fn x5_the_wait_has_an_end() {
     check_connected(

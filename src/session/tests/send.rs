@@ -194,3 +194,27 @@ fn a_receipt_id_has_a_limit() {
          < close 1009 id-too-long",
     );
 }
+
+#[test]
+fn what_a_sender_asks_of_a_queue() {
+    let check_terms = |headers: &str, terms: &str| {
+        let send = format!("> SEND destination:/queue/a {headers}\n< #- send /queue/a {headers}{terms} |");
+        check_connected("1.2", Options::default(), &send);
+    };
+    check_terms("expires:1700000000000", " {expires @1700000000000}");
+    check_terms("expiration:5000 delay:10", " {expires +5000, due +10}");
+    check_terms("deliver-at:7 AMQ_SCHEDULED_DELAY:9", " {due @7}");
+    check_terms("AMQ_SCHEDULED_DELAY:9 deliver-at:7", " {due +9}");
+    check_terms("expires:0 expiration:5", " {expires +5}");
+    check_terms("expires:99999999999999999999999", " {expires @18446744073709551615}");
+    check_terms("priority:9 persistent:true", " {priority 9, persistent}");
+    check_terms("priority:high x:y persistent:yes group:", "");
+    check_terms("JMSXGroupID:a group:b", " {group a}");
+    for wrong in ["expires:tomorrow", "expiration:-1", "delay:1.5", "deliver-at:", "AMQ_SCHEDULED_DELAY:+1"] {
+        let send = format!("> SEND destination:/queue/a {wrong}\n< ERROR code:bad-header\n< close 1002 bad-header");
+        check_connected("1.2", Options::default(), &send);
+        // A topic has no such things, so there the header is the application's.
+        let send = format!("> SEND destination:/topic/a {wrong}\n< #- send /topic/a {wrong} |");
+        check_connected("1.2", Options::default(), &send);
+    }
+}

@@ -223,3 +223,19 @@ fn q9_a_topic_gives_credit_back() {
          < close 4500 slow-consumer",
     );
 }
+
+#[test]
+fn q3_a_nack_may_ask_for_its_delay() {
+    check_queue(
+        "1.2",
+        "client-individual",
+        "> NACK id:0-1 delay:250
+         < #- Deferred(250ms) 1
+         > NACK id:0-2 delay:250 requeue:false
+         < #- Discarded 2
+         > NACK id:0-3 delay:soon
+         < ERROR code:bad-header
+         < #- unsubscribe 0=a queue /queue/a
+         < close 1002 bad-header",
+    );
+}

@@ -70,6 +70,30 @@ fn drop_oldest() {
     );
 }
 
+/// The policy of one topic says nothing about the messages of another, though one pattern takes both.
+#[test]
+fn drop_oldest_of_those_that_may_be_dropped() {
+    check_topic(
+        "+ 0 /topic/a 1 drop-oldest full
+         < (holds messages)
+         + 0 /topic/b 2 disconnect
+         < (holds messages)
+         + 0 /topic/b 3 disconnect
+         < (holds messages)
+         + 0 /topic/a 4 drop-oldest full
+         < note Dropped { subscription: SubscriptionKey(0), count: 1 }
+         < (holds messages)
+         writable
+         < MESSAGE a 2
+         < (holds messages)
+         writable
+         < MESSAGE a 3
+         < (holds messages)
+         writable
+         < MESSAGE a 4",
+    );
+}
+
 #[test]
 fn keep_latest_of_each_destination() {
     check_topic(

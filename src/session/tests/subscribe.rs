@@ -228,3 +228,22 @@ fn many_subscriptions_are_found_by_id_and_by_key() {
         assert_eq!(player.happen(&format!("+ {n} /topic/{n} 1 disconnect")), [""; 0]);
     }
 }
+
+#[test]
+fn q5_a_policy_says_the_usual_prefetch() {
+    let pattern = |text| Spaces::default().resolve(text).and_then(|space| space.pattern(text).ok()).expect("a pattern");
+    let queue_prefetches = vec![(pattern("/queue/slow.*"), 1), (pattern("/queue/**"), 7)];
+    let options = Options { queue_prefetches, ..Options::default() };
+    check_connected(
+        "1.2",
+        options,
+        "> SUBSCRIBE id:a destination:/queue/slow.x
+         < #0 subscribe 0=a queue /queue/slow.x credit:1
+         > SUBSCRIBE id:b destination:/queue/x
+         < #1 subscribe 1=b queue /queue/x credit:7
+         > SUBSCRIBE id:c destination:/queue/slow.x prefetch-count:5
+         < #2 subscribe 2=c queue /queue/slow.x credit:5
+         > SUBSCRIBE id:d destination:/topic/x
+         < #3 subscribe 3=d topic /topic/x credit:100",
+    );
+}

@@ -40,6 +40,23 @@ fn q7_all_together_at_commit() {
     );
 }
 
+/// Q4: what the subscription had to settle may come again, to this session too; that would be another delivery.
+#[test]
+fn q7_a_commit_settles_nothing_of_a_subscription_that_ended() {
+    for end in ["UNSUBSCRIBE id:a", "SUBSCRIBE id:a destination:/queue/b"] {
+        let mut player = Player::new(Options::default());
+        for line in ["> CONNECT accept-version:1.2", "> SUBSCRIBE id:a destination:/queue/a ack:client", "= 0 0"] {
+            player.happen(line);
+        }
+        player.happen("+ 0 /queue/a 1 queue");
+        player.happen("> BEGIN transaction:t");
+        player.happen("> ACK id:0-1 transaction:t");
+        player.happen(&format!("> {end}"));
+        let actions = player.happen("> COMMIT transaction:t");
+        assert!(actions.is_empty(), "{end}: {actions:?}");
+    }
+}
+
 #[test]
 fn q7_a_commit_without_a_receipt_is_awaited_too() {
     check_begun(

@@ -1,0 +1,165 @@
+//! Opening what is there: each reason not to has its own error, says what to do, and changes nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use gumboot::store::{Damage, Durability, Engine, OpenError, StoreError, open, verify};
+
+use crate::support::{Chance, Scratch, append, commit, copy, options, sequences};
+use crate::workload::{Content, Workload, content};
+
+const ON_DISK: [Engine; 2] = [Engine::Sled, Engine::Redb];
+
+/// Makes a store of three messages, harms its directory with `harm`, and answers with the error of opening it.
+#[track_caller]
+fn refused(engine: Engine, harm: impl FnOnce(&Path)) -> OpenError {
+    let scratch = Scratch::new("opened");
+    let options = options(engine, &scratch.path);
+    commit(&*open(&options).expect("a new store"), (1..=3).map(|sequence| append(sequence, 5_000)));
+    harm(&scratch.path);
+    let before = files(&scratch.path);
+    let error = open(&options).expect_err("a store that is harmed");
+    assert!(files(&scratch.path) == before, "{engine}: files were changed: {error}");
+    let says = error.to_string();
+    assert!(says.contains(&scratch.path.display().to_string()), "{says}");
+    error
+}
+
+/// All files below a directory, with their bytes.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            let below = files(&entry.path()).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes));
+            found.extend(below);
+        } else {
+            found.insert(name, fs::read(entry.path()).expect("its bytes"));
+        }
+    }
+    found
+}
+
+fn write_format(path: &Path, text: &str) {
+    fs::write(path.join("data/FORMAT"), text).expect("the file");
+}
+
+#[test]
+fn versions_are_told_apart() {
+    for engine in ON_DISK {
+        let error =
+            refused(engine, |path| write_format(path, &format!("gumboot store\nversion = 2\nengine = {engine}\n")));
+        assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error}");
+        let error =
+            refused(engine, |path| write_format(path, &format!("gumboot store\nversion = 0\nengine = {engine}\n")));
+        assert!(matches!(error, OpenError::Older { found: 0, .. }), "{error}");
+        for damaged in
+            ["", "gumboot store\n", "gumboot store\nversion = x\n", "gumboot store\nversion = 1\nengine = z\n"]
+        {
+            let error = refused(engine, |path| write_format(path, damaged));
+            assert!(matches!(error, OpenError::Damaged { damage: Damage::Format, .. }), "{error}");
+        }
+        let error = refused(engine, |path| fs::remove_file(path.join("data/FORMAT")).expect("the file"));
+        assert!(matches!(error, OpenError::Damaged { damage: Damage::Format, .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_store_of_another_engine_is_left_alone() {
+    for (made, wanted) in [(Engine::Sled, Engine::Redb), (Engine::Redb, Engine::Sled)] {
+        let scratch = Scratch::new("opened");
+        drop(open(&options(made, &scratch.path)).expect("a new store"));
+        let error = open(&options(wanted, &scratch.path)).expect_err("another engine");
+        assert!(matches!(error, OpenError::OtherEngine { found, .. } if found == made), "{error}");
+        assert!(error.to_string().contains("export"), "{error}");
+        open(&options(made, &scratch.path)).expect("still a store");
+    }
+}
+
+#[test]
+fn a_store_in_use_is_locked() {
+    for engine in ON_DISK {
+        let scratch = Scratch::new("opened");
+        let options = options(engine, &scratch.path);
+        let store = open(&options).expect("a new store");
+        let error = open(&options).expect_err("in use");
+        assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+        commit(&*store, [append(1, 1)]);
+        drop(store);
+        assert_eq!(sequences(&*open(&options).expect("free again")), [1]);
+    }
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_not_taken() {
+    let scratch = Scratch::new("opened");
+    fs::write(scratch.path.join("photo.jpeg"), "x").expect("a file");
+    let error = open(&options(Engine::Redb, &scratch.path)).expect_err("not ours");
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    let error = open(&options(Engine::Sled, &scratch.path.join("photo.jpeg"))).expect_err("a file");
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+}
+
+#[test]
+fn what_an_interrupted_creation_left_is_no_store() {
+    for engine in ON_DISK {
+        let scratch = Scratch::new("opened");
+        let path = scratch.path.join("not/there/yet");
+        fs::create_dir_all(path.join("new/blobs")).expect("a directory");
+        fs::write(path.join("new/conf"), "half").expect("a file");
+        commit(&*open(&options(engine, &path)).expect("a new store"), [append(1, 1)]);
+        assert_eq!(sequences(&*open(&options(engine, &path)).expect("a store")), [1]);
+    }
+}
+
+#[test]
+fn missing_and_damaged_files_are_noticed() {
+    for engine in ON_DISK {
+        let name = if engine == Engine::Sled { "data/db" } else { "data/store.redb" };
+        refused(engine, |path| fs::remove_file(path.join(name)).expect("the file"));
+        let error = refused(engine, |path| fs::write(path.join(name), vec![0x5a; 300_000]).expect("the file"));
+        assert!(matches!(error, OpenError::Damaged { .. } | OpenError::Io { .. }), "{error}");
+    }
+}
+
+/// Bytes that changed on the disk: either somebody is told, or what is there is what some batch left. The end of sled's log
+/// looks as if the power had failed while it was written, so the newest batches may be missing as a whole; nothing else may.
+#[test]
+fn damage_does_not_pass_for_messages() {
+    for engine in ON_DISK {
+        let original = Scratch::new("damage");
+        let mut workload = Workload::new(1, Content::new());
+        let store = open(&options(engine, &original.path)).expect("a new store");
+        let mut contents = Vec::new();
+        for _ in 0..80 {
+            store.commit(&workload.batch(), Durability::Now).expect("a commit");
+            contents.push(workload.content.clone());
+        }
+        drop(store);
+        let name = if engine == Engine::Sled { "data/db" } else { "data/store.redb" };
+        let whole = fs::read(original.path.join(name)).expect("its bytes");
+        let mut chance = Chance(7);
+        let mut told = 0;
+        for round in 0..30 {
+            let scratch = Scratch::new("damage");
+            copy(&original.path, &scratch.path);
+            let mut bytes = whole.clone();
+            let at = chance.below(bytes.len() as u64) as usize;
+            let length = [1, 16, 4096][round % 3].min(bytes.len() - at);
+            bytes[at..at + length].iter_mut().for_each(|byte| *byte ^= 0x81);
+            fs::write(scratch.path.join(name), bytes).expect("the file");
+            match open(&options(engine, &scratch.path)) {
+                Err(OpenError::Damaged { .. } | OpenError::Io { .. }) => told += 1,
+                Err(error) => panic!("{engine}, {length} bytes at {at}: {error}"),
+                Ok(store) => match verify(&*store, |_| ()) {
+                    Err(StoreError::Damaged(_) | StoreError::Io(_)) => told += 1,
+                    Err(error) => panic!("{engine}, {length} bytes at {at}: {error}"),
+                    Ok(_) => assert!(contents.contains(&content(&*store)), "{engine}, {length} bytes at {at}"),
+                },
+            }
+        }
+        assert!(told > 0, "{engine}: no damage was ever noticed");
+    }
+}

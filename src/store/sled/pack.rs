@@ -1,0 +1,244 @@
+//! Small messages of a batch lie together in chunks, large ones in pieces: sled pays for each value, and more for large ones.
+//!
+//! A chunk goes when all its messages are settled. Until then a bit for each tells which are; when only few are left they
+//! move out, so that one message that waits for long does not hold the space of hundreds.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::super::error::{Damage, StoreError};
+use super::super::record::{MessageRecord, RecordError, encode_message};
+use super::super::wire::{Reader, push_length};
+use super::index::{Changes, Chunk, Home, Index};
+use super::{VALUE_BYTES, damaged, failed, keys};
+
+/// Messages move out of a chunk when no more than one in so many is left.
+const DISSOLVE: u16 = 8;
+
+/// Records above this lie alone: they would fill a chunk with few.
+const SMALL_BYTES: usize = VALUE_BYTES / 4;
+
+/// Bytes of a chunk's entry beyond its record, at most.
+const ENTRY_BYTES: usize = 13;
+
+/// First byte of the value of a message that lies alone.
+const WHOLE: u8 = 0;
+const IN_PIECES: u8 = 1;
+
+/// Chunks that a scan keeps at hand: sequences follow each other closely, but not exactly, from chunk to chunk.
+const RECENT: usize = 16;
+
+/// A message in a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) sequence: u64,
+    pub(super) record: &'a [u8],
+}
+
+/// The messages of a chunk, the settled ones included.
+pub(super) fn entries(number: u64, value: &[u8]) -> Result<Vec<Entry<'_>>, StoreError> {
+    let read = || -> Result<Vec<Entry<'_>>, RecordError> {
+        let mut reader = Reader::new(value);
+        let mut entries = Vec::new();
+        while !reader.is_empty() {
+            let sequence = reader.number()?;
+            let length = reader.length()?;
+            entries.push(Entry { sequence, record: reader.bytes(length)? });
+        }
+        if entries.is_empty() || entries.len() > usize::from(u16::MAX) { Err(RecordError::Length) } else { Ok(entries) }
+    };
+    read().map_err(|error| StoreError::Damaged(Damage::Chunk { chunk: number, error }))
+}
+
+/// The chunks that a scan read last.
+#[derive(Debug, Default)]
+pub(super) struct Recent(VecDeque<(u64, sled::IVec)>);
+
+impl Recent {
+    fn chunk(&mut self, tree: &sled::Tree, number: u64) -> Result<Option<sled::IVec>, StoreError> {
+        if let Some((_, value)) = self.0.iter().find(|(known, _)| *known == number) {
+            return Ok(Some(value.clone()));
+        }
+        let Some(value) = tree.get(keys::chunk(number)).map_err(failed)? else { return Ok(None) };
+        self.0.truncate(RECENT - 1);
+        self.0.push_front((number, value.clone()));
+        Ok(Some(value))
+    }
+}
+
+/// The stored form of a message that lies at `home`.
+pub(super) fn fetch(
+    tree: &sled::Tree,
+    sequence: u64,
+    home: Home,
+    recent: Option<&mut Recent>,
+) -> Result<Vec<u8>, StoreError> {
+    let missing = || StoreError::Damaged(Damage::Missing(sequence));
+    match home {
+        Home::Chunk { number, position } => {
+            let value = match recent {
+                Some(recent) => recent.chunk(tree, number)?,
+                None => tree.get(keys::chunk(number)).map_err(failed)?,
+            };
+            let value = value.ok_or_else(missing)?;
+            let entries = entries(number, &value)?;
+            let entry = entries.get(usize::from(position)).filter(|entry| entry.sequence == sequence);
+            entry.map(|entry| entry.record.to_vec()).ok_or_else(missing)
+        }
+        Home::Alone => {
+            let value = tree.get(keys::message(sequence)).map_err(failed)?.ok_or_else(missing)?;
+            let Some(pieces) = pieces(sequence, &value)? else {
+                return Ok(value.get(1..).unwrap_or_default().to_vec());
+            };
+            let mut bytes = Vec::new();
+            for piece in 0..pieces {
+                let value = tree.get(keys::piece(sequence, piece)).map_err(failed)?;
+                bytes.extend_from_slice(&value.ok_or_else(missing)?);
+            }
+            Ok(bytes)
+        }
+    }
+}
+
+/// How many pieces a message has that lies alone; `None` when it is whole.
+fn pieces(sequence: u64, value: &[u8]) -> Result<Option<u32>, StoreError> {
+    match value.split_first() {
+        Some((&WHOLE, _)) => Ok(None),
+        Some((&IN_PIECES, count)) => {
+            let count = count.try_into().map(u32::from_be_bytes);
+            count.map(Some).map_err(|_| damaged(sequence, RecordError::Length))
+        }
+        Some((kind, _)) => Err(damaged(sequence, RecordError::UnknownKind(*kind))),
+        None => Err(damaged(sequence, RecordError::Truncated)),
+    }
+}
+
+/// Builds what a batch does to the tree, and to the index after it.
+pub(super) struct Packed<'a> {
+    tree: &'a sled::Tree,
+    index: &'a Index,
+    batch: &'a mut sled::Batch,
+    changes: Changes,
+    /// Chunks that lose messages, as they will be.
+    touched: BTreeMap<u64, Chunk>,
+    /// The chunk that is being filled: its messages, and their stored forms.
+    filling: Vec<(u64, Vec<u8>)>,
+    filling_bytes: usize,
+    next_chunk: u64,
+}
+
+impl<'a> Packed<'a> {
+    pub(super) fn new(tree: &'a sled::Tree, index: &'a Index, batch: &'a mut sled::Batch) -> Packed<'a> {
+        Packed {
+            tree,
+            index,
+            batch,
+            changes: Changes::default(),
+            touched: BTreeMap::new(),
+            filling: Vec::new(),
+            filling_bytes: 0,
+            next_chunk: index.highest_chunk() + 1,
+        }
+    }
+
+    /// Removes a message where it is there, but not its state.
+    pub(super) fn forget(&mut self, sequence: u64) -> Result<(), StoreError> {
+        match self.index.home(sequence) {
+            None => return Ok(()),
+            Some(Home::Chunk { number, position }) => {
+                let known = || self.index.chunk(number).cloned().unwrap_or_default();
+                self.touched.entry(number).or_insert_with(known).kill(position);
+            }
+            Some(Home::Alone) => {
+                let key = keys::message(sequence);
+                let value = self.tree.get(key).map_err(failed)?.unwrap_or_default();
+                for piece in 0..pieces(sequence, &value)?.unwrap_or(0) {
+                    self.batch.remove(&keys::piece(sequence, piece));
+                }
+                self.batch.remove(&key);
+            }
+        }
+        self.changes.forgotten.push(sequence);
+        Ok(())
+    }
+
+    /// Adds a message; what was there with its sequence is forgotten already.
+    pub(super) fn append(&mut self, message: &MessageRecord) {
+        self.changes.appended += 1;
+        let record = encode_message(message);
+        if record.len() > SMALL_BYTES {
+            return self.put_alone(message.sequence, &record);
+        }
+        if self.filling_bytes + record.len() + ENTRY_BYTES > VALUE_BYTES {
+            self.close_chunk();
+        }
+        self.filling_bytes += record.len() + ENTRY_BYTES;
+        self.filling.push((message.sequence, record));
+    }
+
+    /// Ends the batch: the last chunk, and those that lost messages.
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        self.close_chunk();
+        for (number, chunk) in std::mem::take(&mut self.touched) {
+            let live = chunk.live();
+            if live > chunk.total / DISSOLVE {
+                self.batch.insert(&keys::dead(number), chunk.dead.as_slice());
+                self.changes.chunks.push((number, Some(chunk)));
+                continue;
+            }
+            if live > 0 {
+                let value = self.tree.get(keys::chunk(number)).map_err(failed)?.unwrap_or_default();
+                let survivors = (0..chunk.total).zip(entries(number, &value)?);
+                for (_, entry) in survivors.filter(|(position, _)| !chunk.is_dead(*position)) {
+                    self.put_alone(entry.sequence, entry.record);
+                }
+            }
+            self.batch.remove(&keys::chunk(number));
+            self.batch.remove(&keys::dead(number));
+            self.changes.chunks.push((number, None));
+        }
+        Ok(())
+    }
+
+    /// What to tell the index once the batch is in the tree.
+    pub(super) fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    fn put_alone(&mut self, sequence: u64, record: &[u8]) {
+        let key = keys::message(sequence);
+        if record.len() < VALUE_BYTES {
+            self.batch.insert(&key, [&[WHOLE], record].concat());
+        } else {
+            let mut count = 0_u32;
+            for piece in record.chunks(VALUE_BYTES) {
+                self.batch.insert(&keys::piece(sequence, count), piece);
+                count += 1;
+            }
+            self.batch.insert(&key, [&[IN_PIECES], count.to_be_bytes().as_slice()].concat());
+        }
+        self.changes.homes.push((sequence, Home::Alone));
+    }
+
+    fn close_chunk(&mut self) {
+        let filling = std::mem::take(&mut self.filling);
+        self.filling_bytes = 0;
+        if let [(sequence, record)] = filling.as_slice() {
+            return self.put_alone(*sequence, record);
+        }
+        if filling.is_empty() {
+            return;
+        }
+        let number = self.next_chunk;
+        self.next_chunk += 1;
+        let mut value = Vec::with_capacity(VALUE_BYTES);
+        for (position, (sequence, record)) in (0..u16::MAX).zip(&filling) {
+            value.extend_from_slice(&sequence.to_be_bytes());
+            push_length(&mut value, record.len());
+            value.extend_from_slice(record);
+            self.changes.homes.push((*sequence, Home::Chunk { number, position }));
+        }
+        self.batch.insert(&keys::chunk(number), value);
+        let chunk = Chunk { total: filling.len() as u16, dead: Vec::new() };
+        self.changes.chunks.push((number, Some(chunk)));
+    }
+}
