@@ -24,7 +24,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// `config` is what the launched program would read from its file.
     pub(crate) fn new(config: &str) -> Result<Self, HarnessError> {
-        let file = Source::new("launch.config", config);
+        let file = Source::new("the profile's launch.config", config);
         let loaded = config::load(Sources { file: Some(file), ..Sources::default() })
             .map_err(|errors| HarnessError::Config(errors.to_string()))?;
         let server = loaded.options.server;
