@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use gumboot::store::{Batch, Durability, Engine, Memory, Record, Sequences, Store, StoreOp, Usage, open};
+use gumboot::store::{Batch, Durability, Engine, Memory, OpenError, Record, Sequences, Store, StoreOp, Usage, open};
 
 use crate::support::{Chance, Scratch, append, commit, everything, message, options, sequences, state};
 
@@ -26,7 +26,17 @@ impl Subject {
     fn reopen(&mut self) {
         if self.engine != Engine::Memory {
             self.store = Arc::new(Memory::default());
-            self.store = open(&options(self.engine, &self.directory.path)).expect("the store again");
+            // An engine may give its lock up in a thread of its own, a moment after it was dropped.
+            let mut patience = 200;
+            self.store = loop {
+                match open(&options(self.engine, &self.directory.path)) {
+                    Err(OpenError::Locked { .. }) if patience > 0 => {
+                        patience -= 1;
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                    }
+                    opened => break opened.expect("the store again"),
+                }
+            };
         }
     }
 

@@ -222,12 +222,6 @@ impl Session {
         self.state = State::Closed;
     }
 
-    /// The outbox passed its limit where nothing can be held back.
-    pub fn handle_overflow(&mut self, _now: Instant) {
-        let slow = fault::Slow::Outbox(self.options.max_outbox_bytes);
-        self.refuse(&Fault::Slow(slow), None);
-    }
-
     /// Any bytes have come, a pong included (B3).
     pub fn note_received(&mut self, now: Instant) {
         if let State::Live(live) = &mut self.state {

@@ -110,7 +110,6 @@ impl Player {
             "received" => self.session.note_received(self.at(rest)),
             "sent" => self.session.note_sent(self.at(rest)),
             "writable" => self.session.handle_writable(now),
-            "overflow" => self.session.handle_overflow(now),
             "closing" => self.session.handle_closing(now),
             "lost" => self.session.handle_lost(now),
             "too-long" => {

@@ -217,9 +217,10 @@ impl Peers {
         !self.dirty.is_empty()
     }
 
-    /// Whether a connection's outbox takes more.
-    pub(super) fn has_room(&self, key: ConnectionKey) -> bool {
-        self.connections.get(key).is_some_and(|connection| connection.outbox.queued() < self.outbox_limit)
+    /// Whether a connection's outbox takes a message of this size. One that is larger than the limit goes out alone.
+    fn has_room(&self, key: ConnectionKey, size: usize) -> bool {
+        let queued = self.connections.get(key).map(|connection| connection.outbox.queued());
+        queued.is_some_and(|queued| queued == 0 || queued + size <= self.outbox_limit)
     }
 
     /// Gives a subscription's encoding back that [`Labels::acquire`] gave out for it.
@@ -248,7 +249,8 @@ impl Peers {
 
     /// Gives a delivery to the session, which may hold it, drop it or give it out.
     fn deliver_through_session(&mut self, key: ConnectionKey, subscription: SubscriptionKey, delivery: Delivery) {
-        let room = self.has_room(key);
+        let content = &delivery.message.content;
+        let room = self.has_room(key, content.body.len() + content.headers.footprint());
         if let Some(connection) = self.connections.get_mut(key) {
             connection.session.handle_delivery(self.now, subscription, delivery, room);
             self.stirred.push(key);

@@ -130,7 +130,6 @@ fn q4_a_lost_transport_takes_all_subscriptions_away_once() {
          < #- unsubscribe 1=b topic /topic/b paced
          lost
          closing
-         overflow
          = 0 1
          @ 60000
          writable",
