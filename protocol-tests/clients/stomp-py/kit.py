@@ -1,8 +1,10 @@
 """What the features of `suite.py` share: connections, subscriptions that can be waited on, and the report."""
 
+import contextlib
 import logging
 import os
 import queue
+import socket
 import sys
 import time
 from urllib.parse import urlsplit
@@ -103,7 +105,13 @@ class Client(stomp.ConnectionListener):
         take(self.ends, "the end after DISCONNECT")
 
     def drop(self):
-        """Lets the socket go, without a word."""
+        """Lets the socket go, without a word.
+
+        Over WebSocket the library closes a socket that a thread of its own still reads from, of which nobody hears.
+        """
+        if transport == "WebSocket" and self.connection.transport.socket is not None:
+            with contextlib.suppress(OSError):
+                self.connection.transport.socket.sock.shutdown(socket.SHUT_RDWR)
         self.connection.transport.disconnect_socket()
 
     def on_connected(self, frame):
