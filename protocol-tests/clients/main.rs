@@ -50,6 +50,11 @@ fn suites() -> Vec<Suite> {
         let name = format!("Stomp.js 7, STOMP {version}");
         client(name, &NODE, "stompjs", "suite.mjs", &[("STOMP_VERSION", version)])
     });
+    let older = [("stompjs", "1.1"), ("webstomp-client", "1.2"), ("webstomp-client", "1.0")].map(|(name, version)| {
+        let environment = [("CLIENT", name), ("STOMP_VERSION", version)];
+        client(format!("{name}, STOMP {version}"), &NODE, "stompjs", "older.mjs", &environment)
+    });
+    let rx_stomp = client("RxStomp".to_owned(), &NODE, "stompjs", "rx.mjs", &[]);
     let stomp_py =
         [("1.2", "TCP"), ("1.1", "TCP"), ("1.0", "TCP"), ("1.2", "WebSocket")].map(|(version, transport)| {
             let name = format!("stomp.py, STOMP {version}, {transport}");
@@ -64,7 +69,7 @@ fn suites() -> Vec<Suite> {
         environment: Vec::new(),
         example: true,
     });
-    stompjs.into_iter().chain(stomp_py).chain(examples).collect()
+    stompjs.into_iter().chain(older).chain([rx_stomp]).chain(stomp_py).chain(examples).collect()
 }
 
 /// A suite in a folder beside this file.
