@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use suite::Suite;
 use table::Table;
-use toolchain::{NODE, PYTHON, Toolchain};
+use toolchain::{CHROMIUM, NODE, PYTHON, Toolchain};
 
 /// Where examples lie, from the top of the repository.
 const EXAMPLES: &str = "examples/node";
@@ -50,6 +50,8 @@ fn suites() -> Vec<Suite> {
         let name = format!("Stomp.js 7, STOMP {version}");
         client(name, &NODE, "stompjs", "suite.mjs", &[("STOMP_VERSION", version)])
     });
+    let name = "Stomp.js 7 in Chromium, STOMP 1.2".to_owned();
+    let browser = client(name, &CHROMIUM, "stompjs", "browser.mjs", &[("STOMP_VERSION", "1.2")]);
     let older = [("stompjs", "1.1"), ("webstomp-client", "1.2"), ("webstomp-client", "1.0")].map(|(name, version)| {
         let environment = [("CLIENT", name), ("STOMP_VERSION", version)];
         client(format!("{name}, STOMP {version}"), &NODE, "stompjs", "older.mjs", &environment)
@@ -69,7 +71,7 @@ fn suites() -> Vec<Suite> {
         environment: Vec::new(),
         example: true,
     });
-    stompjs.into_iter().chain(older).chain([rx_stomp]).chain(stomp_py).chain(examples).collect()
+    stompjs.into_iter().chain([browser]).chain(older).chain([rx_stomp]).chain(stomp_py).chain(examples).collect()
 }
 
 /// A suite in a folder beside this file.

@@ -33,6 +33,16 @@ pub(crate) static NODE: Toolchain = Toolchain {
     packages: None,
 };
 
+/// Node.js drives the browser, and shares the packages with [`NODE`].
+pub(crate) static CHROMIUM: Toolchain = Toolchain {
+    program: "node",
+    tools: &["node", "npm", "chromium"],
+    advice: "install Node.js 18 or later, and Chromium",
+    lock: "package-lock.json",
+    install: npm_ci,
+    packages: None,
+};
+
 pub(crate) static PYTHON: Toolchain = Toolchain {
     program: "python3",
     tools: &["python3"],
