@@ -7,9 +7,9 @@
 
 #[path = "../launcher.rs"]
 mod launcher;
-mod npm;
 mod suite;
 mod table;
+mod toolchain;
 
 use std::io::Write;
 use std::path::Path;
@@ -17,9 +17,9 @@ use std::process::ExitCode;
 
 use suite::Suite;
 use table::Table;
+use toolchain::{CHROMIUM, NODE, PYTHON, Toolchain};
 
-/// Where suites and examples lie, from the top of the repository.
-const STOMPJS: &str = "protocol-tests/clients/stompjs";
+/// Where examples lie, from the top of the repository.
 const EXAMPLES: &str = "examples/node";
 
 fn main() -> ExitCode {
@@ -44,24 +44,47 @@ fn main() -> ExitCode {
     if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Every suite there is.
+/// Every suite there is: the client, what runs it, folder and script, and what the script is told.
 fn suites() -> Vec<Suite> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let stompjs = ["1.2", "1.1", "1.0"].map(|version| Suite {
-        name: format!("Stomp.js 7, STOMP {version}"),
-        folder: top.join(STOMPJS),
-        script: "suite.mjs",
-        environment: vec![("STOMP_VERSION", version.to_owned())],
-        example: false,
+    let stompjs = ["1.2", "1.1", "1.0"].map(|version| {
+        let name = format!("Stomp.js 7, STOMP {version}");
+        client(name, &NODE, "stompjs", "suite.mjs", &[("STOMP_VERSION", version)])
     });
+    let name = "Stomp.js 7 in Chromium, STOMP 1.2".to_owned();
+    let browser = client(name, &CHROMIUM, "stompjs", "browser.mjs", &[("STOMP_VERSION", "1.2")]);
+    let older = [("stompjs", "1.1"), ("webstomp-client", "1.2"), ("webstomp-client", "1.0")].map(|(name, version)| {
+        let environment = [("CLIENT", name), ("STOMP_VERSION", version)];
+        client(format!("{name}, STOMP {version}"), &NODE, "stompjs", "older.mjs", &environment)
+    });
+    let rx_stomp = client("RxStomp".to_owned(), &NODE, "stompjs", "rx.mjs", &[]);
+    let stomp_py =
+        [("1.2", "TCP"), ("1.1", "TCP"), ("1.0", "TCP"), ("1.2", "WebSocket")].map(|(version, transport)| {
+            let name = format!("stomp.py, STOMP {version}, {transport}");
+            let environment = [("STOMP_VERSION", version), ("STOMP_TRANSPORT", transport)];
+            client(name, &PYTHON, "stomp-py", "suite.py", &environment)
+        });
     let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs"].map(|script| Suite {
         name: format!("{EXAMPLES}/{script}"),
-        folder: top.join(EXAMPLES),
+        toolchain: &NODE,
+        folder: Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLES),
         script,
         environment: Vec::new(),
         example: true,
     });
-    stompjs.into_iter().chain(examples).collect()
+    stompjs.into_iter().chain([browser]).chain(older).chain([rx_stomp]).chain(stomp_py).chain(examples).collect()
+}
+
+/// A suite in a folder beside this file.
+fn client(
+    name: String,
+    toolchain: &'static Toolchain,
+    folder: &str,
+    script: &'static str,
+    environment: &[(&'static str, &str)],
+) -> Suite {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol-tests/clients").join(folder);
+    let environment = environment.iter().map(|(variable, value)| (*variable, (*value).to_owned())).collect();
+    Suite { name, toolchain, folder, script, environment, example: false }
 }
 
 /// What the command line asks for.

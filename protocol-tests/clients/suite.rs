@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::launcher::{LaunchError, Launched, Start};
-use crate::npm::{self, NpmError};
 use crate::table::{Table, Verdict};
+use crate::toolchain::{InstallError, Toolchain};
 
 /// A script and how to run it.
 #[derive(Debug)]
 pub(crate) struct Suite {
     pub(crate) name: String,
-    /// Where it lies, with its `package.json`.
+    pub(crate) toolchain: &'static Toolchain,
+    /// Where it lies, with the file that pins its packages.
     pub(crate) folder: PathBuf,
     pub(crate) script: &'static str,
     pub(crate) environment: Vec<(&'static str, String)>,
@@ -31,9 +32,9 @@ enum SuiteError {
     #[error("the broker announced no {0} address")]
     Address(&'static str),
     #[error(transparent)]
-    Npm(#[from] NpmError),
-    #[error("node: {0}")]
-    Node(#[from] std::io::Error),
+    Install(#[from] InstallError),
+    #[error("the script: {0}")]
+    Script(#[from] std::io::Error),
     #[error("not done after {seconds} s; the broker said:\n{log}")]
     Late { seconds: u64, log: String },
     #[error("ended with {status}; it said:\n{said}")]
@@ -43,15 +44,15 @@ enum SuiteError {
 /// No suite takes this long on a machine however busy, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What the broker is told beside its ports: heart-beats often enough to see some.
-const SETTINGS: &[&str] = &["heart_beat.send=300ms", "heart_beat.receive=300ms"];
+/// What the broker is told beside its ports: heart-beats often enough to see some, and no port that others may have.
+const SETTINGS: &[&str] = &["heart_beat.send=300ms", "heart_beat.receive=300ms", "admin.enabled=false"];
 
 /// Runs a suite and enters what came of it. An error of any kind is a failure with its text.
 pub(crate) fn run(suite: &Suite, table: &mut Table) {
     let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     match attempt(suite, table) {
         Ok(()) => {}
-        Err(SuiteError::Npm(error @ NpmError::Missing(_))) if !is_ci => {
+        Err(SuiteError::Install(error @ InstallError::Missing { .. })) if !is_ci => {
             crate::say(&format!("SKIPPED, NOT TESTED: {}: {error}", suite.name));
             table.enter(&suite.name, "run", Verdict::Skipped);
         }
@@ -60,12 +61,12 @@ pub(crate) fn run(suite: &Suite, table: &mut Table) {
 }
 
 fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
-    let folder = npm::install(&suite.folder)?;
+    let folder = suite.toolchain.install(&suite.folder)?;
     let mut broker = start("127.0.0.1:0", "127.0.0.1:0")?;
     let websocket = broker.address("ws").ok_or(SuiteError::Address("ws"))?.to_owned();
     let tcp = broker.address("tcp").ok_or(SuiteError::Address("tcp"))?.to_owned();
-    let mut node = spawn(suite, &folder, &websocket)?;
-    let lines = read_lines(&mut node);
+    let mut script = spawn(suite, &folder, &websocket, port_of(&tcp))?;
+    let lines = read_lines(&mut script);
     let deadline = Instant::now() + PATIENCE;
     let mut said = String::new();
     loop {
@@ -73,7 +74,7 @@ fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
             Ok(line) if line == "@restart" => {
                 drop(broker);
                 broker = start(port_of(&websocket), port_of(&tcp))?;
-                if let Some(input) = node.stdin.as_mut() {
+                if let Some(input) = script.stdin.as_mut() {
                     input.write_all(b"restarted\n")?;
                 }
             }
@@ -86,13 +87,13 @@ fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                node.kill()?;
-                node.wait()?;
+                script.kill()?;
+                script.wait()?;
                 return Err(SuiteError::Late { seconds: PATIENCE.as_secs(), log: broker.log() });
             }
         }
     }
-    let status = node.wait()?;
+    let status = script.wait()?;
     match (status.success(), suite.example) {
         (true, true) => table.enter(&suite.name, "run", Verdict::Passed),
         // The failures of a suite are in the table already, unless it did not come to say any.
@@ -120,11 +121,13 @@ fn port_of(address: &str) -> &str {
     rest.split_once('/').map_or(rest, |(authority, _)| authority)
 }
 
-fn spawn(suite: &Suite, folder: &Path, url: &str) -> std::io::Result<Child> {
-    Command::new("node")
+fn spawn(suite: &Suite, folder: &Path, url: &str, tcp: &str) -> std::io::Result<Child> {
+    Command::new(suite.toolchain.program)
         .arg(suite.script)
         .current_dir(folder)
         .env("STOMP_URL", url)
+        .env("STOMP_TCP", tcp)
+        .envs(suite.toolchain.environment(folder))
         .envs(suite.environment.iter().map(|(name, value)| (*name, value.as_str())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -133,9 +136,9 @@ fn spawn(suite: &Suite, folder: &Path, url: &str) -> std::io::Result<Child> {
 }
 
 /// The lines the script says, by a thread, so that waiting for them can end. The thread ends with the script.
-fn read_lines(node: &mut Child) -> mpsc::Receiver<String> {
+fn read_lines(script: &mut Child) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::sync_channel(64);
-    if let Some(output) = node.stdout.take() {
+    if let Some(output) = script.stdout.take() {
         std::thread::spawn(move || {
             let lines = BufReader::new(output).lines().map_while(Result::ok);
             lines.map(|line| sender.send(line)).all(|sent| sent.is_ok())
@@ -149,7 +152,7 @@ fn parse(line: &str) -> Option<(&str, Verdict)> {
     let (word, rest) = line.split_once(' ')?;
     match word {
         "ok" => Some((rest, Verdict::Passed)),
-        "-" => Some((rest, Verdict::NotInVersion)),
+        "-" => Some((rest, Verdict::NotThere)),
         "failed" => {
             let (feature, why) = rest.split_once(": ").unwrap_or((rest, ""));
             Some((feature, Verdict::Failed(why.to_owned())))

@@ -8,8 +8,8 @@ pub(crate) enum Verdict {
     Passed,
     /// With what the client saw.
     Failed(String),
-    /// The version of STOMP does not have it.
-    NotInVersion,
+    /// The version of STOMP, or the client, does not have it.
+    NotThere,
     /// The client could not be run here.
     Skipped,
 }
@@ -19,7 +19,7 @@ impl Verdict {
         match self {
             Verdict::Passed => "ok",
             Verdict::Failed(_) => "FAILED",
-            Verdict::NotInVersion => "-",
+            Verdict::NotThere => "-",
             Verdict::Skipped => "skipped",
         }
     }

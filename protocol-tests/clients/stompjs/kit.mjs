@@ -2,6 +2,7 @@
 
 import { Client, Versions } from '@stomp/stompjs';
 import { WebSocket } from 'ws';
+import { fresh, mailbox, number, report as reportAll, restartBroker, within } from './report.mjs';
 
 // Node has no WebSocket of its own before version 22, and ours can be asked for its close code.
 Object.assign(globalThis, { WebSocket });
@@ -10,29 +11,9 @@ const url = process.env.STOMP_URL ?? 'ws://127.0.0.1:15674/ws';
 const version = process.env.STOMP_VERSION ?? '1.2';
 const login = process.env.STOMP_LOGIN ? { login: process.env.STOMP_LOGIN, passcode: process.env.STOMP_PASSCODE } : {};
 
-/** How long anything may take before it is called missing. A working broker on a busy machine never takes this long. */
-const patience = 20_000;
-
 const open = new Set();
-const run = `${process.pid}-${Date.now()}`;
-let count = 0;
 
-export { version };
-
-/** A destination that nobody else uses. */
-export function fresh(prefix) {
-  count += 1;
-  return `${prefix}/${run}-${count}`;
-}
-
-/** Waits for a promise, but not for ever. */
-export function within(promise, what) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: nothing after ${patience} ms`)), patience);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
+export { fresh, restartBroker, version, within };
 
 /** A client that is set up but not yet active. */
 export function client(options = {}) {
@@ -70,8 +51,7 @@ export async function connect(options = {}) {
 
 /** Does something that asks for a receipt, and waits for it. */
 export function receipt(made, act) {
-  count += 1;
-  const id = `receipt-${count}`;
+  const id = `receipt-${number()}`;
   const received = new Promise(resolve => made.watchForReceipt(id, resolve));
   act(id);
   return within(received, `RECEIPT ${id}`);
@@ -85,17 +65,13 @@ export function send(made, destination, body, headers = {}) {
 
 /** A live subscription whose messages can be waited for, one after the other. */
 export async function subscribe(made, destination, headers = {}) {
-  const arrived = [];
-  const waiting = [];
-  const take = message => (waiting.length > 0 ? waiting.shift()(message) : arrived.push(message));
+  const { take, next, arrived } = mailbox(`MESSAGE on ${destination}`);
   let subscription;
   await receipt(made, id => {
     subscription = made.subscribe(destination, take, { ...headers, receipt: id });
   });
-  const next = () =>
-    arrived.length > 0 ? Promise.resolve(arrived.shift()) : new Promise(resolve => waiting.push(resolve));
   return {
-    next: () => within(next(), `MESSAGE on ${destination}`),
+    next,
     /** Messages that are there and that nobody waited for. */
     arrived,
     unsubscribe: () => receipt(made, id => subscription.unsubscribe({ receipt: id })),
@@ -108,32 +84,16 @@ export function disconnect(made) {
   return within(made.deactivate(), 'the end of DISCONNECT');
 }
 
-/** Asks whoever runs this to stop the broker and start it again where it was. */
-export function restartBroker() {
-  const restarted = new Promise(resolve => process.stdin.once('data', resolve));
-  console.log('@restart');
-  return within(restarted, 'the broker, started again');
-}
-
 /** Tries one feature after the other, says how each went, and ends the process. */
 export async function report(features) {
-  let failures = 0;
-  for (const [name, { versions = ['1.0', '1.1', '1.2'], run }] of Object.entries(features)) {
-    if (!versions.includes(version)) {
-      console.log(`- ${name}`);
-      continue;
-    }
-    try {
-      await run();
-      console.log(`ok ${name}`);
-    } catch (error) {
-      failures += 1;
-      console.log(`failed ${name}: ${String(error.message).replaceAll('\n', ' ')}`);
-    }
-    for (const made of open) {
-      await made.deactivate({ force: true });
-    }
-    open.clear();
-  }
+  const isThere = ({ versions = ['1.0', '1.1', '1.2'] }) => versions.includes(version);
+  const failures = await reportAll(features, { isThere, clear });
   process.exit(failures === 0 ? 0 : 1);
+}
+
+async function clear() {
+  for (const made of open) {
+    await made.deactivate({ force: true });
+  }
+  open.clear();
 }

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import * as kit from './kit.mjs';
 
-const big = 'large '.repeat(40_000);
+const big = '0123456789abcdef'.repeat(65_536);
 const later = ['1.1', '1.2'];
 
 await kit.report({
