@@ -26,7 +26,8 @@
 //! The test `tidy` checks the first five on the source, as far as a program can.
 //!
 //! 1. **Pure rooms stay pure.** [`stomp`], [`session`], [`broker`], [`destination`], [`message`], [`headers`], [`websocket`],
-//!    and all of a worker but its driver and its inboxes name no runtime, no socket, no disk and no clock.
+//!    the state and the framing of [`sockjs`], and all of a worker but its driver and its inboxes name no runtime, no socket,
+//!    no disk and no clock.
 //! 2. **Transports carry bytes.** [`transport`] does not name `stomp`, `session` or `broker`: a new transport is one file.
 //! 3. **Options are plain.** Each module has its own `Options`, whose `Default` is what the documentation says. No module
 //!    knows of the configuration, which depends on them: the library needs no file.
@@ -53,6 +54,7 @@ pub mod log;
 pub mod message;
 pub mod server;
 pub mod session;
+pub mod sockjs;
 pub mod stomp;
 pub mod transport;
 pub mod websocket;

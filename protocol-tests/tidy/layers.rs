@@ -14,7 +14,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("session", &["destination", "hash", "headers", "message", "stomp"]),
     ("broker", &["destination", "hash", "headers", "message"]),
     ("websocket", &[]),
-    ("transport", &["websocket"]),
+    ("sockjs", &["hash", "websocket"]),
+    ("transport", &["sockjs", "websocket"]),
     ("worker", &["broker", "destination", "hash", "headers", "message", "session", "stomp", "transport", "websocket"]),
     ("admin", &["worker"]),
     (
@@ -27,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "headers",
             "message",
             "session",
+            "sockjs",
             "stomp",
             "transport",
             "websocket",
@@ -36,7 +38,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("log", &[]),
     (
         "config",
-        &["broker", "destination", "log", "message", "server", "session", "stomp", "transport", "websocket", "worker"],
+        &[
+            "broker",
+            "destination",
+            "log",
+            "message",
+            "server",
+            "session",
+            "sockjs",
+            "stomp",
+            "transport",
+            "websocket",
+            "worker",
+        ],
     ),
     (
         "cli",
@@ -48,6 +62,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "message",
             "server",
             "session",
+            "sockjs",
             "stomp",
             "transport",
             "websocket",
@@ -60,15 +75,15 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("flate2", &["websocket"]),
-    ("http", &["admin", "transport", "websocket"]),
-    ("http_body_util", &["admin", "transport"]),
-    ("hyper", &["admin", "transport"]),
+    ("http", &["admin", "sockjs", "transport", "websocket"]),
+    ("http_body_util", &["admin", "sockjs", "transport"]),
+    ("hyper", &["admin", "sockjs", "transport"]),
     ("hyper_util", &["admin", "transport"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
     ("rlimit", &["cli"]),
     ("socket2", &["transport"]),
-    ("tokio", &["admin", "cli", "server", "transport", "worker"]),
+    ("tokio", &["admin", "cli", "server", "sockjs", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),
     ("tungstenite", &["websocket"]),
 ];
@@ -79,6 +94,9 @@ const PURE_ROOMS: &[&str] = &["broker", "destination", "hash", "headers", "messa
 /// The part of a worker that is as pure, but for the address of a peer, which it hands on to the log.
 const PURE_WORKER_FILES: &[&str] =
     &["counters", "encoder", "flow", "hub", "labels", "options", "outbox", "peers", "post", "timers"];
+
+/// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.
+const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
 
 /// What no pure file names, by where the path begins.
 const IMPURE: &[&str] = &["tokio", "sled", "redb", "std::fs", "std::thread"];
@@ -142,7 +160,7 @@ fn is_room(name: &str) -> bool {
 /// What a path of a pure file may not name.
 fn impurity(source: &Source, path: &Named) -> Option<&'static str> {
     let (room, file) = match source.module().as_slice() {
-        ["sockjs", "framing", ..] => (true, false),
+        ["sockjs", file, ..] => (PURE_SOCKJS_FILES.contains(file), false),
         ["worker", file, ..] => (false, PURE_WORKER_FILES.contains(file)),
         [room, ..] => (PURE_ROOMS.contains(room), false),
         [] => (false, false),
