@@ -120,6 +120,11 @@ impl Conduit {
         self.closed.is_some()
     }
 
+    /// The code it was closed with.
+    pub fn close_code(&self) -> Option<u16> {
+        self.closed.as_ref().map(|(code, _)| *code)
+    }
+
     /// Whether there is a frame for the receiver.
     pub fn has_frame(&self, now: Instant) -> bool {
         let wants = self.receiver.as_ref().is_some_and(|receiver| !receiver.done);
@@ -185,6 +190,7 @@ impl Conduit {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 

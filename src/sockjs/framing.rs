@@ -138,6 +138,7 @@ fn htmlfile_head(callback: &Callback) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

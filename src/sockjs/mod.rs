@@ -4,10 +4,22 @@
 //!
 //! - [`framing`] is how messages are written on each transport, and [`conduit`] the state of one session: both are pure.
 //! - [`pipe`] is the connection between a conduit and its application, which sees a WebSocket connection like any other.
+//! - [`Endpoints`] answers HTTP requests. A conduit is a task of the thread that its first request came to; all later
+//!   requests find it through the [`Registry`], whatever thread they come to.
 
+mod body;
 pub mod conduit;
+mod drive;
+mod endpoints;
 pub mod framing;
+mod link;
 pub mod pipe;
+mod registry;
+mod socket;
+
+pub use body::Body;
+pub use endpoints::{Answer, Endpoints, Opened, Upgrade};
+pub use registry::Registry;
 
 use std::time::Duration;
 

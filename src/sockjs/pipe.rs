@@ -83,6 +83,7 @@ fn close(payload: &[u8]) -> Option<(u16, &str)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::websocket::deflate::Codec;

@@ -60,11 +60,11 @@ pub fn read_messages(input: &[u8], mut each: impl FnMut(&str)) -> Result<(), Bro
         reader.string(&mut message)?;
         each(&message);
     } else {
-        reader.expect('[')?;
+        reader.require('[')?;
         let mut is_first = true;
         while !reader.takes(']') {
             if !is_first {
-                reader.expect(',')?;
+                reader.require(',')?;
             }
             is_first = false;
             reader.skip_space();
@@ -93,7 +93,7 @@ impl Reader<'_> {
         rest.is_some()
     }
 
-    fn expect(&mut self, wanted: char) -> Result<(), Broken> {
+    fn require(&mut self, wanted: char) -> Result<(), Broken> {
         if self.takes(wanted) { Ok(()) } else { Err(Broken) }
     }
 
@@ -164,6 +164,7 @@ fn is_space(character: char) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 
