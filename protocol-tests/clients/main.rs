@@ -54,6 +54,14 @@ fn suites() -> Vec<Suite> {
         environment: vec![("STOMP_VERSION", version.to_owned())],
         example: false,
     });
+    let transports = ["websocket", "xhr-streaming", "xhr-polling", "eventsource"];
+    let sockjs = transports.map(|transport| Suite {
+        name: format!("Stomp.js 7, SockJS {transport}"),
+        folder: top.join(STOMPJS),
+        script: "suite.mjs",
+        environment: vec![("STOMP_VERSION", "1.2".to_owned()), ("SOCKJS_TRANSPORT", transport.to_owned())],
+        example: false,
+    });
     let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs"].map(|script| Suite {
         name: format!("{EXAMPLES}/{script}"),
         folder: top.join(EXAMPLES),
@@ -61,7 +69,7 @@ fn suites() -> Vec<Suite> {
         environment: Vec::new(),
         example: true,
     });
-    stompjs.into_iter().chain(examples).collect()
+    stompjs.into_iter().chain(sockjs).chain(examples).collect()
 }
 
 /// What the command line asks for.

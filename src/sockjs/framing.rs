@@ -77,6 +77,8 @@ impl Wrapping {
     pub fn wrap(&self, frame: String) -> String {
         match self {
             Wrapping::Lines => frame + "\n",
+            // Clients take what they get for a URI and decode it. Spelled so, a % comes through with and without that.
+            Wrapping::Events if frame.contains('%') => format!("data: {}\r\n\r\n", frame.replace('%', "\\u0025")),
             Wrapping::Events => format!("data: {frame}\r\n\r\n"),
             Wrapping::Scripts(_) => format!("<script>\np({});\n</script>\r\n", script_text(&frame)),
             // The comment keeps the name from being the first bytes of a response, which plug-ins have been fooled by.
@@ -153,6 +155,7 @@ mod tests {
         check(Wrapping::Lines, messages([r#""x""#, r#""y""#]), "a[\"x\",\"y\"]\n");
         check(Wrapping::Lines, close(3000, "Go away!"), "c[3000,\"Go away!\"]\n");
         check(Wrapping::Events, heart_beat(), "data: h\r\n\r\n");
+        check(Wrapping::Events, messages([r#""100%""#]), "data: a[\"100\\u0025\"]\r\n\r\n");
         check(Wrapping::Scripts(callback()), messages([r#""x""#]), "<script>\np(\"a[\\\"x\\\"]\");\n</script>\r\n");
         check(Wrapping::Call(callback()), messages([r#""x""#]), "/**/_jp.a1(\"a[\\\"x\\\"]\");\r\n");
         check(Wrapping::Bare, messages([]), "a[]");

@@ -1,6 +1,7 @@
 // What the features of `suite.mjs` share: clients, subscriptions that can be waited on, and the report.
 
 import { Client, Versions } from '@stomp/stompjs';
+import SockJS from 'sockjs-client';
 import { WebSocket } from 'ws';
 
 // Node has no WebSocket of its own before version 22, and ours can be asked for its close code.
@@ -8,6 +9,7 @@ Object.assign(globalThis, { WebSocket });
 
 const url = process.env.STOMP_URL ?? 'ws://127.0.0.1:15674/ws';
 const version = process.env.STOMP_VERSION ?? '1.2';
+const transport = process.env.SOCKJS_TRANSPORT;
 const login = process.env.STOMP_LOGIN ? { login: process.env.STOMP_LOGIN, passcode: process.env.STOMP_PASSCODE } : {};
 
 /** How long anything may take before it is called missing. A working broker on a busy machine never takes this long. */
@@ -17,7 +19,7 @@ const open = new Set();
 const run = `${process.pid}-${Date.now()}`;
 let count = 0;
 
-export { version };
+export { transport, version };
 
 /** A destination that nobody else uses. */
 export function fresh(prefix) {
@@ -34,11 +36,19 @@ export function within(promise, what) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+/** What Stomp.js uses in place of a WebSocket. */
+function sockjs() {
+  return new SockJS(url.replace(/^ws/, 'http'), null, { transports: [transport] });
+}
+
+/** Options of a client that uses WebSocket where the others use SockJS. */
+export const overWebSocket = { brokerURL: url, webSocketFactory: undefined };
+
 /** A client that is set up but not yet active. */
 export function client(options = {}) {
   const { connectHeaders = {}, ...rest } = options;
   const made = new Client({
-    brokerURL: url,
+    ...(transport ? { webSocketFactory: sockjs } : { brokerURL: url }),
     stompVersions: new Versions([version]),
     reconnectDelay: 0,
     heartbeatIncoming: 0,
@@ -118,8 +128,10 @@ export function restartBroker() {
 /** Tries one feature after the other, says how each went, and ends the process. */
 export async function report(features) {
   let failures = 0;
-  for (const [name, { versions = ['1.0', '1.1', '1.2'], run }] of Object.entries(features)) {
-    if (!versions.includes(version)) {
+  const over = transport ? 'SockJS' : 'WebSocket';
+  for (const [name, feature] of Object.entries(features)) {
+    const { versions = ['1.0', '1.1', '1.2'], only = over, run } = feature;
+    if (!versions.includes(version) || only !== over) {
       console.log(`- ${name}`);
       continue;
     }
