@@ -1,7 +1,7 @@
 //! The task of a conduit that requests come to: it joins the state to its application, its requests and the clock.
 
 use std::future::pending;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -10,6 +10,10 @@ use super::conduit::Conduit;
 use super::framing::{self, STILL_OPEN, Wrapping};
 use super::link::Link;
 use super::registry::{Arrival, Listing, Post};
+
+/// How long a client may take nothing at all of what is there for it. Between two pieces of a large message over a bad
+/// network it may be long.
+pub(super) const STALL: Duration = Duration::from_secs(60);
 
 /// A conduit at run time.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(super) struct Drive {
     receiver: Option<Receiver>,
     /// The request whose messages are being taken by the application.
     posted: Option<oneshot::Sender<()>>,
+    /// Since when the receiver takes nothing although there is something.
+    blocked: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -30,7 +36,7 @@ struct Receiver {
 
 impl Drive {
     pub(super) fn new(conduit: Conduit, link: Link, listing: Listing) -> Drive {
-        Drive { conduit, link, listing, receiver: None, posted: None }
+        Drive { conduit, link, listing, receiver: None, posted: None, blocked: None }
     }
 
     /// Serves the conduit until it is over.
@@ -46,13 +52,18 @@ impl Drive {
             if self.conduit.is_over(now) {
                 return;
             }
-            let blocked = self.conduit.has_frame(now);
-            let due = self.conduit.poll_timeout();
+            if self.link.is_held_back() && self.conduit.wants_messages() {
+                continue;
+            }
+            let due = match self.blocked {
+                Some(since) => Some(since + STALL),
+                None => self.conduit.poll_timeout(),
+            };
             tokio::select! {
                 Some(arrival) = self.listing.arrivals.recv() => self.attach(arrival),
                 Some(post) = self.listing.posts.recv(), if self.link.is_idle() => self.take(post),
                 () = self.link.step(self.conduit.wants_messages()) => {}
-                () = changed(self.receiver.as_ref(), blocked) => {}
+                () = changed(self.receiver.as_ref(), self.blocked.is_some()) => {}
                 () = at(due) => {}
             }
         }
@@ -94,19 +105,30 @@ impl Drive {
     /// Sends what there is, as far as the receiver takes it.
     fn transmit(&mut self, now: Instant) {
         while let Some(receiver) = &self.receiver {
-            if receiver.frames.is_closed() {
-                self.receiver = None;
+            let is_stalled = self.blocked.is_some_and(|since| now.saturating_duration_since(since) >= STALL);
+            if receiver.frames.is_closed() || (is_stalled && receiver.frames.capacity() == 0) {
                 self.conduit.interrupt(now);
-                return;
+                self.receiver = None;
+                break;
             }
-            let Ok(room) = receiver.frames.try_reserve() else { return };
-            let Some(frame) = self.conduit.poll_frame(now, |frame| receiver.wrapping.wrap(frame)) else { return };
-            room.send(frame.into());
+            if !self.conduit.has_frame(now) {
+                break;
+            }
+            let Ok(room) = receiver.frames.try_reserve() else {
+                self.blocked.get_or_insert(now);
+                return;
+            };
+            self.blocked = None;
+            match self.conduit.poll_frame(now, |frame| receiver.wrapping.wrap(frame)) {
+                Some(frame) => room.send(frame.into()),
+                None => drop(room),
+            }
             if self.conduit.is_receiver_done() {
                 self.receiver = None;
                 self.conduit.detach(now);
             }
         }
+        self.blocked = None;
     }
 }
 

@@ -27,18 +27,26 @@ pub(super) struct Link {
     /// For the application.
     outbound: Vec<u8>,
     written: usize,
+    /// Whether the conduit had no room for all that came.
+    held_back: bool,
 }
 
 impl Link {
     /// A link, and the stream that its application gets.
     pub(super) fn new() -> (Link, DuplexStream) {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        (Link { stream: Some(near), inbound: Vec::new(), outbound: Vec::new(), written: 0 }, far)
+        let link = Link { stream: Some(near), inbound: Vec::new(), outbound: Vec::new(), written: 0, held_back: false };
+        (link, far)
     }
 
     /// Whether the application has taken all there was for it.
     pub(super) fn is_idle(&self) -> bool {
         self.outbound.is_empty()
+    }
+
+    /// Whether [`Link::deliver`] has more once the conduit has room again.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.held_back
     }
 
     /// Whether the application can be reached.
@@ -109,6 +117,7 @@ impl Link {
     /// Hands what the application sent to the conduit, as far as that has room. Answers with a ping that wants an answer.
     pub(super) fn deliver(&mut self, now: Instant, conduit: &mut Conduit) -> Option<Vec<u8>> {
         let (mut taken, mut ping) = (0, None);
+        self.held_back = false;
         while conduit.wants_messages() {
             let rest = self.inbound.get(taken..).unwrap_or_default();
             match pipe::read(rest) {
@@ -138,7 +147,10 @@ impl Link {
         }
         if conduit.is_closed() {
             self.end();
-        } else if taken == self.inbound.len() {
+            return ping;
+        }
+        self.held_back = !conduit.wants_messages();
+        if taken == self.inbound.len() {
             self.inbound = Vec::new();
         } else {
             self.inbound.drain(..taken);

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Options;
 use super::conduit::{Conduit, Takes};
-use super::drive::at;
+use super::drive::{STALL, at};
 use super::framing::json;
 use super::link::Link;
 use super::pipe;
@@ -37,6 +37,8 @@ pub(super) struct Socket<S> {
     written: usize,
     /// Whether nothing more is to be said or heard.
     ended: bool,
+    /// Since when the client has taken nothing of `outbound`.
+    blocked: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -52,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             outbound: Vec::new(),
             written: 0,
             ended: false,
+            blocked: None,
         }
     }
 
@@ -67,7 +70,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 send::write_ping(&mut self.outbound, &ping);
             }
             self.transmit(now);
-            let due = self.conduit.poll_timeout();
+            if self.ended {
+                break;
+            }
+            if self.link.is_held_back() && self.conduit.wants_messages() {
+                continue;
+            }
+            self.blocked = if self.outbound.is_empty() { None } else { self.blocked.or(Some(now)) };
+            let due = match self.blocked {
+                Some(since) if now.saturating_duration_since(since) >= STALL => return,
+                Some(since) => Some(since + STALL),
+                None => self.conduit.poll_timeout(),
+            };
             let reads = self.conduit.wants_messages() && self.outbound.is_empty();
             let mut scratch = [0; SCRATCH];
             let accepts = self.link.is_idle() && self.outbound.is_empty();
@@ -76,7 +90,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 () = self.link.step(reads) => {}
                 read = step(&mut self.stream, &mut self.outbound, &mut self.written, accepts, &mut scratch) => {
                     match read {
-                        Ok(read) => count = read,
+                        Ok(read) => {
+                            count = read;
+                            self.blocked = None;
+                        }
                         Err(Gone) => return,
                     }
                 }
