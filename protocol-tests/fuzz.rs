@@ -9,6 +9,8 @@ use std::path::Path;
 
 #[path = "../fuzz/targets/config.rs"]
 pub mod config;
+#[path = "../fuzz/targets/sockjs_messages.rs"]
+pub mod sockjs_messages;
 #[path = "../fuzz/src/stomp_decoder.rs"]
 mod stomp_decoder;
 
@@ -20,6 +22,11 @@ const LONGEST: usize = 4096;
 #[test]
 fn config() {
     run("config", config::target);
+}
+
+#[test]
+fn sockjs_messages() {
+    run("sockjs_messages", sockjs_messages::target);
 }
 
 #[test]

@@ -14,8 +14,8 @@
 //!
 //! They do not call each other. [`worker::Hub`] carries what one gives to the next, with [`websocket`] in front for those who
 //! come that way, and is itself pure: a whole broker runs in one thread, from one seed, on a clock that a test turns.
-//! Around a hub, the worker's driver brings sockets and time, [`transport`] brings bytes, and [`server`] starts a worker for
-//! each core and hands out the sockets.
+//! Around a hub, the worker's driver brings sockets and time, [`transport`] brings bytes, [`sockjs`] makes connections of
+//! HTTP requests, and [`server`] starts a worker for each core and hands out the sockets.
 //!
 //! A SEND so travels: bytes, packet, frame, request, action, command; then, perhaps by a post to another worker: effect,
 //! delivery, one encoding for all subscribers that are alike, the outbox of each connection, and one write at the end of the
