@@ -18,7 +18,7 @@ usage: cargo test --test protocol -- [OPTIONS] [FILTER]...
 
 FILTER                keep the tests whose name contains one of these
 --broker FILE         the broker's profile (default: the broker built here)
---over NAME           only this way of reaching it: tcp, websocket
+--over NAME           only this way of reaching it: tcp, websocket, sockjs
 --cases DIR           other cases than the suite's own
 -j, --test-threads N  tests at the same time (default 4)
 --no-replay           hand each frame over as written only
@@ -203,7 +203,7 @@ fn start(launch: &Launch, profile: &mut Profile) -> Result<Launched, String> {
     };
     let mut schemes = Vec::new();
     schemes.extend(profile.over.tcp.as_ref().map(|_| "tcp"));
-    schemes.extend(profile.over.websocket.as_ref().map(|_| "ws"));
+    schemes.extend(profile.over.websocket.as_ref().or(profile.over.sockjs.as_ref()).map(|_| "ws"));
     let start = Start {
         program: program.to_owned(),
         arguments: launch.arguments.clone(),
@@ -215,7 +215,7 @@ fn start(launch: &Launch, profile: &mut Profile) -> Result<Launched, String> {
     if let Some(reach) = &mut profile.over.tcp {
         reach.address = address("tcp");
     }
-    if let Some(reach) = &mut profile.over.websocket {
+    for reach in [&mut profile.over.websocket, &mut profile.over.sockjs].into_iter().flatten() {
         reach.address = address("ws");
     }
     Ok(launched)
