@@ -118,6 +118,20 @@ fn e1_it_can_be_switched_off() {
 }
 
 #[test]
+fn e1_the_path_may_be_the_root() {
+    let broker = Broker::start(|options| options.http.path = "/".to_owned());
+    let mut stream = TcpStream::connect(broker.server.websocket_addresses()[0]).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let handshake = "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(handshake.as_bytes()).unwrap();
+    assert!(read_head(&mut BufReader::new(stream)).starts_with("HTTP/1.1 101 "));
+    let mut stream = TcpStream::connect(broker.server.websocket_addresses()[0]).unwrap();
+    stream.write_all(b"POST /0/s/xhr HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n\r\n").unwrap();
+    assert!(read_head(&mut BufReader::new(stream)).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn h2_pages_from_elsewhere_are_refused() {
     let broker = Broker::start(|_| {});
     for (method, path) in [("GET", "/info"), ("POST", "/0/a/xhr"), ("OPTIONS", "/0/a/xhr"), ("POST", "/0/a/xhr_send")] {

@@ -110,7 +110,8 @@ impl Endpoints {
     pub fn serves(&self, request: &Request<Incoming>) -> bool {
         let Some(rest) = request.uri().path().strip_prefix(&self.path) else { return false };
         match rest {
-            "" => !request.headers().contains_key(header::UPGRADE) && request.method() == Method::GET,
+            // The handshake's own path may end with a slash, or be nothing else.
+            "" | "/" => !request.headers().contains_key(header::UPGRADE) && request.method() == Method::GET,
             _ => rest.starts_with('/'),
         }
     }
