@@ -18,7 +18,7 @@ usage: cargo test --test protocol -- [OPTIONS] [FILTER]...
 
 FILTER                keep the tests whose name contains one of these
 --broker FILE         the broker's profile (default: every brokers/ours*.toml, the broker built here)
---over NAME           only this way of reaching it: memory, tcp, websocket
+--over NAME           only this way of reaching it: memory, tcp, websocket, sockjs
 --cases DIR           other cases than the suite's own
 -j, --test-threads N  tests at the same time (default 16)
 --no-replay           hand each frame over as written only
@@ -276,7 +276,7 @@ fn start(launch: &Launch, profile: &mut Profile) -> Result<Launched, String> {
     };
     let mut schemes = Vec::new();
     schemes.extend(profile.over.tcp.as_ref().map(|_| "tcp"));
-    schemes.extend(profile.over.websocket.as_ref().map(|_| "ws"));
+    schemes.extend(profile.over.websocket.as_ref().or(profile.over.sockjs.as_ref()).map(|_| "ws"));
     let start = Start {
         program: program.to_owned(),
         arguments: launch.arguments.clone(),
@@ -288,7 +288,7 @@ fn start(launch: &Launch, profile: &mut Profile) -> Result<Launched, String> {
     if let Some(reach) = &mut profile.over.tcp {
         reach.address = address("tcp");
     }
-    if let Some(reach) = &mut profile.over.websocket {
+    for reach in [&mut profile.over.websocket, &mut profile.over.sockjs].into_iter().flatten() {
         reach.address = address("ws");
     }
     Ok(launched)

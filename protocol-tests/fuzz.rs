@@ -25,6 +25,11 @@ fn deflate() {
 }
 
 #[test]
+fn sockjs_messages() {
+    run("sockjs_messages", 20_000, targets::sockjs_messages::target);
+}
+
+#[test]
 fn stomp_decoder() {
     run("stomp_decoder", 20_000, targets::stomp_decoder::target);
 }

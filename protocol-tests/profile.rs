@@ -46,6 +46,8 @@ pub(crate) struct Over {
     pub(crate) memory: Option<InProcess>,
     pub(crate) tcp: Option<Reach>,
     pub(crate) websocket: Option<Reach>,
+    /// The address is that of WebSocket, below which the service is.
+    pub(crate) sockjs: Option<Reach>,
 }
 
 /// Nothing to say about a broker that needs no address.

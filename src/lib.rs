@@ -14,8 +14,8 @@
 //!
 //! They do not call each other. [`worker::Hub`] carries what one gives to the next, with [`websocket`] in front for those who
 //! come that way, and is itself pure: a whole broker runs in one thread, from one seed, on a clock that a test turns.
-//! Around a hub, the worker's driver brings sockets and time, [`transport`] brings bytes, and [`server`] starts a worker for
-//! each core and hands out the sockets.
+//! Around a hub, the worker's driver brings sockets and time, [`transport`] brings bytes, [`sockjs`] makes connections of
+//! HTTP requests, and [`server`] starts a worker for each core and hands out the sockets.
 //!
 //! A SEND so travels: bytes, packet, frame, request, action, command; then, perhaps by a post to another worker: effect,
 //! delivery, one encoding for all subscribers that are alike, the outbox of each connection, and one write at the end of the
@@ -26,8 +26,8 @@
 //! The test `tidy` checks the first five on the source, as far as a program can.
 //!
 //! 1. **Pure rooms stay pure.** [`stomp`], [`session`], [`broker`], [`destination`], [`message`], [`headers`], [`clock`],
-//!    [`websocket`],
-//!    and all of a worker but its driver and its inboxes name no runtime, no socket, no disk and no clock.
+//!    [`websocket`], the state and the framing of [`sockjs`], and all of a worker but its driver and its inboxes name no
+//!    runtime, no socket, no disk and no clock.
 //! 2. **Transports carry bytes.** [`transport`] does not name `stomp`, `session` or `broker`: a new transport is one file.
 //! 3. **Options are plain.** Each module has its own `Options`, whose `Default` is what the documentation says. No module
 //!    knows of the configuration, which depends on them: the library needs no file.
@@ -55,6 +55,7 @@ pub mod log;
 pub mod message;
 pub mod server;
 pub mod session;
+pub mod sockjs;
 pub mod stomp;
 pub mod store;
 pub mod transport;

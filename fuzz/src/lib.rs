@@ -4,5 +4,6 @@
 
 pub mod config;
 pub mod deflate;
+pub mod sockjs_messages;
 pub mod stomp_decoder;
 pub mod websocket_packets;

@@ -63,6 +63,10 @@ fn suites() -> Vec<Suite> {
             let environment = [("STOMP_VERSION", version), ("STOMP_TRANSPORT", transport)];
             client(name, &PYTHON, "stomp-py", "suite.py", &environment)
         });
+    let sockjs = ["websocket", "xhr-streaming", "xhr-polling", "eventsource"].map(|transport| {
+        let environment = [("STOMP_VERSION", "1.2"), ("SOCKJS_TRANSPORT", transport)];
+        client(format!("Stomp.js 7, SockJS {transport}"), &NODE, "stompjs", "suite.mjs", &environment)
+    });
     let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs"].map(|script| Suite {
         name: format!("{EXAMPLES}/{script}"),
         toolchain: &NODE,
@@ -71,7 +75,15 @@ fn suites() -> Vec<Suite> {
         environment: Vec::new(),
         example: true,
     });
-    stompjs.into_iter().chain([browser]).chain(older).chain([rx_stomp]).chain(stomp_py).chain(examples).collect()
+    stompjs
+        .into_iter()
+        .chain([browser])
+        .chain(older)
+        .chain([rx_stomp])
+        .chain(sockjs)
+        .chain(stomp_py)
+        .chain(examples)
+        .collect()
 }
 
 /// A suite in a folder beside this file.

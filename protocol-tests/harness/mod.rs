@@ -7,6 +7,7 @@
 pub(crate) mod deflate;
 pub(crate) mod memory;
 pub(crate) mod packet;
+pub(crate) mod sockjs;
 pub(crate) mod tcp;
 pub(crate) mod websocket;
 
@@ -17,7 +18,7 @@ use thiserror::Error;
 use crate::profile::Profile;
 
 /// The names of all harnesses, also of those that a profile has no address for.
-pub(crate) const NAMES: [&str; 3] = ["memory", "tcp", "websocket"];
+pub(crate) const NAMES: [&str; 4] = ["memory", "tcp", "websocket", "sockjs"];
 
 /// One way to reach one broker. Shared by all cases that run at the same time.
 pub(crate) trait Harness: Send + Sync {
@@ -177,6 +178,9 @@ pub(crate) fn all(profile: &Profile, only: Option<&str>) -> Result<Vec<Box<dyn H
     }
     if let Some(reach) = profile.over.websocket.as_ref().filter(|_| wanted("websocket")) {
         harnesses.push(Box::new(websocket::WebSocket::new(&reach.address, &profile.timing)));
+    }
+    if let Some(reach) = profile.over.sockjs.as_ref().filter(|_| wanted("sockjs")) {
+        harnesses.push(Box::new(sockjs::SockJs::new(&reach.address, &profile.timing)));
     }
     Ok(harnesses)
 }

@@ -16,7 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("broker", &["clock", "destination", "hash", "headers", "message"]),
     ("store", &["destination", "headers", "message"]),
     ("websocket", &[]),
-    ("transport", &["websocket"]),
+    ("sockjs", &["hash", "websocket"]),
+    ("transport", &["sockjs", "websocket"]),
     (
         "worker",
         &["broker", "clock", "destination", "hash", "headers", "message", "session", "stomp", "transport", "websocket"],
@@ -33,6 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "headers",
             "message",
             "session",
+            "sockjs",
             "stomp",
             "transport",
             "websocket",
@@ -42,7 +44,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("log", &[]),
     (
         "config",
-        &["broker", "destination", "log", "message", "server", "session", "stomp", "transport", "websocket", "worker"],
+        &[
+            "broker",
+            "destination",
+            "log",
+            "message",
+            "server",
+            "session",
+            "sockjs",
+            "stomp",
+            "transport",
+            "websocket",
+            "worker",
+        ],
     ),
     (
         "cli",
@@ -54,6 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "message",
             "server",
             "session",
+            "sockjs",
             "stomp",
             "transport",
             "websocket",
@@ -67,9 +82,9 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("crc32fast", &["store"]),
     ("flate2", &["websocket"]),
-    ("http", &["admin", "transport", "websocket"]),
-    ("http_body_util", &["admin", "transport"]),
-    ("hyper", &["admin", "transport"]),
+    ("http", &["admin", "sockjs", "transport", "websocket"]),
+    ("http_body_util", &["admin", "sockjs", "transport"]),
+    ("hyper", &["admin", "sockjs", "transport"]),
     ("hyper_util", &["admin", "transport"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
@@ -77,7 +92,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("rlimit", &["cli"]),
     ("sled", &["store"]),
     ("socket2", &["transport"]),
-    ("tokio", &["admin", "cli", "server", "transport", "worker"]),
+    ("tokio", &["admin", "cli", "server", "sockjs", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),
     ("tungstenite", &["websocket"]),
 ];
@@ -89,6 +104,9 @@ const PURE_ROOMS: &[&str] =
 /// The part of a worker that is as pure, but for the address of a peer, which it hands on to the log.
 const PURE_WORKER_FILES: &[&str] =
     &["counters", "encoder", "flow", "hub", "labels", "options", "outbox", "peers", "post", "timers"];
+
+/// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.
+const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
 
 /// What no pure file names, by where the path begins.
 const IMPURE: &[&str] = &["tokio", "sled", "redb", "std::fs", "std::thread"];
@@ -152,7 +170,7 @@ fn is_room(name: &str) -> bool {
 /// What a path of a pure file may not name.
 fn impurity(source: &Source, path: &Named) -> Option<&'static str> {
     let (room, file) = match source.module().as_slice() {
-        ["sockjs", "framing", ..] => (true, false),
+        ["sockjs", file, ..] => (PURE_SOCKJS_FILES.contains(file), false),
         ["worker", file, ..] => (false, PURE_WORKER_FILES.contains(file)),
         [room, ..] => (PURE_ROOMS.contains(room), false),
         [] => (false, false),

@@ -16,7 +16,7 @@ use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unkno
 use crate::log::{self, Format, Levels};
 use crate::message::WhenSlow;
 use crate::websocket::{deflate, origin};
-use crate::{server, session, stomp};
+use crate::{server, session, sockjs, stomp};
 
 const ACCESS: [(&str, bool); 2] = [("loopback", false), ("anywhere", true)];
 const FORMATS: [(&str, Format); 2] = [("human", Format::Human), ("json", Format::Json)];
@@ -64,6 +64,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("access", |section| section.choice("anonymous", &mut server.anonymous_anywhere, &ACCESS));
     root.section("server", |section| read_server(section, server));
     root.section("websocket", |section| read_websocket(section, server));
+    root.section("sockjs", |section| read_sockjs(section, &mut server.sockjs));
     let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
     root.section("admin", |section| read_listener(section, &mut server.admin));
     root.section("limits", |section| read_limits(section, server));
@@ -225,6 +226,33 @@ fn read_deflate(section: &mut Section<'_>, deflate: &mut deflate::Options) {
     section.flag("enabled", &mut deflate.enabled);
     section.size("threshold", &mut deflate.threshold_bytes, 0..=GIB);
     section.count("level", &mut deflate.level, 1..=9);
+}
+
+fn read_sockjs(section: &mut Section<'_>, sockjs: &mut sockjs::Options) {
+    section.flag("enabled", &mut sockjs.enabled);
+    section.flag("websocket", &mut sockjs.websocket);
+    section.duration("disconnect_delay", &mut sockjs.disconnect_delay, millis(100)..=hours(1));
+    section.duration_or_never("heartbeat", &mut sockjs.heartbeat, hours(1));
+    section.size("stream_bytes", &mut sockjs.stream_bytes, KIB..=GIB);
+    section.size("cache_bytes", &mut sockjs.cache_bytes, KIB..=GIB);
+    section.count("max_conduits", &mut sockjs.max_conduits, 0..=MANY);
+    let expected = r#"a URL that begins with "https://", "http://" or "/""#;
+    section.text("client_library_url", &mut sockjs.client_library_url, expected, parse_url, String::clone);
+    let expected = r#"the value of a cookie: letters, digits, "-", "_" and ".", or "" for no cookie"#;
+    let write = |cookie: &Option<String>| cookie.clone().unwrap_or_default();
+    section.text("session_cookie", &mut sockjs.session_cookie, expected, parse_cookie, write);
+}
+
+/// What can stand in an attribute of a page as it is.
+fn parse_url(text: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'<>`\\".contains(&byte);
+    let begins_well = ["https://", "http://", "/"].iter().any(|start| text.starts_with(start));
+    (begins_well && text.bytes().all(is_plain)).then(|| text.to_owned())
+}
+
+fn parse_cookie(text: &str) -> Option<Option<String>> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.bytes().all(is_plain).then(|| (!text.is_empty()).then(|| text.to_owned()))
 }
 
 /// A listener that is off listens nowhere.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::broker::Interest;
 use crate::message::WorkerId;
+use crate::sockjs;
 use crate::transport::{http, tcp};
 use crate::worker::{self, Counters};
 
@@ -38,6 +39,8 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// The HTTP side of the WebSocket port.
     pub http: http::Options,
+    /// SockJS on that port.
+    pub sockjs: sockjs::Options,
     /// What workers do.
     pub worker: worker::Options,
 }
@@ -54,6 +57,7 @@ impl Default for Options {
             keepalive: Some(Duration::from_secs(60)),
             drain_timeout: Duration::from_secs(10),
             http: http::Options::default(),
+            sockjs: sockjs::Options::default(),
             worker: worker::Options::default(),
         }
     }
@@ -212,6 +216,7 @@ impl Server {
         let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
         // Differs between starts, and that is all it has to do.
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u32);
+        let conduits = sockjs::Registry::new(&options.sockjs);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let mut entrances = Vec::new();
         for (index, inbox) in receivers.into_iter().enumerate() {
@@ -220,6 +225,7 @@ impl Server {
                 boot,
                 options: Arc::clone(options),
                 interest: Arc::clone(&interest),
+                conduits: Arc::clone(&conduits),
                 counters: self.counters.get(index).map(Arc::clone).unwrap_or_default(),
                 outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
                 inbox,

@@ -13,7 +13,8 @@ use super::{Options, Stage};
 use crate::broker::Interest;
 use crate::clock::Clock;
 use crate::message::WorkerId;
-use crate::transport::http;
+use crate::sockjs::{Endpoints, Opened, Registry};
+use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
 use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Worker};
 
@@ -47,6 +48,7 @@ pub(super) struct Plan {
     pub(super) boot: u32,
     pub(super) options: Arc<Options>,
     pub(super) interest: Arc<Interest>,
+    pub(super) conduits: Arc<Registry>,
     pub(super) counters: Arc<Counters>,
     pub(super) outward: Outward,
     pub(super) inbox: mpsc::Receiver<Batch>,
@@ -72,7 +74,8 @@ impl Plan {
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
-        tokio::task::spawn_local(receive_arrivals(Rc::clone(&worker), self.options, arrivals));
+        let door = Door::new(Rc::clone(&worker), self.options, self.conduits);
+        tokio::task::spawn_local(Rc::new(door).receive_arrivals(arrivals));
         let mut stage = self.stage.subscribe();
         // An error means that the server is gone, which is the end too.
         if stage.wait_for(|stage| *stage != Stage::Serving).await.is_ok() {
@@ -103,32 +106,67 @@ async fn receive_posts(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Batch>) {
     }
 }
 
-async fn receive_arrivals(worker: Rc<Worker>, options: Arc<Options>, mut arrivals: mpsc::Receiver<Arrival>) {
-    while let Some(Arrival { stream, peer, speaks, permit }) = arrivals.recv().await {
-        let stream = match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%peer, %error, "cannot take a connection on");
-                continue;
-            }
+/// Where sockets become connections of a worker.
+struct Door {
+    worker: Rc<Worker>,
+    options: Arc<Options>,
+    sockjs: Option<Endpoints>,
+}
+
+impl Door {
+    fn new(worker: Rc<Worker>, options: Arc<Options>, conduits: Arc<Registry>) -> Door {
+        let adopting = Rc::clone(&worker);
+        let adopt = move |opened: Opened| {
+            let peer = Peer { transport: "sockjs", address: Some(opened.peer) };
+            adopting.adopt(Box::new(opened.stream), peer, Framing::Packets(None), &[], opened.permit);
         };
-        match speaks {
-            Speaks::Stomp => {
-                let peer = Peer { transport: "tcp", address: Some(peer) };
-                worker.adopt(Box::new(stream), peer, Framing::Stream, &[], permit);
+        let http::Options { path, request_timeout } = &options.http;
+        let websocket = &options.worker.websocket;
+        let sockjs = options
+            .sockjs
+            .enabled
+            .then(|| Endpoints::new(path, &options.sockjs, websocket, *request_timeout, conduits, Box::new(adopt)));
+        Door { worker, options, sockjs }
+    }
+
+    async fn receive_arrivals(self: Rc<Door>, mut arrivals: mpsc::Receiver<Arrival>) {
+        while let Some(Arrival { stream, peer, speaks, permit }) = arrivals.recv().await {
+            let stream = match tokio::net::TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%peer, %error, "cannot take a connection on");
+                    continue;
+                }
+            };
+            match speaks {
+                Speaks::Stomp => {
+                    let peer = Peer { transport: "tcp", address: Some(peer) };
+                    self.worker.adopt(Box::new(stream), peer, Framing::Stream, &[], permit);
+                }
+                Speaks::Http(listener) => {
+                    // A task of its own, whose buffers are gone when the connection's small task begins.
+                    let door = Rc::clone(&self);
+                    tokio::task::spawn_local(async move {
+                        let (http, websocket) = (&door.options.http, &door.options.worker.websocket);
+                        let served = http::serve(stream, peer, http, websocket, listener, door.sockjs.as_ref()).await;
+                        if let Some(upgraded) = served {
+                            door.take_upgraded(upgraded, peer, permit);
+                        }
+                    });
+                }
             }
-            Speaks::Http(listener) => {
-                // A task of its own, whose buffers are gone when the connection's small task begins.
-                let (worker, options) = (Rc::clone(&worker), Arc::clone(&options));
-                tokio::task::spawn_local(async move {
-                    let websocket = &options.worker.websocket;
-                    let served = http::serve(stream, peer, &options.http, websocket, listener).await;
-                    if let Some(upgraded) = served {
-                        let peer = Peer { transport: "websocket", address: Some(peer) };
-                        let framing = Framing::Packets(upgraded.deflate);
-                        worker.adopt(Box::new(upgraded.stream), peer, framing, &upgraded.early, permit);
-                    }
-                });
+        }
+    }
+
+    fn take_upgraded(&self, upgraded: Upgraded, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let Upgraded { stream, early, deflate, framed } = upgraded;
+        match self.sockjs.as_ref().filter(|_| framed) {
+            Some(sockjs) => {
+                tokio::task::spawn_local(sockjs.serve_socket(stream, &early, peer, permit));
+            }
+            None => {
+                let peer = Peer { transport: "websocket", address: Some(peer) };
+                self.worker.adopt(Box::new(stream), peer, Framing::Packets(deflate), &early, permit);
             }
         }
     }

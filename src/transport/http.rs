@@ -1,4 +1,4 @@
-//! The HTTP port: requests that become WebSocket connections, and a word for those that don't.
+//! The HTTP port: requests that become WebSocket connections, those of SockJS, and a word for all others.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use crate::sockjs::{Answer, Body, Endpoints, Upgrade};
 use crate::websocket;
 use crate::websocket::deflate::Agreement;
 use crate::websocket::handshake::{self, Subprotocol};
@@ -49,26 +48,30 @@ pub struct Upgraded {
     pub early: Bytes,
     /// What compression was agreed on.
     pub deflate: Option<Agreement>,
+    /// Whether there is SockJS in its packets: then it is for [`Endpoints::serve_socket`].
+    pub framed: bool,
 }
 
-/// A handshake whose answer is on its way.
-struct Pending {
-    upgrade: OnUpgrade,
-    deflate: Option<Agreement>,
-}
-
-/// Serves an HTTP connection until it becomes a WebSocket connection, or ends.
+/// Serves an HTTP connection until it becomes a WebSocket connection, or ends. Without `sockjs` there is none.
 pub async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     options: &Options,
     websocket: &websocket::Options,
     listener: Listener,
+    sockjs: Option<&Endpoints>,
 ) -> Option<Upgraded> {
-    let pending: Rc<RefCell<Option<Pending>>> = Rc::default();
-    let service = service_fn(|request| {
-        let response = respond(request, peer, options, websocket, listener, &pending);
-        async move { Ok::<_, Infallible>(response) }
+    let pending: Rc<RefCell<Option<Upgrade>>> = Rc::default();
+    let service = service_fn(|request: Request<Incoming>| {
+        let pending = Rc::clone(&pending);
+        async move {
+            let Answer { response, upgrade } = match sockjs.filter(|sockjs| sockjs.serves(&request)) {
+                Some(sockjs) => sockjs.answer(request, peer, listener).await,
+                None => respond(request, peer, options, websocket, listener),
+            };
+            pending.replace(upgrade);
+            Ok::<_, Infallible>(response)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -81,10 +84,11 @@ pub async fn serve(
         tracing::debug!(%peer, %error, "an HTTP connection failed");
         return None;
     }
-    let Pending { upgrade, deflate } = pending.take()?;
-    let upgraded = upgrade.await.ok()?;
+    let upgrade = pending.take()?;
+    let upgraded = upgrade.pending.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(Upgraded { stream: parts.io.into_inner(), early: parts.read_buf, deflate })
+    let stream = parts.io.into_inner();
+    Some(Upgraded { stream, early: parts.read_buf, deflate: upgrade.deflate, framed: upgrade.framed })
 }
 
 fn respond(
@@ -93,10 +97,10 @@ fn respond(
     options: &Options,
     websocket: &websocket::Options,
     listener: Listener,
-    pending: &RefCell<Option<Pending>>,
-) -> Response<Full<Bytes>> {
+) -> Answer {
     if request.uri().path() != options.path {
-        return plain(StatusCode::NOT_FOUND, format!("Gumboot speaks STOMP over WebSocket at {}\n", options.path));
+        let text = format!("Gumboot speaks STOMP over WebSocket at {}\n", options.path);
+        return Answer { response: plain(StatusCode::NOT_FOUND, text), upgrade: None };
     }
     match handshake::accept(&request, websocket, listener) {
         Ok(accepted) => {
@@ -104,14 +108,14 @@ fn respond(
                 let offered = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
                 tracing::info!(%peer, ?offered, "served a client that offered only unknown sub-protocols");
             }
-            let upgrade = hyper::upgrade::on(&mut request);
-            pending.replace(Some(Pending { upgrade, deflate: accepted.deflate }));
-            accepted.response.map(|()| Full::default())
+            let pending = hyper::upgrade::on(&mut request);
+            let upgrade = Some(Upgrade { pending, deflate: accepted.deflate, framed: false });
+            Answer { response: accepted.response.map(|()| Body::from(Bytes::new())), upgrade }
         }
         Err(rejection) => {
             let status = rejection.status().as_u16();
             tracing::info!(%peer, status, reason = %rejection, "handshake refused");
-            rejection.response().map(|text| Full::from(Bytes::from(text)))
+            Answer { response: rejection.response().map(Body::from), upgrade: None }
         }
     }
 }
@@ -128,8 +132,8 @@ pub fn too_many_connections(limit: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(Bytes::from(text)));
+fn plain(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -92,6 +92,11 @@ pub fn check(headers: &HeaderMap, allowed: &[Pattern], listener: Listener) -> Re
     }
 }
 
+/// Whether every page may connect, whatever its origin.
+pub fn is_open_to_all(allowed: &[Pattern]) -> bool {
+    allowed.contains(&Pattern(Shape::Any))
+}
+
 fn is_allowed(text: &str, host: Option<&str>, allowed: &[Pattern], listener: Listener) -> bool {
     let origin = Origin::parse(text);
     if allowed.iter().any(|pattern| pattern.covers(text, origin.as_ref())) {

@@ -1,4 +1,5 @@
-//! Sending: what the server writes. Server frames are never masked.
+//! Sending: what the server writes. Server frames are never masked; the two functions `..as_client` are for connections
+//! that stay within the program.
 
 use tungstenite::protocol::frame::{
     FrameHeader,
@@ -57,6 +58,26 @@ pub fn write_ping(out: &mut Vec<u8>, payload: &[u8]) {
 /// Writes the answer to a ping, which carries the ping's payload.
 pub fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
     write_control(out, Control::Pong, payload);
+}
+
+/// Writes a packet as a client would, for a connection within this program: the mask is all zeros.
+pub fn write_as_client(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
+    let opcode = match kind {
+        Kind::Text => OpCode::Data(Data::Text),
+        Kind::Binary => OpCode::Data(Data::Binary),
+    };
+    let header = FrameHeader { opcode, mask: Some([0; 4]), ..FrameHeader::default() };
+    write_frame_header(out, header, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Writes the answer to a ping as a client would; see [`write_as_client`].
+pub fn write_pong_as_client(out: &mut Vec<u8>, payload: &[u8]) {
+    let payload = payload.get(..MAX_CONTROL_BYTES).unwrap_or(payload);
+    let opcode = OpCode::Control(Control::Pong);
+    let header = FrameHeader { opcode, mask: Some([0; 4]), ..FrameHeader::default() };
+    write_frame_header(out, header, payload.len());
+    out.extend_from_slice(payload);
 }
 
 /// Writes a close frame. A reason that is too long is cut at the end of a character; a code that must not be sent

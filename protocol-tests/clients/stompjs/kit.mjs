@@ -9,17 +9,28 @@ Object.assign(globalThis, { WebSocket });
 
 const url = process.env.STOMP_URL ?? 'ws://127.0.0.1:15674/ws';
 const version = process.env.STOMP_VERSION ?? '1.2';
+const transport = process.env.SOCKJS_TRANSPORT;
+// Only where it is used: a browser that runs this page has no such module.
+const SockJS = transport ? (await import('sockjs-client')).default : undefined;
 const login = process.env.STOMP_LOGIN ? { login: process.env.STOMP_LOGIN, passcode: process.env.STOMP_PASSCODE } : {};
 
 const open = new Set();
 
-export { fresh, restartBroker, version, within };
+export { fresh, restartBroker, transport, version, within };
+
+/** What Stomp.js uses in place of a WebSocket. */
+function sockjs() {
+  return new SockJS(url.replace(/^ws/, 'http'), null, { transports: [transport] });
+}
+
+/** Options of a client that uses WebSocket where the others use SockJS. */
+export const overWebSocket = { brokerURL: url, webSocketFactory: undefined };
 
 /** A client that is set up but not yet active. */
 export function client(options = {}) {
   const { connectHeaders = {}, ...rest } = options;
   const made = new Client({
-    brokerURL: url,
+    ...(transport ? { webSocketFactory: sockjs } : { brokerURL: url }),
     stompVersions: new Versions([version]),
     reconnectDelay: 0,
     heartbeatIncoming: 0,
@@ -86,7 +97,8 @@ export function disconnect(made) {
 
 /** Tries one feature after the other, says how each went, and ends the process. */
 export async function report(features) {
-  const isThere = ({ versions = ['1.0', '1.1', '1.2'] }) => versions.includes(version);
+  const over = transport ? 'SockJS' : 'WebSocket';
+  const isThere = ({ versions = ['1.0', '1.1', '1.2'], only = over }) => versions.includes(version) && only === over;
   const failures = await reportAll(features, { isThere, clear });
   process.exit(failures === 0 ? 0 : 1);
 }

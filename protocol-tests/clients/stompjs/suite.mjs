@@ -1,4 +1,5 @@
-// What a front-end does with Stomp.js, feature by feature, against the broker at STOMP_URL in STOMP_VERSION.
+// What a front-end does with Stomp.js, feature by feature, against the broker at STOMP_URL in STOMP_VERSION; over SockJS
+// where SOCKJS_TRANSPORT names one of its transports.
 //
 // Speaks to whoever started it: a line `ok`, `failed` or `-` (not in this version) for each feature on stdout; `@restart`
 // asks for a restart of the broker, and a line on stdin tells that it is there again.
@@ -24,7 +25,9 @@ await kit.report({
   'commit, abort': { run: transactions },
   'large message': { run: () => large({}) },
   'split frames': { run: () => large({ splitLargeFrames: true }) },
-  'binary body': { run: binaryBody },
+  'binary body': { only: 'WebSocket', run: binaryBody },
+  'binary body refused': { only: 'SockJS', run: binaryBodyRefused },
+  'fragile characters': { run: fragileCharacters },
   unicode: { run: unicode },
   'header escapes': { versions: ['1.2'], run: headerEscapes },
   'error, close': { run: errorAndClose },
@@ -202,6 +205,30 @@ async function binaryBody() {
   const bytes = Uint8Array.from({ length: 1024 }, (_, index) => index % 256);
   await kit.send(client, destination, bytes, { 'content-type': 'application/octet-stream' });
   assert.deepEqual(new Uint8Array((await subscription.next()).binaryBody), bytes);
+}
+
+async function binaryBodyRefused() {
+  const destination = kit.fresh('/topic');
+  const [client, publisher] = [await kit.connect(), await kit.connect(kit.overWebSocket)];
+  const subscription = await kit.subscribe(client, destination);
+  const closed = new Promise(resolve => (client.onWebSocketClose = resolve));
+  const headers = { 'content-type': 'application/octet-stream' };
+  await kit.send(publisher, destination, new TextEncoder().encode('text all the same'), headers);
+  assert.equal((await subscription.next()).body, 'text all the same');
+  await kit.send(publisher, destination, Uint8Array.of(0xff, 0x00, 0xfe), headers);
+  const { code, reason } = await kit.within(closed, 'close');
+  assert.equal(code, 1003);
+  assert.match(reason, /UTF-8/);
+}
+
+async function fragileCharacters() {
+  const destination = kit.fresh('/topic');
+  const client = await kit.connect();
+  const subscription = await kit.subscribe(client, destination);
+  const codes = Array.from({ length: 0xd800 - 1 }, (_, index) => index + 1);
+  const body = `</script>"\\${String.fromCharCode(...codes)}\ufeff\ufffe\uffff`;
+  await kit.send(client, destination, body);
+  assert.equal((await subscription.next()).body, body);
 }
 
 async function unicode() {

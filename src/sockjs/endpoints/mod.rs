@@ -1,0 +1,435 @@
+//! From HTTP requests to conduits and back.
+
+mod answers;
+mod route;
+
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::Options;
+use super::body::Body;
+use super::conduit::{Conduit, Takes};
+use super::drive::Drive;
+use super::framing::{Callback, Wrapping, json};
+use super::link::Link;
+use super::pipe;
+use super::registry::{Arrival, Found, Handle, Post, Registry};
+use super::socket::Socket;
+use crate::websocket;
+use crate::websocket::handshake::{self, Rejection};
+use crate::websocket::origin::{self, Listener};
+use route::{Route, Transport};
+
+/// Pieces of a response that may wait for its connection: the first bytes of a stream, and a frame or two.
+const PIECES: usize = 3;
+
+/// How often a request looks for a conduit that ends while it looks.
+const ATTEMPTS: usize = 3;
+
+const SCRIPT: &str = "application/javascript; charset=UTF-8";
+
+/// A conduit's application is to take this connection, on which it is the server of WebSocket, without compression.
+#[derive(Debug)]
+pub struct Opened {
+    /// Carries WebSocket packets.
+    pub stream: DuplexStream,
+    /// From where the first request came.
+    pub peer: SocketAddr,
+    /// To be held for as long as the application holds the connection.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Answer {
+    /// What to answer.
+    pub response: Response<Body>,
+    /// Present where the connection speaks WebSocket after the response.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// A connection that is about to speak WebSocket.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// Gives the connection when the response is written.
+    pub pending: OnUpgrade,
+    /// What compression was agreed on.
+    pub deflate: Option<websocket::deflate::Agreement>,
+    /// Whether there is SockJS within: then it is for [`Endpoints::serve_socket`].
+    pub framed: bool,
+}
+
+/// One SockJS service, as one worker serves it.
+pub struct Endpoints {
+    path: String,
+    options: Options,
+    raw: websocket::Options,
+    /// As `raw`, but for packets that we read ourselves.
+    framed: websocket::Options,
+    request_timeout: Duration,
+    registry: Arc<Registry>,
+    open: Box<dyn Fn(Opened)>,
+}
+
+impl Endpoints {
+    /// Serves below `path`, where requests may take `request_timeout` to come. Services that share a registry find each
+    /// other's conduits. `open` is called for each new one, on the thread that serves the request.
+    pub fn new(
+        path: &str,
+        options: &Options,
+        websocket: &websocket::Options,
+        request_timeout: Duration,
+        registry: Arc<Registry>,
+        open: Box<dyn Fn(Opened)>,
+    ) -> Endpoints {
+        let mut framed = websocket.clone();
+        framed.deflate.enabled = false;
+        Endpoints {
+            path: path.trim_end_matches('/').to_owned(),
+            options: options.clone(),
+            raw: websocket.clone(),
+            framed,
+            request_timeout,
+            registry,
+            open,
+        }
+    }
+
+    /// Whether a request is for this service. A WebSocket handshake at the very path is not.
+    pub fn serves(&self, request: &Request<Incoming>) -> bool {
+        let Some(rest) = request.uri().path().strip_prefix(&self.path) else { return false };
+        match rest {
+            // The handshake's own path may end with a slash, or be nothing else.
+            "" | "/" => !request.headers().contains_key(header::UPGRADE) && request.method() == Method::GET,
+            _ => rest.starts_with('/'),
+        }
+    }
+
+    /// Answers a request. What receives is answered when there is something, so this may take long.
+    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, listener: Listener) -> Answer {
+        let path = request.uri().path().to_owned();
+        let rest = path.strip_prefix(&self.path).unwrap_or_default();
+        let route = route::route(rest);
+        let response = match route {
+            None => answers::not_found(),
+            Some(Route::Greeting) => get_only(&request, || answers::text(StatusCode::OK, "Welcome to SockJS!\n")),
+            Some(Route::Iframe) => get_only(&request, || {
+                let framed_by_all = origin::is_open_to_all(&self.raw.allowed_origins);
+                answers::iframe(request.headers(), &self.options.client_library_url, framed_by_all)
+            }),
+            Some(Route::Info) => self.info(&request, listener),
+            Some(Route::RawWebSocket) if self.options.websocket => return self.shake_hands(request, listener, false),
+            Some(Route::Session { transport: Transport::WebSocket, .. }) if self.options.websocket => {
+                return self.shake_hands(request, listener, true);
+            }
+            Some(Route::RawWebSocket | Route::Session { transport: Transport::WebSocket, .. }) => answers::not_found(),
+            Some(Route::Session { session, transport }) => {
+                self.serve_session(request, peer, listener, session, transport).await
+            }
+        };
+        Answer { response, upgrade: None }
+    }
+
+    /// Serves a connection that speaks WebSocket with SockJS in it, until its end. `early` is what came behind the
+    /// handshake; `permit` is what the application gets.
+    pub fn serve_socket<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        early: &[u8],
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + use<S> {
+        let (link, far) = Link::new();
+        (self.open)(Opened { stream: far, peer, permit });
+        Socket::new(stream, link, &self.options, self.framed.max_packet_bytes).run(early.to_vec())
+    }
+
+    fn info(&self, request: &Request<Incoming>, listener: Listener) -> Response<Body> {
+        if let Some(refusal) = self.refusal(request.headers(), listener) {
+            return refusal;
+        }
+        let mut response = match *request.method() {
+            Method::OPTIONS => answers::preflight(request.headers(), "OPTIONS, GET"),
+            Method::GET => {
+                // Seeded anew by the system for each: browsers draw their session names from this.
+                let entropy = RandomState::new().hash_one(0) as u32;
+                let (websocket, cookie) = (self.options.websocket, self.options.session_cookie.is_some());
+                let info = format!(
+                    "{{\"websocket\":{websocket},\"origins\":[\"*:*\"],\"cookie_needed\":{cookie},\"entropy\":{entropy}}}"
+                );
+                let mut response = answers::body(StatusCode::OK, "application/json; charset=UTF-8", info);
+                answers::uncached(&mut response);
+                response
+            }
+            _ => return answers::method_not_allowed("OPTIONS, GET"),
+        };
+        answers::allow_origin(request.headers(), &mut response);
+        response
+    }
+
+    fn shake_hands(&self, mut request: Request<Incoming>, listener: Listener, framed: bool) -> Answer {
+        if framed && request.method() != Method::GET {
+            return Answer { response: answers::method_not_allowed("GET"), upgrade: None };
+        }
+        let options = if framed { &self.framed } else { &self.raw };
+        let response = match handshake::accept(&request, options, listener) {
+            Ok(accepted) => {
+                let pending = hyper::upgrade::on(&mut request);
+                let response = accepted.response.map(|()| Body::Whole(Full::default()));
+                let upgrade = Some(Upgrade { pending, deflate: accepted.deflate, framed });
+                return Answer { response, upgrade };
+            }
+            Err(Rejection::NotAnUpgrade) if framed => {
+                answers::text(StatusCode::BAD_REQUEST, "Can \"Upgrade\" only to \"WebSocket\".\n")
+            }
+            Err(rejection) => {
+                tracing::info!(reason = %rejection, "handshake refused");
+                rejection.response().map(Body::from)
+            }
+        };
+        Answer { response, upgrade: None }
+    }
+
+    async fn serve_session(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        listener: Listener,
+        session: &str,
+        transport: Transport,
+    ) -> Response<Body> {
+        if !route::takes(transport.methods(), request.method()) {
+            return answers::method_not_allowed(transport.methods());
+        }
+        if let Some(refusal) = self.refusal(request.headers(), listener) {
+            return refusal;
+        }
+        let headers = request.headers().clone();
+        let mut response = match (request.method(), transport) {
+            (&Method::OPTIONS, _) => answers::preflight(&headers, transport.methods()),
+            (_, Transport::XhrSend | Transport::JsonpSend) => {
+                let mut response = self.send(request, session, transport).await;
+                answers::uncached(&mut response);
+                response
+            }
+            _ => {
+                let callback = callback(request.uri().query());
+                let mut response = self.receive(callback, peer, session, transport).await;
+                answers::uncached(&mut response);
+                response
+            }
+        };
+        if let Some(fresh) = &self.options.session_cookie {
+            answers::set_cookie(&headers, &mut response, fresh);
+        }
+        answers::allow_origin(&headers, &mut response);
+        response
+    }
+
+    async fn receive(
+        &self,
+        callback: Result<Callback, &'static str>,
+        peer: SocketAddr,
+        session: &str,
+        transport: Transport,
+    ) -> Response<Body> {
+        let streaming = Takes::Bytes(self.options.stream_bytes);
+        let (kind, takes, wrapping) = match (transport, callback) {
+            (Transport::HtmlFile, Ok(callback)) => ("text/html; charset=UTF-8", streaming, Wrapping::Scripts(callback)),
+            (Transport::Jsonp, Ok(callback)) => (SCRIPT, Takes::OneFrame, Wrapping::Call(callback)),
+            (Transport::HtmlFile | Transport::Jsonp, Err(wrong)) => {
+                return answers::text(StatusCode::INTERNAL_SERVER_ERROR, wrong);
+            }
+            (Transport::EventSource, _) => ("text/event-stream", streaming, Wrapping::Events),
+            (Transport::XhrStreaming, _) => (SCRIPT, streaming, Wrapping::Lines),
+            _ => (SCRIPT, Takes::OneFrame, Wrapping::Lines),
+        };
+        let (frames, mut pieces) = mpsc::channel(PIECES);
+        if takes != Takes::OneFrame {
+            // A channel that is new has room.
+            let _ = frames.try_send(Bytes::from(wrapping.prelude()));
+        }
+        if !self.attach(session, peer, Arrival { takes, wrapping, frames }).await {
+            tracing::warn!(%peer, limit = self.options.max_conduits, key = "sockjs.max_conduits", "conduit refused");
+            return answers::text(StatusCode::SERVICE_UNAVAILABLE, "Too many SockJS sessions (sockjs.max_conduits)\n");
+        }
+        if takes == Takes::OneFrame {
+            let frame = pieces.recv().await.unwrap_or_default();
+            return answers::body(StatusCode::OK, kind, frame);
+        }
+        let mut response = answers::body(StatusCode::OK, kind, Body::Frames(pieces));
+        answers::unbuffered(&mut response);
+        response
+    }
+
+    /// Brings a receiver to the session's conduit, or to a new one. False: there can be none.
+    async fn attach(&self, session: &str, peer: SocketAddr, mut arrival: Arrival) -> bool {
+        for _ in 0..ATTEMPTS {
+            let handle = match self.registry.find_or_list(session) {
+                Found::Full => return false,
+                Found::Known(handle) => handle,
+                Found::New(handle, listing, permit) => {
+                    let (link, stream) = Link::new();
+                    (self.open)(Opened { stream, peer, permit });
+                    let conduit = Conduit::new(Instant::now(), &self.options);
+                    tokio::task::spawn_local(Drive::new(conduit, link, listing).run());
+                    handle
+                }
+            };
+            match handle.arrivals.send(arrival).await {
+                Ok(()) => return true,
+                // It ended in this moment, and the next one of its name can begin.
+                Err(back) => arrival = back.0,
+            }
+        }
+        false
+    }
+
+    async fn send(&self, request: Request<Incoming>, session: &str, transport: Transport) -> Response<Body> {
+        let Some(handle) = self.registry.find(session) else { return answers::not_found() };
+        let form = transport == Transport::JsonpSend && is_form(request.headers());
+        let body = match self.read(request.into_body()).await {
+            Ok(body) => body,
+            Err(status) => return answers::text(status, "The request is too large, or took too long\n"),
+        };
+        let payload = if form { form_value(&body).unwrap_or_default() } else { body.to_vec() };
+        if payload.is_empty() {
+            return answers::text(StatusCode::INTERNAL_SERVER_ERROR, "Payload expected.");
+        }
+        let mut bytes = Vec::new();
+        if let Err(broken) = json::read_messages(&payload, |message| pipe::write_message(&mut bytes, message)) {
+            return answers::text(StatusCode::INTERNAL_SERVER_ERROR, &broken.to_string());
+        }
+        if !post(&handle, bytes).await {
+            return answers::not_found();
+        }
+        match transport {
+            Transport::JsonpSend => answers::text(StatusCode::OK, "ok"),
+            _ => {
+                let mut response = answers::text(StatusCode::NO_CONTENT, "");
+                *response.body_mut() = Body::Whole(Full::default());
+                response
+            }
+        }
+    }
+
+    async fn read(&self, body: Incoming) -> Result<Bytes, StatusCode> {
+        let limited = Limited::new(body, self.framed.max_packet_bytes);
+        let collected = tokio::time::timeout(self.request_timeout, limited.collect()).await;
+        let collected = collected.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
+        collected.map(|body| body.to_bytes()).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
+    /// The answer to a page from elsewhere (H2).
+    fn refusal(&self, headers: &HeaderMap, listener: Listener) -> Option<Response<Body>> {
+        let refused = origin::check(headers, &self.raw.allowed_origins, listener).err()?;
+        tracing::info!(reason = %refused, "SockJS request refused");
+        Some(answers::text(StatusCode::FORBIDDEN, &format!("{refused}\n")))
+    }
+}
+
+/// Hands messages to a conduit, and waits until its application has them. False: it has ended.
+async fn post(handle: &Handle, bytes: Vec<u8>) -> bool {
+    let (taken, answer) = oneshot::channel();
+    handle.posts.send(Post { bytes, taken }).await.is_ok() && answer.await.is_ok()
+}
+
+fn get_only(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    if request.method() == Method::GET { answer() } else { answers::method_not_allowed("GET") }
+}
+
+/// The callback that a request names; or what is wrong about it.
+fn callback(query: Option<&str>) -> Result<Callback, &'static str> {
+    let value = query.and_then(|query| value_of(query.as_bytes(), "c")).filter(|value| !value.is_empty());
+    let value = value.ok_or("\"callback\" parameter required\n")?;
+    let name = std::str::from_utf8(&value).unwrap_or_default();
+    Callback::parse(name).ok_or("invalid \"callback\" parameter\n")
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
+/// What a form sends as `d`.
+fn form_value(body: &[u8]) -> Option<Vec<u8>> {
+    value_of(body, "d")
+}
+
+/// The value of a field in a query or a form, decoded.
+fn value_of(fields: &[u8], name: &str) -> Option<Vec<u8>> {
+    fields.split(|byte| *byte == b'&').find_map(|field| {
+        let value = field.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(decoded(value))
+    })
+}
+
+/// `%41` and `+` as what they stand for; a `%` without digits stands for itself.
+fn decoded(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        let digits = behind.split_first_chunk::<2>().filter(|_| *first == b'%');
+        let byte = digits.and_then(|(digits, _)| {
+            let text = std::str::from_utf8(digits).ok()?;
+            text.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u8::from_str_radix(text, 16).ok())?
+        });
+        match (byte, digits, first) {
+            (Some(byte), Some((_, behind)), _) => {
+                rest = behind;
+                out.push(byte);
+            }
+            (_, _, b'+') => out.push(b' '),
+            _ => out.push(*first),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_callbacks() {
+        let check = |query: Option<&str>, expected: Result<&str, &str>| {
+            let read = callback(query).map(|callback| callback.to_string());
+            assert_eq!(read, expected.map(str::to_owned), "{query:?}");
+        };
+        check(Some("c=%63allback"), Ok("callback"));
+        check(Some("t=1&c=_jp.a&x"), Ok("_jp.a"));
+        for query in [None, Some(""), Some("c"), Some("c="), Some("cc=a")] {
+            check(query, Err("\"callback\" parameter required\n"));
+        }
+        for query in ["c=%20", "c=*", "c=abc(", "c=abc%28", "c=%ff"] {
+            check(Some(query), Err("invalid \"callback\" parameter\n"));
+        }
+    }
+
+    #[test]
+    fn reads_forms() {
+        let check = |body: &str, expected: Option<&str>| {
+            let value = form_value(body.as_bytes());
+            assert_eq!(value.as_deref(), expected.map(str::as_bytes), "{body}");
+        };
+        check("d=%5B%22x%22%5D", Some("[\"x\"]"));
+        check("a=b&d=x+y%2B%c3%A9", Some("x y+é"));
+        check("d=%&x", Some("%"));
+        check("d=%4", Some("%4"));
+        check("d=%+1a", Some("% 1a"));
+        check("d=", Some(""));
+        check("p=p", None);
+    }
+}

@@ -1,0 +1,205 @@
+//! The task of a conduit that is served by one WebSocket connection, and lives as long as that.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::Options;
+use super::conduit::{Conduit, Takes};
+use super::drive::{STALL, at};
+use super::framing::json;
+use super::link::Link;
+use super::pipe;
+use crate::websocket::deflate::Codec;
+use crate::websocket::packet::{Event, Kind, Receiver};
+use crate::websocket::{CloseCode, send};
+
+/// How long the last bytes may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Bytes read at once.
+const SCRATCH: usize = 8 * 1024;
+
+/// A conduit within a WebSocket connection.
+pub(super) struct Socket<S> {
+    stream: S,
+    conduit: Conduit,
+    link: Link,
+    receiver: Receiver,
+    codec: Codec,
+    max_packet_bytes: usize,
+    /// A packet that is not whole yet.
+    packet: Vec<u8>,
+    outbound: Vec<u8>,
+    written: usize,
+    /// Whether nothing more is to be said or heard.
+    ended: bool,
+    /// Since when the client has taken nothing of `outbound`.
+    blocked: Option<Instant>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    pub(super) fn new(stream: S, link: Link, options: &Options, max_packet_bytes: usize) -> Socket<S> {
+        Socket {
+            stream,
+            conduit: Conduit::new(Instant::now(), options),
+            link,
+            receiver: Receiver::new(false),
+            codec: Codec::new(1),
+            max_packet_bytes,
+            packet: Vec::new(),
+            outbound: Vec::new(),
+            written: 0,
+            ended: false,
+            blocked: None,
+        }
+    }
+
+    /// Serves the connection until either side ends it. `early` is what the client sent behind its handshake.
+    pub(super) async fn run(mut self, mut early: Vec<u8>) {
+        // Invariant: a new conduit has no receiver, so this one is never sent away.
+        let attached = self.conduit.attach(Instant::now(), Takes::Everything);
+        debug_assert!(attached.is_ok());
+        self.receive(&mut early);
+        while !self.ended {
+            let now = Instant::now();
+            if let Some(ping) = self.link.deliver(now, &mut self.conduit) {
+                send::write_ping(&mut self.outbound, &ping);
+            }
+            self.transmit(now);
+            if self.ended {
+                break;
+            }
+            if self.link.is_held_back() && self.conduit.wants_messages() {
+                continue;
+            }
+            self.blocked = if self.outbound.is_empty() { None } else { self.blocked.or(Some(now)) };
+            let due = match self.blocked {
+                Some(since) if now.saturating_duration_since(since) >= STALL => return,
+                Some(since) => Some(since + STALL),
+                None => self.conduit.poll_timeout(),
+            };
+            let reads = self.conduit.wants_messages() && self.outbound.is_empty();
+            let mut scratch = [0; SCRATCH];
+            let accepts = self.link.is_idle() && self.outbound.is_empty();
+            let mut count = 0;
+            tokio::select! {
+                () = self.link.step(reads) => {}
+                read = step(&mut self.stream, &mut self.outbound, &mut self.written, accepts, &mut scratch) => {
+                    match read {
+                        Ok(read) => {
+                            count = read;
+                            self.blocked = None;
+                        }
+                        Err(Gone) => return,
+                    }
+                }
+                () = at(due) => {}
+            }
+            self.receive(scratch.get_mut(..count).unwrap_or_default());
+        }
+        let unwritten = self.outbound.get(self.written..).unwrap_or_default();
+        let farewell = async {
+            self.stream.write_all(unwritten).await?;
+            self.stream.shutdown().await
+        };
+        // A client that does not take its farewell does without.
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+
+    /// Puts the conduit's frames in packets, unless some are waiting already.
+    fn transmit(&mut self, now: Instant) {
+        while self.outbound.is_empty() || self.conduit.is_closed() {
+            let Some(frame) = self.conduit.poll_frame(now, |frame| frame) else { break };
+            send::write_packet(&mut self.outbound, Kind::Text, frame.as_bytes(), None, 0);
+        }
+        if self.conduit.is_receiver_done() {
+            let code = self.conduit.close_code().unwrap_or(1000);
+            send::write_close(&mut self.outbound, CloseCode::from(code), "");
+            self.ended = true;
+        }
+    }
+
+    /// Takes what the client sent.
+    fn receive(&mut self, mut input: &mut [u8]) {
+        while !self.ended {
+            match self.receiver.next(&mut input, self.max_packet_bytes, &mut self.codec) {
+                Ok(Some(Event::Data { payload, fin, .. })) => {
+                    self.packet.extend_from_slice(payload);
+                    if fin {
+                        let packet = std::mem::take(&mut self.packet);
+                        self.accept(&packet);
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => send::write_pong(&mut self.outbound, payload),
+                Ok(Some(Event::Pong(payload))) => self.link.write_pong(payload),
+                Ok(Some(Event::Close(reason))) => {
+                    let code = reason.map_or(CloseCode::Normal, |(code, _)| code);
+                    send::write_close(&mut self.outbound, code, "");
+                    self.ended = true;
+                }
+                Ok(None) => return,
+                Err(violation) => {
+                    send::write_close(&mut self.outbound, violation.close_code(), &violation.to_string());
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    /// Takes a whole packet: messages, or nothing, which is how some clients show that they are there.
+    fn accept(&mut self, packet: &[u8]) {
+        if packet.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        match json::read_messages(packet, |message| pipe::write_message(&mut bytes, message)) {
+            Ok(()) => self.link.write(&bytes),
+            Err(broken) => {
+                send::write_close(&mut self.outbound, CloseCode::Invalid, &broken.to_string());
+                self.ended = true;
+            }
+        }
+    }
+}
+
+/// The client is no longer there.
+struct Gone;
+
+/// Writes what is to be written, or else reads once if that is wanted; answers with how many bytes were read.
+async fn step<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    outbound: &mut Vec<u8>,
+    written: &mut usize,
+    reads: bool,
+    scratch: &mut [u8],
+) -> Result<usize, Gone> {
+    poll_fn(|context: &mut Context<'_>| {
+        let unwritten = outbound.get(*written..).unwrap_or_default();
+        if !unwritten.is_empty() {
+            let Poll::Ready(result) = Pin::new(&mut *stream).poll_write(context, unwritten) else {
+                return Poll::Pending;
+            };
+            *written += result.map_err(|_| Gone)?;
+            if *written >= outbound.len() {
+                *outbound = Vec::new();
+                *written = 0;
+            }
+            return Poll::Ready(Ok(0));
+        }
+        if !reads {
+            return Poll::Pending;
+        }
+        let mut buffer = ReadBuf::new(scratch);
+        let Poll::Ready(result) = Pin::new(&mut *stream).poll_read(context, &mut buffer) else { return Poll::Pending };
+        result.map_err(|_| Gone)?;
+        match buffer.filled().len() {
+            0 => Poll::Ready(Err(Gone)),
+            count => Poll::Ready(Ok(count)),
+        }
+    })
+    .await
+}
