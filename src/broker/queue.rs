@@ -129,9 +129,12 @@ impl Queue {
 
     /// When it is to be looked at again.
     pub(super) fn next_due(&self) -> Option<Instant> {
+        let due = self.backlog.next_due();
+        let Some(since) = self.idle_since else {
+            return due;
+        };
         let stay = self.rules.options.idle_expiry.unwrap_or_default();
-        let end = self.idle_since.and_then(|since| since.checked_add(stay));
-        self.backlog.next_due().into_iter().chain(end).min()
+        due.into_iter().chain(since.checked_add(stay)).min()
     }
 
     pub(super) fn stats(&self) -> QueueStats {
@@ -278,6 +281,12 @@ impl Queue {
         self.backlog.wake(now);
     }
 
+    /// Whether [`Queue::expire`] has something to do.
+    #[inline]
+    pub(super) fn has_expired(&self, now: Instant) -> bool {
+        self.backlog.next_end().is_some_and(|end| end <= now)
+    }
+
     /// Takes a message out whose time is over. It is now dying, as after [`Queue::settle`]; or none, if it was dropped.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Option<u64>> {
         let (sequence, entry) = self.backlog.take_expired(now)?;
@@ -312,6 +321,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn hand_out_in_turn<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {
         let max_groups = self.rules.options.max_groups;
         let mut passed = 0;
@@ -346,6 +356,7 @@ impl Queue {
         count
     }
 
+    #[inline]
     fn give<E: Effects>(
         &mut self,
         (key, consumer): (ConsumerKey, &Consumer),
@@ -426,9 +437,13 @@ impl Queue {
     }
 
     /// Adds a message for which there is space.
+    #[inline]
     fn add(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) {
         self.kept.add(&message);
         let options = &self.rules.options;
+        if message.content.terms.is_none() && options.ttl.is_none() && !options.priority {
+            return self.backlog.push_plain(message);
+        }
         let (mut expires, mut priority) = (options.ttl.and_then(|ttl| now.checked_add(ttl)), None);
         if let Some(terms) = &message.content.terms {
             priority = terms.priority;
