@@ -302,7 +302,9 @@ impl Queue {
     /// must have been taken out.
     pub(super) fn hand_out<E: Effects>(&mut self, tag: impl Fn(u64) -> Tag, effects: &mut E) {
         loop {
-            self.hand_out_lanes(&tag, effects);
+            if self.backlog.groups().has_due() {
+                self.hand_out_lanes(&tag, effects);
+            }
             self.hand_out_in_turn(&tag, effects);
             if !self.backlog.groups().has_due() {
                 return;
@@ -311,6 +313,7 @@ impl Queue {
     }
 
     /// Hands out what waits for one consumer alone.
+    #[cold]
     fn hand_out_lanes<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {
         while let Some(key) = self.backlog.groups().next_due() {
             while let Some(consumer) = self.consumers.with_credit(key)
@@ -388,8 +391,10 @@ impl Queue {
         }
         self.consumers.release(consumer, sequence);
         let groups = self.backlog.groups();
-        groups.release(&entry.message);
-        groups.wake(consumer);
+        if groups.is_used() {
+            groups.release(&entry.message);
+            groups.wake(consumer);
+        }
         match outcome {
             Outcome::Consumed => self.kept.subtract(&entry.message),
             Outcome::Returned => {
