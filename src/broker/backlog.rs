@@ -104,6 +104,13 @@ impl Backlog {
         }
     }
 
+    /// Adds a new message behind all others, of which nothing is asked, to a queue without priorities.
+    #[inline]
+    pub(super) fn push_plain(&mut self, message: Arc<Message>) {
+        let sequence = self.next_sequence();
+        self.fresh.push_back((sequence, message));
+    }
+
     /// Puts a message that was handed out back into its place.
     pub(super) fn put_back(&mut self, sequence: u64, entry: Entry) {
         let place = entry.at(sequence);
@@ -122,8 +129,16 @@ impl Backlog {
     /// When the next delay is over, or the next message expires.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let delayed = self.delayed.first_key_value().map(|((due, _), _)| *due);
-        let expiring = self.expiring.first_key_value().map(|((due, _), _)| *due);
-        delayed.into_iter().chain(expiring).min()
+        match self.next_end() {
+            None => delayed,
+            Some(end) => Some(delayed.map_or(end, |delayed| delayed.min(end))),
+        }
+    }
+
+    /// When the next message expires.
+    #[inline]
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.expiring.first_key_value().map(|((end, _), _)| *end)
     }
 
     /// Puts the messages into their place whose delay is over. One that was never handed out comes behind all others.
@@ -172,7 +187,15 @@ impl Backlog {
     }
 
     /// Takes the first message that `consumer` may get (M5), of those that wait for nobody else.
+    #[inline]
     pub(super) fn take(&mut self, key: ConsumerKey, consumer: &Consumer, max_groups: usize) -> Option<(u64, Entry)> {
+        if self.is_plain() && !consumer.no_local && self.fresh.front().is_some_and(|(_, message)| is_plain(message)) {
+            return self.take_fresh().map(|(sequence, message)| (sequence, Entry::new(message)));
+        }
+        self.take_for(key, consumer, max_groups)
+    }
+
+    fn take_for(&mut self, key: ConsumerKey, consumer: &Consumer, max_groups: usize) -> Option<(u64, Entry)> {
         let shunned = consumer.no_local.then_some(consumer.id.session);
         loop {
             let parked = self.parked.first(shunned);
@@ -260,11 +283,22 @@ impl Backlog {
         if let Some(ready) = ready.filter(|ready| fresh.is_none_or(|fresh| *ready.key() < fresh)) {
             return Some(ready.remove_entry());
         }
-        let (_, message) = self.fresh.pop_front()?;
+        let (_, message) = self.take_fresh()?;
+        Some((fresh?, Entry::new(message)))
+    }
+
+    #[inline]
+    fn take_fresh(&mut self) -> Option<(u64, Arc<Message>)> {
+        let first = self.fresh.pop_front();
         if self.fresh.is_empty() && self.fresh.capacity() > 1024 {
             self.fresh = VecDeque::new();
         }
-        Some((fresh?, Entry::new(message)))
+        first
+    }
+
+    /// Whether all that could be handed out is fresh, as it usually is: then nobody needs to compare places.
+    fn is_plain(&self) -> bool {
+        self.ready.is_empty() && self.parked.heads.is_empty()
     }
 
     /// A message leaves, so its end is no business of ours any more.
@@ -273,6 +307,11 @@ impl Backlog {
             self.expiring.remove(&(expires, place.sequence));
         }
     }
+}
+
+/// Whether nobody asked anything for this message, so that it is in no group.
+fn is_plain(message: &Message) -> bool {
+    message.content.terms.is_none()
 }
 
 /// Greater for what may be given up later.

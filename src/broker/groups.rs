@@ -65,6 +65,12 @@ impl Groups {
         None
     }
 
+    /// Whether there is any group.
+    #[inline]
+    pub(super) fn is_used(&self) -> bool {
+        !self.owners.is_empty()
+    }
+
     /// A message is not with its consumer any more, however that came.
     pub(super) fn release(&mut self, message: &Message) {
         if let Some(owner) = group_of(message).and_then(|group| self.owners.get_mut(group)) {

@@ -129,9 +129,12 @@ impl Queue {
 
     /// When it is to be looked at again.
     pub(super) fn next_due(&self) -> Option<Instant> {
+        let due = self.backlog.next_due();
+        let Some(since) = self.idle_since else {
+            return due;
+        };
         let stay = self.rules.options.idle_expiry.unwrap_or_default();
-        let end = self.idle_since.and_then(|since| since.checked_add(stay));
-        self.backlog.next_due().into_iter().chain(end).min()
+        due.into_iter().chain(since.checked_add(stay)).min()
     }
 
     pub(super) fn stats(&self) -> QueueStats {
@@ -278,6 +281,12 @@ impl Queue {
         self.backlog.wake(now);
     }
 
+    /// Whether [`Queue::expire`] has something to do.
+    #[inline]
+    pub(super) fn has_expired(&self, now: Instant) -> bool {
+        self.backlog.next_end().is_some_and(|end| end <= now)
+    }
+
     /// Takes a message out whose time is over. It is now dying, as after [`Queue::settle`]; or none, if it was dropped.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Option<u64>> {
         let (sequence, entry) = self.backlog.take_expired(now)?;
@@ -293,7 +302,9 @@ impl Queue {
     /// must have been taken out.
     pub(super) fn hand_out<E: Effects>(&mut self, tag: impl Fn(u64) -> Tag, effects: &mut E) {
         loop {
-            self.hand_out_lanes(&tag, effects);
+            if self.backlog.groups().has_due() {
+                self.hand_out_lanes(&tag, effects);
+            }
             self.hand_out_in_turn(&tag, effects);
             if !self.backlog.groups().has_due() {
                 return;
@@ -302,6 +313,7 @@ impl Queue {
     }
 
     /// Hands out what waits for one consumer alone.
+    #[cold]
     fn hand_out_lanes<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {
         while let Some(key) = self.backlog.groups().next_due() {
             while let Some(consumer) = self.consumers.with_credit(key)
@@ -312,6 +324,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn hand_out_in_turn<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {
         let max_groups = self.rules.options.max_groups;
         let mut passed = 0;
@@ -346,6 +359,7 @@ impl Queue {
         count
     }
 
+    #[inline]
     fn give<E: Effects>(
         &mut self,
         (key, consumer): (ConsumerKey, &Consumer),
@@ -377,8 +391,10 @@ impl Queue {
         }
         self.consumers.release(consumer, sequence);
         let groups = self.backlog.groups();
-        groups.release(&entry.message);
-        groups.wake(consumer);
+        if groups.is_used() {
+            groups.release(&entry.message);
+            groups.wake(consumer);
+        }
         match outcome {
             Outcome::Consumed => self.kept.subtract(&entry.message),
             Outcome::Returned => {
@@ -426,9 +442,13 @@ impl Queue {
     }
 
     /// Adds a message for which there is space.
+    #[inline]
     fn add(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) {
         self.kept.add(&message);
         let options = &self.rules.options;
+        if message.content.terms.is_none() && options.ttl.is_none() && !options.priority {
+            return self.backlog.push_plain(message);
+        }
         let (mut expires, mut priority) = (options.ttl.and_then(|ttl| now.checked_add(ttl)), None);
         if let Some(terms) = &message.content.terms {
             priority = terms.priority;

@@ -102,6 +102,7 @@ impl Queues {
         }
     }
 
+    #[inline]
     fn push<E: Effects>(
         &mut self,
         now: Instant,
@@ -380,6 +381,7 @@ impl Queues {
 
     /// The queue for a message, made if need be; none for a temporary queue that is not there, since only a consumer
     /// brings one to life.
+    #[inline]
     fn take_up(&mut self, name: &Destination) -> Result<Option<QueueKey>, Refusal> {
         if let Some(key) = self.names.get(name) {
             return Ok(Some(*key));
@@ -418,11 +420,8 @@ impl Queues {
     /// What every change of a queue ends with: take out what has expired, hand out what can be, note when to come back,
     /// forget it if it is useless.
     fn tend<E: Effects>(&mut self, now: Instant, key: QueueKey, effects: &mut E) {
-        while let Some(expired) = self.queues.get_mut(key).and_then(|queue| queue.expire(now)) {
-            match expired {
-                Some(sequence) => self.send_letter(now, key, sequence, effects),
-                None => self.note_expired(key, effects),
-            }
+        if self.queues.get(key).is_some_and(|queue| queue.has_expired(now)) {
+            self.expire(now, key, effects);
         }
         let Some(queue) = self.queues.get_mut(key) else {
             return;
@@ -442,9 +441,16 @@ impl Queues {
         }
     }
 
-    fn note_expired<E: Effects>(&self, key: QueueKey, effects: &mut E) {
-        if let Some(queue) = self.queues.get(key) {
-            effects.note(Note::Dropped { queue: queue.name().clone(), reason: "expired", count: 1 });
+    /// Takes out what has expired. To be followed by what [`Queues::tend`] does then.
+    #[cold]
+    fn expire<E: Effects>(&mut self, now: Instant, key: QueueKey, effects: &mut E) {
+        while let Some(queue) = self.queues.get_mut(key)
+            && let Some(expired) = queue.expire(now)
+        {
+            match expired {
+                Some(sequence) => self.send_letter(now, key, sequence, effects),
+                None => effects.note(Note::Dropped { queue: queue.name().clone(), reason: "expired", count: 1 }),
+            }
         }
     }
 }

@@ -420,6 +420,7 @@ impl Shard {
         }
     }
 
+    #[inline]
     fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
         if let Some(terms) = &mut content.terms {
             terms.resolve(self.clock.epoch_ms(now));
@@ -436,6 +437,7 @@ impl Shard {
     }
 
     /// Where a queue lives: a temporary one with its session, so that it is there before anybody hears of it.
+    #[inline]
     fn home_of(&self, kind: Kind, queue: &Destination) -> WorkerId {
         let owner = if kind == Kind::TemporaryQueue { self.owner_of(queue) } else { None };
         owner.map_or_else(|| self.interest.home_of(queue), |session| session.worker)
