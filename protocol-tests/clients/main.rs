@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use suite::Suite;
 use table::Table;
-use toolchain::{CHROMIUM, NODE, PYTHON, Toolchain};
+use toolchain::{CHROMIUM, JAVA, NODE, PYTHON, Toolchain};
 
 /// Where examples lie, from the top of the repository.
 const EXAMPLES: &str = "examples/node";
@@ -67,6 +67,12 @@ fn suites() -> Vec<Suite> {
         let environment = [("STOMP_VERSION", "1.2"), ("SOCKJS_TRANSPORT", transport)];
         client(format!("Stomp.js 7, SockJS {transport}"), &NODE, "stompjs", "suite.mjs", &environment)
     });
+    let spring = [
+        ("Spring 6, WebSocketStompClient", "gumboot.Direct", "websocket"),
+        ("Spring 6, ReactorNettyTcpStompClient", "gumboot.Direct", "tcp"),
+        ("Spring 6, broker relay", "gumboot.Relay", "tcp"),
+    ]
+    .map(|(name, class, transport)| client(name.to_owned(), &JAVA, "spring", class, &[("TRANSPORT", transport)]));
     let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs"].map(|script| Suite {
         name: format!("{EXAMPLES}/{script}"),
         toolchain: &NODE,
@@ -82,6 +88,7 @@ fn suites() -> Vec<Suite> {
         .chain([rx_stomp])
         .chain(sockjs)
         .chain(stomp_py)
+        .chain(spring)
         .chain(examples)
         .collect()
 }

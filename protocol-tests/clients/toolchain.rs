@@ -16,8 +16,9 @@ pub(crate) struct Toolchain {
     tools: &'static [&'static str],
     /// How a machine gets them.
     advice: &'static str,
-    /// The file that pins the packages. As long as it stays the same, so do they.
-    lock: &'static str,
+    /// The file that pins the packages. As long as it stays the same, so do they. None: they are built anew each time,
+    /// because the suite itself is compiled with them.
+    lock: Option<&'static str>,
     /// Installs the packages in a folder that holds the suite.
     install: fn(&Path) -> Result<(), InstallError>,
     /// Tells the program, if it does not look there by itself, where in that folder they are.
@@ -28,7 +29,7 @@ pub(crate) static NODE: Toolchain = Toolchain {
     program: "node",
     tools: &["node", "npm"],
     advice: "install Node.js 18 or later",
-    lock: "package-lock.json",
+    lock: Some("package-lock.json"),
     install: npm_ci,
     packages: None,
 };
@@ -38,7 +39,7 @@ pub(crate) static CHROMIUM: Toolchain = Toolchain {
     program: "node",
     tools: &["node", "npm", "chromium"],
     advice: "install Node.js 18 or later, and Chromium",
-    lock: "package-lock.json",
+    lock: Some("package-lock.json"),
     install: npm_ci,
     packages: None,
 };
@@ -47,9 +48,19 @@ pub(crate) static PYTHON: Toolchain = Toolchain {
     program: "python3",
     tools: &["python3"],
     advice: "install Python 3.9 or later, with venv or pip",
-    lock: "requirements.txt",
+    lock: Some("requirements.txt"),
     install: pip_install,
     packages: Some(("PYTHONPATH", "packages")),
+};
+
+pub(crate) static JAVA: Toolchain = Toolchain {
+    program: "java",
+    tools: &["java", "javac", "mvn"],
+    advice: "install Maven and a JDK, 17 or later",
+    lock: None,
+    install: maven,
+    // The second half is found from the folder, in which the suite runs.
+    packages: Some(("CLASSPATH", "target/classes:target/lib/*")),
 };
 
 #[derive(Debug, Error)]
@@ -74,7 +85,7 @@ impl Toolchain {
         let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);
         let stamp = copy.join("installed");
         copy_files(folder, &copy)?;
-        let lock = std::fs::read(copy.join(self.lock)).ok();
+        let lock = self.lock.and_then(|lock| std::fs::read(copy.join(lock)).ok());
         if lock.is_some() && lock == std::fs::read(&stamp).ok() {
             return Ok(copy);
         }
@@ -109,6 +120,17 @@ fn pip_install(folder: &Path) -> Result<(), InstallError> {
     run(Command::new(python).args(["-m", "pip", "install"]).args(options).args(what), folder)
 }
 
+/// Compiles the suite and puts its libraries beside it. Maven is asked to do without the network first, which is enough for
+/// all but the first run on a machine.
+fn maven(folder: &Path) -> Result<(), InstallError> {
+    let build = |more: &[&str]| {
+        let goals = ["--quiet", "--batch-mode", "compile", "dependency:copy-dependencies"];
+        let options = ["-DincludeScope=runtime", "-DoutputDirectory=target/lib"];
+        run(Command::new("mvn").args(goals).args(options).args(more), folder)
+    };
+    build(&["--offline"]).or_else(|_| build(&[]))
+}
+
 fn run(command: &mut Command, folder: &Path) -> Result<(), InstallError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |said| InstallError::Install { program, folder: folder.to_owned(), said };
@@ -119,7 +141,10 @@ fn run(command: &mut Command, folder: &Path) -> Result<(), InstallError> {
     }
 }
 
-/// The plain files of a folder; folders in it, such as packages installed by hand, are left.
+/// What packages that were installed by hand lie in.
+const BY_HAND: [&str; 4] = ["node_modules", "packages", "target", "venv"];
+
+/// A folder and what is in it, but for packages that were installed by hand.
 fn copy_files(from: &Path, to: &Path) -> Result<(), InstallError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -128,8 +153,11 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), InstallError> {
     std::fs::create_dir_all(to).map_err(failed(to))?;
     for entry in std::fs::read_dir(from).map_err(failed(from))? {
         let entry = entry.map_err(failed(from))?;
-        if entry.path().is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).map_err(failed(&entry.path()))?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_file() {
+            std::fs::copy(&path, &copy).map_err(failed(&path))?;
+        } else if !BY_HAND.iter().any(|name| entry.file_name() == *name) {
+            copy_files(&path, &copy)?;
         }
     }
     Ok(())
