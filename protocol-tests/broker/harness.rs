@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gumboot::broker::{
-    Command, Consumer, Effects, Interest, Note, Options, QueueStats, Shard, Subscriber, TransactionId,
+    Change, Command, Consumer, Effects, Interest, Note, Options, QueueStats, Shard, Subscriber, TransactionId,
 };
 use gumboot::clock::Clock;
 use gumboot::destination::{Destination, Pattern, Style};
@@ -40,6 +40,8 @@ pub(crate) struct Log {
     pub(crate) queue: Vec<(SubscriberId, Delivery)>,
     pub(crate) verdicts: Vec<(SessionId, Option<Ticket>, Verdict)>,
     pub(crate) notes: Vec<Note>,
+    /// What is to be stored, by whom.
+    pub(crate) stores: Vec<(WorkerId, u64, Vec<Change>)>,
 }
 
 struct Recording<'a> {
@@ -66,6 +68,10 @@ impl Effects for Recording<'_> {
         assert_ne!(worker, self.from, "nothing is posted to oneself");
         let link = self.links.iter_mut().find(|link| (link.from, link.to) == (self.from, worker));
         link.expect("a worker that exists").commands.push_back(command);
+    }
+
+    fn store(&mut self, ticket: u64, changes: Vec<Change>) {
+        self.log.stores.push((self.from, ticket, changes));
     }
 
     fn note(&mut self, note: Note) {

@@ -1,6 +1,7 @@
 //! The messages of one queue that wait for a consumer, in their order.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +15,8 @@ use crate::message::{Message, SessionId};
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) message: Arc<Message>,
+    /// Its number in the store, where it is kept there too.
+    pub(super) stored: Option<NonZeroU64>,
     /// From when on it is not to be delivered.
     pub(super) expires: Option<Instant>,
     /// How often it was handed out.
@@ -39,7 +42,7 @@ pub(super) struct Backlog {
     /// The sequence of the next message to come.
     next: u64,
     /// Of rank 0, without end, never handed out and never passed over: what a plain queue has. In order.
-    fresh: VecDeque<(u64, Arc<Message>)>,
+    fresh: VecDeque<Fresh>,
     /// Others that may be handed out.
     ready: BTreeMap<Place, Entry>,
     parked: Parked,
@@ -48,6 +51,14 @@ pub(super) struct Backlog {
     delayed: BTreeMap<(Instant, u64), Entry>,
     /// Where those are that can be handed out and will expire, by when.
     expiring: BTreeMap<(Instant, u64), (Place, SessionId)>,
+}
+
+/// Little, since there are many.
+#[derive(Debug)]
+struct Fresh {
+    sequence: u64,
+    stored: Option<NonZeroU64>,
+    message: Arc<Message>,
 }
 
 /// Messages that a consumer passed over because its own session had sent them, so that it need not look at them again.
@@ -61,11 +72,17 @@ struct Parked {
 impl Entry {
     /// A message that nobody has had yet.
     pub(super) fn new(message: Arc<Message>) -> Entry {
-        Entry { message, expires: None, handed_out: 0, refused: 0, returned: 0, rank: 0 }
+        Entry { message, stored: None, expires: None, handed_out: 0, refused: 0, returned: 0, rank: 0 }
     }
 
     fn at(&self, sequence: u64) -> Place {
         Place { rank: self.rank, sequence }
+    }
+}
+
+impl From<Fresh> for Entry {
+    fn from(fresh: Fresh) -> Entry {
+        Entry { stored: fresh.stored, ..Entry::new(fresh.message) }
     }
 }
 
@@ -80,8 +97,8 @@ impl Backlog {
     /// Adds a new message behind all others of its rank.
     pub(super) fn push(&mut self, entry: Entry) {
         let sequence = self.next_sequence();
-        if entry.rank == 0 && entry.expires.is_none() {
-            self.fresh.push_back((sequence, entry.message));
+        if entry.rank == 0 && entry.expires.is_none() && entry.handed_out == 0 {
+            self.fresh.push_back(Fresh { sequence, stored: entry.stored, message: entry.message });
         } else {
             self.put_back(sequence, entry);
         }
@@ -182,7 +199,7 @@ impl Backlog {
 
     /// Takes the message out that has waited longest among those of the last rank.
     pub(super) fn take_oldest(&mut self) -> Option<Entry> {
-        let fresh = self.fresh.front().map(|(sequence, _)| Place { rank: 0, sequence: *sequence });
+        let fresh = self.first_fresh();
         let ready = oldest(&self.ready);
         let parked = self.parked.by_origin.iter().filter_map(|(origin, entries)| Some((oldest(entries)?, *origin)));
         let parked = parked.min_by_key(|(place, _)| age(*place));
@@ -190,7 +207,7 @@ impl Backlog {
         let of_parked = parked.map(|(place, _)| place);
         let place = [fresh, ready, of_parked, lane].into_iter().flatten().min_by_key(|place| age(*place))?;
         let entry = if fresh == Some(place) {
-            self.fresh.pop_front().map(|(_, message)| Entry::new(message))
+            self.fresh.pop_front().map(Entry::from)
         } else if ready == Some(place) {
             self.ready.remove(&place)
         } else if let Some((_, origin)) = parked.filter(|(parked, _)| *parked == place) {
@@ -213,7 +230,7 @@ impl Backlog {
     }
 
     fn first_fresh(&self) -> Option<Place> {
-        self.fresh.front().map(|(sequence, _)| Place { rank: 0, sequence: *sequence })
+        self.fresh.front().map(|first| Place { rank: 0, sequence: first.sequence })
     }
 
     fn take_next(&mut self) -> Option<(Place, Entry)> {
@@ -222,11 +239,11 @@ impl Backlog {
         if let Some(ready) = ready.filter(|ready| fresh.is_none_or(|fresh| *ready.key() < fresh)) {
             return Some(ready.remove_entry());
         }
-        let (_, message) = self.fresh.pop_front()?;
+        let entry = Entry::from(self.fresh.pop_front()?);
         if self.fresh.is_empty() && self.fresh.capacity() > 1024 {
             self.fresh = VecDeque::new();
         }
-        Some((fresh?, Entry::new(message)))
+        Some((fresh?, entry))
     }
 
     /// A message leaves, so its end is no business of ours any more.

@@ -12,10 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use super::{Options, Stage};
 use crate::broker::Interest;
 use crate::clock::Clock;
-use crate::message::WorkerId;
+use crate::message::{Sequences, WorkerId};
+use crate::store::Submitter;
 use crate::transport::http;
 use crate::websocket::origin::Listener;
-use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Worker};
+use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Storage, Worker};
 
 /// Sockets that may wait for one worker.
 const WAITING_SOCKETS: usize = 256;
@@ -50,6 +51,10 @@ pub(super) struct Plan {
     pub(super) counters: Arc<Counters>,
     pub(super) outward: Outward,
     pub(super) inbox: mpsc::Receiver<Batch>,
+    /// The way to the store, where there is one.
+    pub(super) way: Option<(Sequences, Submitter)>,
+    /// What the store has kept of the queues that live here.
+    pub(super) restored: Batch,
     pub(super) stage: watch::Sender<Stage>,
 }
 
@@ -67,8 +72,14 @@ impl Plan {
 
     async fn run(self, arrivals: mpsc::Receiver<Arrival>) {
         let options = Arc::new(self.options.worker.clone());
-        let hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
-        let worker = Worker::new(hub, self.outward);
+        let mut hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
+        let storage = self.way.map(|(sequences, submitter)| {
+            hub.use_store(sequences);
+            Storage::new(self.id, submitter)
+        });
+        let worker = Worker::new(hub, self.outward, storage);
+        // Before anything else reaches this worker.
+        worker.receive_posts(std::iter::once(self.restored));
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));

@@ -108,9 +108,9 @@ impl Fault {
             Fault::Limit(Limit::IdBytes(..) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
             Fault::Refused(Refusal::UnknownDestination(_)) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. }) => {
-                CloseCode::TryLater
-            }
+            Fault::Refused(
+                Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::NotStored { .. } | Refusal::Limit { .. },
+            ) => CloseCode::TryLater,
             Fault::Slow(_) => CloseCode::SlowConsumer,
         }
     }
@@ -138,6 +138,7 @@ impl Fault {
             Fault::Refused(Refusal::Unroutable(_)) => "nobody takes the message".into(),
             Fault::Refused(Refusal::UnknownDestination(_)) => "unknown destination".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
+            Fault::Refused(Refusal::NotStored { .. }) => "it could not be stored".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
             Fault::Silent(_) => "heart-beat missed".into(),
@@ -170,6 +171,7 @@ impl Fault {
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
             }
+            Fault::Refused(Refusal::NotStored { why, .. }) => format!("It could not be stored: {why}."),
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
             Fault::ConnectTimeout(limit) => {
                 format!("No CONNECT came within {} ms (connect_timeout).", limit.as_millis())
@@ -198,6 +200,10 @@ impl Fault {
                 "Use a configured prefix such as /topic or /queue, or add one under [[destinations]]."
             }
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
+            Fault::Refused(Refusal::NotStored { .. }) => {
+                "Try again when the broker's store is well again; its log says more. Send without persistent:true \
+                 what may be lost."
+            }
             Fault::Refused(Refusal::Limit { .. }) => {
                 "Try again later, or raise the limit in the broker's configuration."
             }
