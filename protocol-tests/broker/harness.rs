@@ -12,8 +12,8 @@ use gumboot::clock::Clock;
 use gumboot::destination::{Destination, Pattern, Style};
 use gumboot::headers::Headers;
 use gumboot::message::{
-    Content, Delivery, Message, Operation, Outcome, SessionId, SubscriberId, SubscriptionKey, Tag, Ticket, Verdict,
-    WhenSlow, WorkerId,
+    Content, Delivery, Message, Operation, Outcome, Sequences, SessionId, SubscriberId, SubscriptionKey, Tag, Ticket,
+    Verdict, WhenSlow, WorkerId,
 };
 
 /// What time of day it is at first.
@@ -81,7 +81,12 @@ impl Effects for Recording<'_> {
 
 impl Net {
     pub(crate) fn new(workers: u16, options: Options) -> Net {
-        let (interest, options) = (Arc::new(Interest::new(workers)), Arc::new(options));
+        Net::with_interest(Interest::new(workers), options)
+    }
+
+    fn with_interest(interest: Interest, options: Options) -> Net {
+        let workers = interest.workers();
+        let (interest, options) = (Arc::new(interest), Arc::new(options));
         let now = Instant::now();
         let clock = Clock::new(now, START_EPOCH_MS);
         let shard = |id| Shard::new(clock, id, 7, Arc::clone(&options), Arc::clone(&interest));
@@ -94,6 +99,14 @@ impl Net {
             links: ids().flat_map(|from| ids().map(move |to| link(from, to))).collect(),
             interest,
         }
+    }
+
+    /// As [`Net::new`], but with a store, which is the test itself.
+    pub(crate) fn durable(workers: u16, options: Options) -> Net {
+        let mut net = Net::with_interest(Interest::seeded(workers, 1), options);
+        let sequences = Sequences::above(0);
+        net.shards.iter_mut().for_each(|shard| shard.use_store(sequences.clone()));
+        net
     }
 
     /// Gives a command to a worker, and leaves what it posts on its way.

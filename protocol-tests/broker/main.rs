@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod durable;
 mod harness;
 mod model;
 mod policies;

@@ -64,7 +64,7 @@ fn report(engine: &str, cycles: u64, must_fail: bool) -> bool {
 fn run(engine: &str, cycles: u64) -> io::Result<Vec<String>> {
     let folder = Folder::new(engine)?;
     let ledger = Mutex::new(Ledger::default());
-    let mut numbers = vec![0; PRODUCERS];
+    let mut numbers = [0; PRODUCERS];
     for cycle in 0..cycles {
         let mut broker = Broker::start(&folder.0, engine)?;
         // Long enough for some traffic, and for no two cycles the same.
