@@ -232,14 +232,15 @@ impl Server {
         // Differs between starts, and that is all it has to do.
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u32);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
+        let (store_senders, store_receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let (mut ways, mut restored) = (None, Vec::new());
         if let Some(opened) = storage {
-            let (committer, way) = opened.start(&options.store, senders.clone()).map_err(StartError::Worker)?;
+            let (committer, way) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
             self.committer = Some(committer);
             (ways, restored) = way;
         }
         let mut entrances = Vec::new();
-        for (index, inbox) in receivers.into_iter().enumerate() {
+        for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
             let plan = thread::Plan {
                 id: WorkerId(index as u16),
                 boot,
@@ -248,6 +249,7 @@ impl Server {
                 counters: self.counters.get(index).map(Arc::clone).unwrap_or_default(),
                 outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
                 inbox,
+                answers,
                 way: ways.clone(),
                 restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
                 stage: self.stage.clone(),

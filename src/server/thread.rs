@@ -51,6 +51,8 @@ pub(super) struct Plan {
     pub(super) counters: Arc<Counters>,
     pub(super) outward: Outward,
     pub(super) inbox: mpsc::Receiver<Batch>,
+    /// The store's answers. Apart from the inbox, which waits while the store has too much to do.
+    pub(super) answers: mpsc::Receiver<Batch>,
     /// The way to the store, where there is one.
     pub(super) way: Option<(Sequences, Submitter)>,
     /// What the store has kept of the queues that live here.
@@ -83,6 +85,7 @@ impl Plan {
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
+        tokio::task::spawn_local(receive_answers(Rc::clone(&worker), self.answers));
         tokio::task::spawn_local(receive_arrivals(Rc::clone(&worker), self.options, arrivals));
         let mut stage = self.stage.subscribe();
         // An error means that the server is gone, which is the end too.
@@ -110,6 +113,14 @@ async fn receive_posts(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Batch>) {
     while inbox.recv_many(&mut batches, BATCHES).await > 0 {
         worker.receive_posts(batches.drain(..));
         // Those who sent them may have more, but this worker's connections come first.
+        tokio::task::yield_now().await;
+        worker.has_room().await;
+    }
+}
+
+async fn receive_answers(worker: Rc<Worker>, mut answers: mpsc::Receiver<Batch>) {
+    while let Some(batch) = answers.recv().await {
+        worker.receive_posts(std::iter::once(batch));
         tokio::task::yield_now().await;
     }
 }

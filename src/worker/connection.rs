@@ -52,6 +52,8 @@ struct State {
     clock: Option<(Option<Instant>, Waker)>,
     /// Connections that were not read from because another worker's inbox, or the store's, was full.
     held_back: Vec<ConnectionKey>,
+    /// Wakes the task that takes posts of other workers, when there is room in the store's inbox again.
+    room: Option<Waker>,
 }
 
 struct Socket {
@@ -80,6 +82,7 @@ impl Worker {
             turn_end: None,
             clock: None,
             held_back: Vec::new(),
+            room: None,
         };
         Rc::new(Worker { state: RefCell::new(state) })
     }
@@ -159,7 +162,21 @@ impl Worker {
         .await;
     }
 
-    /// Takes what other workers have for this one.
+    /// Waits until this worker may take on what others have for it: not while the store's inbox is full, or what is to be stored
+    /// would pile up here. The store's own answers come another way, so there is always room again.
+    pub(crate) async fn has_room(&self) {
+        poll_fn(|context| {
+            let mut state = self.state.borrow_mut();
+            if !state.storage.as_ref().is_some_and(Storage::is_congested) {
+                return Poll::Ready(());
+            }
+            state.room = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes what other workers, or the store, have for this one.
     pub(crate) fn receive_posts(&self, batches: impl Iterator<Item = Vec<Post>>) {
         let mut state = self.state.borrow_mut();
         let now = state.now();
@@ -233,6 +250,11 @@ impl State {
 
     /// Reads those again that were held back, if there is room now.
     fn release(&mut self) {
+        if !self.storage.as_ref().is_some_and(Storage::is_congested)
+            && let Some(room) = self.room.take()
+        {
+            room.wake();
+        }
         if self.is_congested() {
             return;
         }
@@ -340,6 +362,7 @@ impl State {
             self.outward.send(&mut self.hub);
             if let Some(storage) = &mut self.storage {
                 storage.send(&mut self.hub);
+                self.release();
             }
             self.handle_events();
             if !self.hub.has_output() {

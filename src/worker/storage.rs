@@ -21,7 +21,8 @@ const USUAL_PRIORITY: u8 = 4;
 /// A worker's way to the store.
 ///
 /// As with full inboxes, the worker never waits: what does not fit stays here, and the worker reads nothing from its
-/// connections until it fits. So what can gather here is what one turn makes, and what comes from other workers meanwhile.
+/// connections or its inbox until it fits. So what can gather here is what one turn makes, and what follows from the answers
+/// of the store.
 #[derive(Debug)]
 pub(crate) struct Storage {
     own: WorkerId,
