@@ -31,6 +31,10 @@ pub(crate) struct Order(HashMap<(usize, usize), u64>);
 pub(crate) struct Ledger {
     receipted: HashSet<Name>,
     delivered: HashSet<Name>,
+    /// Their ACK was sent, whatever became of it.
+    given_up: HashSet<Name>,
+    /// They are in the dead letters.
+    dead: HashSet<Name>,
     /// Their ACK was receipted.
     settled: HashSet<Name>,
     /// Sent together in one transaction.
@@ -47,6 +51,14 @@ impl Ledger {
 
     pub(crate) fn note_together(&mut self, names: &[Name]) {
         self.together.push(names.to_vec());
+    }
+
+    pub(crate) fn note_ack(&mut self, name: Name) {
+        self.given_up.insert(name);
+    }
+
+    pub(crate) fn note_dead(&mut self, name: Name) {
+        self.dead.insert(name);
     }
 
     pub(crate) fn note_settled(&mut self, name: Name) {
@@ -72,6 +84,11 @@ impl Ledger {
         }
     }
 
+    /// How many came to the dead letters.
+    pub(crate) fn dead(&self) -> usize {
+        self.dead.len()
+    }
+
     /// How many have the broker's word, and how many were delivered.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.receipted.len(), self.delivered.len())
@@ -79,9 +96,10 @@ impl Ledger {
 
     /// Everything that is wrong when all queues were drained.
     pub(crate) fn verdict(mut self) -> Vec<String> {
-        let lost = self.receipted.difference(&self.delivered).count();
+        let is_lost = |name: &&Name| !self.given_up.contains(name) && !self.dead.contains(name);
+        let lost = self.receipted.iter().filter(is_lost).count();
         if lost > 0 {
-            self.wrong.push(format!("{lost} messages with a receipt never came"));
+            self.wrong.push(format!("{lost} messages with a receipt are lost: nobody has acknowledged them"));
         }
         for names in &self.together {
             let came = names.iter().filter(|name| self.delivered.contains(name)).count();
