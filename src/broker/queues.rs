@@ -202,12 +202,12 @@ impl Queues {
         let (mut touched, mut changes) = (None, Vec::new());
         for tag in tags {
             let key = key_of(tag);
-            let queue = self.queues.get_mut(key);
-            if queue.is_some_and(|queue| queue.settle(now, session, tag.sequence, outcome)) {
+            let Some(queue) = self.queues.get_mut(key) else { continue };
+            let is_dying = queue.settle(now, session, tag.sequence, outcome);
+            changes.append(queue.changes());
+            if is_dying {
                 self.send_letter(now, key, tag.sequence, effects);
-            }
-            if let Some(queue) = self.queues.get_mut(key) {
-                changes.append(queue.changes());
+                changes.append(self.queues.get_mut(key).map(Queue::changes).unwrap_or(&mut Vec::new()));
             }
             if let Some(earlier) = touched.replace(key).filter(|earlier| *earlier != key) {
                 self.tend(now, earlier, effects);
