@@ -7,7 +7,7 @@ use super::hub::{Event, Hub};
 use super::peers::{ConnectionKey, Phase};
 use crate::broker::{Command, Consumer, Subscriber, TransactionId};
 use crate::message::{Operation, Outcome, SubscriberId, SubscriptionKey, Tag, Ticket};
-use crate::session::{Action, Browse, Close, CloseCode, Note, Outgoing, Subscribe, Target};
+use crate::session::{Action, Browse, Close, CloseCode, Note, Subscribe, Target};
 use crate::stomp::{Decoded, Decoder};
 use crate::websocket::deflate::Codec;
 use crate::websocket::packet::{Event as PacketEvent, Receiver};
@@ -126,7 +126,7 @@ impl Hub {
         match action {
             Action::Send(frame) => self.peers.send(key, &frame),
             Action::Heartbeat => self.peers.write(key, Encoder::heart_beat),
-            Action::Deliver(outgoing) => self.deliver(key, &outgoing),
+            Action::Deliver(outgoing) => self.peers.send_message(key, &outgoing),
             Action::Perform { operation: Operation::Send(content), ticket } => {
                 self.apply(Command::Publish { origin: session, content, ticket });
             }
@@ -153,10 +153,6 @@ impl Hub {
             Action::Note(note) => self.note(key, note),
             Action::Close(close) => self.close(key, &close),
         }
-    }
-
-    fn deliver(&mut self, key: ConnectionKey, outgoing: &Outgoing) {
-        self.peers.send_message(key, outgoing);
     }
 
     fn subscribe(&mut self, key: ConnectionKey, subscribe: Subscribe) {
@@ -264,10 +260,10 @@ impl Hub {
 
     /// Asks a silent peer for a sign of life, and gives up on one that did not answer (B3).
     fn check_pings(&mut self, key: ConnectionKey) {
-        let now = self.peers.now;
-        let Some(at) = self.next_ping(key).filter(|at| *at <= now) else { return };
+        if self.next_ping(key).is_none_or(|at| at > self.peers.now) {
+            return;
+        }
         let Some(connection) = self.peers.connections.get_mut(key) else { return };
-        debug_assert!(at <= now);
         if connection.pinged {
             self.log_close(key, "ping-timeout", None, "");
             self.lose(key);

@@ -85,6 +85,11 @@ impl Connection {
         self.session.version().unwrap_or(Version::V1_0)
     }
 
+    /// What a subscription of this connection shares its encodings by.
+    fn label(&self, subscription: bytestring::ByteString) -> LabelKey {
+        LabelKey { subscription, version: self.version(), framing: self.framing }
+    }
+
     /// Whether the next frame may come. Messages for a slow peer have their policy; answers have not, and wait for a peer
     /// that keeps asking without reading them: so it is not read either while they are more than `limit` bytes.
     pub(super) fn wants_input(&self, limit: usize) -> bool {
@@ -226,16 +231,14 @@ impl Peers {
     /// Gives a subscription's encoding back that [`Labels::acquire`] gave out for it.
     pub(super) fn release_label(&mut self, key: ConnectionKey, subscription: bytestring::ByteString) {
         if let Some(connection) = self.connections.get(key) {
-            let label = LabelKey { subscription, version: connection.version(), framing: connection.framing };
-            self.labels.release(&label);
+            self.labels.release(&connection.label(subscription));
         }
     }
 
     /// The number of the encoding that a subscription of this connection shares.
     pub(super) fn acquire_label(&mut self, key: ConnectionKey, subscription: bytestring::ByteString) -> u32 {
         let Some(connection) = self.connections.get(key) else { return u32::MAX };
-        let label = LabelKey { subscription, version: connection.version(), framing: connection.framing };
-        self.labels.acquire(label)
+        self.labels.acquire(connection.label(subscription))
     }
 
     fn mark_dirty(&mut self, key: ConnectionKey) {
