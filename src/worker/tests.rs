@@ -161,6 +161,25 @@ fn what_came_before_the_end_of_input_takes_effect_and_is_answered() {
     assert_eq!(player.counters.closes().get("closed-by-peer"), Some(&1));
 }
 
+/// Law 8 the other way round: who reads is not slow, however much comes at once.
+#[test]
+fn g5_a_large_commit_costs_a_reading_subscriber_nothing() {
+    let mut player = Player::new(Options { outbox_bytes: 200, ..Options::default() });
+    let clients: Vec<_> = (0..3).map(|_| player.connect()).collect();
+    let [publisher, reading, stuck] = clients[..] else { panic!("three were made") };
+    for client in [reading, stuck] {
+        player.say(client, "SUBSCRIBE\nid:sub-0\ndestination:/topic/a\n\n\0");
+    }
+    // What one socket does not take makes it a slow one.
+    player.say(publisher, "SEND\ndestination:/topic/a\n\nm\0");
+    assert_eq!(player.hear(reading).matches("MESSAGE\n").count(), 1);
+    let send = "SEND\ndestination:/topic/a\ntransaction:t\n\nm\0".repeat(50);
+    player.say(publisher, &format!("BEGIN\ntransaction:t\n\n\0{send}COMMIT\ntransaction:t\n\n\0"));
+    assert_eq!(player.hear(reading).matches("MESSAGE\n").count(), 50);
+    assert_eq!(player.counters.closes().get("slow-consumer"), Some(&1));
+    assert!(player.hear(stuck).contains("code:slow-consumer"));
+}
+
 /// A text packet with the key 0, which leaves it readable.
 fn masked(text: &str) -> Vec<u8> {
     let mut packet = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
