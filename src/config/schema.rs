@@ -66,7 +66,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("websocket", |section| read_websocket(section, server));
     root.section("sockjs", |section| read_sockjs(section, &mut server.sockjs));
     let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
-    root.section("admin", |section| read_listener(section, &mut server.admin));
+    root.section("admin", |section| read_admin(section, server));
     root.section("limits", |section| read_limits(section, server));
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);
@@ -291,9 +291,15 @@ fn read_tcp(section: &mut Section<'_>, server: &mut server::Options) -> bool {
     continue_on_error
 }
 
+fn read_admin(section: &mut Section<'_>, server: &mut server::Options) {
+    read_listener(section, &mut server.admin);
+    section.count("connections", &mut server.admin_connections, 1..=10_000);
+}
+
 fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {
     let worker = &mut server.worker;
     section.count("connections", &mut server.connections, 1..=MANY);
+    section.count("new_connections", &mut server.new_connections, 1..=100_000);
     section.size("outbox_bytes", &mut worker.outbox_bytes, 4 * KIB..=GIB);
     section.count("inbox", &mut worker.inbox_batches, 16..=1_000_000);
     let frame = &mut worker.limits;

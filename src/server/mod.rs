@@ -1,6 +1,7 @@
 //! Starting the broker, handing out sockets, and going away in order.
 
 mod accept;
+mod refuse;
 mod thread;
 
 use std::io;
@@ -32,6 +33,10 @@ pub struct Options {
     pub anonymous_anywhere: bool,
     /// Connections at a time, over all transports. Default: 100 000. Key `limits.connections`.
     pub connections: usize,
+    /// Accepted connections that may wait for one worker to take them on. Default: 256. Key `limits.new_connections`.
+    pub new_connections: usize,
+    /// Connections to the admin port at a time. Default: 64. Key `admin.connections`.
+    pub admin_connections: usize,
     /// After how much silence the system probes a TCP connection. Default: 60 s. Key `tcp.keepalive`.
     pub keepalive: Option<Duration>,
     /// How long clients have to take what is queued for them when the broker goes away. Default: 10 s. Key
@@ -54,6 +59,8 @@ impl Default for Options {
             admin: vec![SocketAddr::from(([127, 0, 0, 1], 15672))],
             anonymous_anywhere: false,
             connections: 100_000,
+            new_connections: 256,
+            admin_connections: 64,
             keepalive: Some(Duration::from_secs(60)),
             drain_timeout: Duration::from_secs(10),
             http: http::Options::default(),

@@ -18,9 +18,6 @@ use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
 use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Worker};
 
-/// Sockets that may wait for one worker.
-const WAITING_SOCKETS: usize = 256;
-
 /// Batches taken from the inbox at a time.
 const BATCHES: usize = 64;
 
@@ -58,7 +55,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Starts the thread.
     pub(super) fn start(self) -> io::Result<(Entrance, JoinHandle<()>)> {
-        let (entrance, arrivals) = mpsc::channel(WAITING_SOCKETS);
+        let (entrance, arrivals) = mpsc::channel(self.options.new_connections);
         let name = format!("worker-{}", self.id.0);
         let handle = spawn(&name, move || {
             let _alarm = Alarm(self.stage.clone());
