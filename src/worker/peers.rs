@@ -68,6 +68,8 @@ pub(super) struct Connection {
     pub(super) unread: Vec<u8>,
     /// Whether the driver was told not to read.
     pub(super) paused: bool,
+    /// Whether the peer closed its writing side.
+    pub(super) ended: bool,
     pub(super) last_received: Instant,
     /// Whether a ping was sent since then.
     pub(super) pinged: bool,
