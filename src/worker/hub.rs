@@ -17,12 +17,12 @@ use super::Options;
 use super::counters::Counters;
 use super::encoder::{Encoder, Framing};
 use super::outbox::Outbox;
-use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase};
+use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase, Submission};
 use super::post::{Post, Posts};
 use super::timers::Timers;
 use crate::broker::{Effects, Interest, Shard};
 use crate::clock::Clock;
-use crate::message::{SessionId, WorkerId};
+use crate::message::{Sequences, SessionId, WorkerId};
 use crate::session::Session;
 use crate::stomp::Decoder;
 use crate::websocket::deflate::Codec;
@@ -73,6 +73,11 @@ impl Hub {
             boot,
             events: Vec::new(),
         }
+    }
+
+    /// From now on there is a store: what [`Hub::take_submissions`] gives is to be stored, and the answers come as posts.
+    pub fn use_store(&mut self, sequences: Sequences) {
+        self.shard.use_store(sequences);
     }
 
     /// Takes a connection on. Its WebSocket handshake, if it has one, is done.
@@ -257,9 +262,9 @@ impl Hub {
         self.peers.fresh_bytes() > self.options.turn_bytes
     }
 
-    /// Whether anything waits to be written or posted.
+    /// Whether anything waits to be written, posted or stored.
     pub fn has_output(&self) -> bool {
-        self.peers.is_dirty() || !self.peers.posts.is_empty()
+        self.peers.is_dirty() || !self.peers.posts.is_empty() || self.peers.has_submissions()
     }
 
     /// Ends the turn and answers with the connections to write to. Write each until its outbox is empty or its socket
@@ -316,6 +321,11 @@ impl Hub {
     /// What this turn has for another worker, in order.
     pub fn take_posts(&mut self, worker: WorkerId) -> Vec<Post> {
         self.peers.posts.take(worker)
+    }
+
+    /// What this turn has for the store, in order.
+    pub fn take_submissions(&mut self) -> Vec<Submission> {
+        self.peers.take_submissions()
     }
 
     /// Whether there is anything for other workers.
