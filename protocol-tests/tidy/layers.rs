@@ -70,6 +70,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "session",
             "sockjs",
             "stomp",
+            "store",
             "transport",
             "websocket",
             "worker",
