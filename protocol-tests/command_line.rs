@@ -291,6 +291,26 @@ fn one_connection_too_many_is_told_so() {
 }
 
 #[test]
+fn a_store_that_is_none_is_left_alone() {
+    let place = Place::new("foreign");
+    fs::create_dir_all(place.0.join("data")).unwrap();
+    place.write("data/thesis.txt", "precious");
+    let sets = ["websocket.bind=127.0.0.1:0", "tcp.bind=127.0.0.1:0", "admin.bind=127.0.0.1:0", "store.path=data"];
+    let arguments = sets.map(|set| ["--set", set]).concat();
+    for engine in ["store.engine=sled", "store.engine=redb"] {
+        let output = place.run(&[&arguments[..], &["--set", engine]].concat(), &[]);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.contains("error: data is not empty and is no store of this program: set store.path"),
+            "{errors}"
+        );
+        assert_eq!(fs::read_to_string(place.0.join("data/thesis.txt")).unwrap(), "precious");
+        assert_eq!(output.stdout, b"", "nobody could connect");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_ends_with_two() {
     let place = Place::new("usage");
     place.check(&["serv"], &[], 2, "", &["unrecognized subcommand 'serv'"]);

@@ -67,6 +67,9 @@ fn stores_move_between_engines() {
         importing.stdin.take().expect("its input").write_all(&exported).expect("it reads all");
         assert!(importing.wait().expect("it ends").success());
         assert!(content(from, &place.path.join("three")) == content(from, &place.path.join("one")));
+        // The configuration says which store is meant, where nothing else does.
+        fs::write(place.path.join("my.toml"), format!("store.engine = \"{from_name}\"\n")).expect("a file");
+        check(&place, &["verify", "--config", "my.toml", "--set", "store.path=three"], 0, &["store three: "], &[]);
         assert!(!place.path.join("three/old").exists() && !place.path.join("x.part").exists());
     }
 }
@@ -101,6 +104,14 @@ fn what_cannot_be_done_is_said_and_changes_nothing() {
         );
         check(&place, &["verify", "--engine", "memory"], 2, &[], &["keeps nothing on disk; there are sled and redb"]);
         check(&place, &["verify", "--engine", "mysql"], 2, &[], &["there are sled and redb"]);
+        check(
+            &place,
+            &["verify", "--set", "store.engine=memory"],
+            1,
+            &[],
+            &["keeps nothing on disk: set store.engine"],
+        );
+        check(&place, &["verify", "--set", "store.engin=redb"], 2, &[], &["did you mean `store.engine`?"]);
         let other = TWO.into_iter().find(|other| *other != engine).expect("another engine").name();
         let made = format!("was made by the engine `{name}`");
         check(&place, &["verify", "--path", "full", "--engine", other], 1, &[], &[&made]);
@@ -158,7 +169,7 @@ fn verify_finds_every_damaged_record() {
     let place = Scratch::new("command");
     fill(Engine::Redb, &place.path);
     {
-        let database = Database::open(place.path.join("data/store.redb")).expect("the file");
+        let database = Database::open(place.path.join("data/data.redb")).expect("the file");
         let read = |sequence: u64| {
             let messages = database.begin_read().expect("reading").open_table(MESSAGES).expect("the table");
             messages.get(sequence).expect("the table").expect("the message").value().to_vec()

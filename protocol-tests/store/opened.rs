@@ -100,7 +100,7 @@ fn what_an_interrupted_creation_left_is_no_store() {
 #[test]
 fn missing_and_damaged_files_are_noticed() {
     for engine in ON_DISK {
-        let name = if engine == Engine::Sled { "data/db" } else { "data/store.redb" };
+        let name = if engine == Engine::Sled { "data/db" } else { "data/data.redb" };
         refused(engine, |path| fs::remove_file(path.join(name)).expect("the file"));
         let error = refused(engine, |path| fs::write(path.join(name), vec![0x5a; 300_000]).expect("the file"));
         assert!(matches!(error, OpenError::Damaged { .. } | OpenError::Io { .. }), "{error}");
@@ -119,7 +119,7 @@ fn damage_does_not_pass_for_messages() {
             store.commit(&workload.batch(), Durability::Now).expect("a commit");
         }
         drop(store);
-        let name = if engine == Engine::Sled { "data/db" } else { "data/store.redb" };
+        let name = if engine == Engine::Sled { "data/db" } else { "data/data.redb" };
         let whole = fs::read(original.path.join(name)).expect("its bytes");
         let mut chance = Chance(7);
         let mut told = 0;

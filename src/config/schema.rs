@@ -1,6 +1,7 @@
 //! Every key there is: its name, its type, its range, the option it sets. The defaults are those of the options.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::broker::{self, Overflow, QueueOptions, QueuePolicy, TopicOptions, Top
 use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unknown};
 use crate::log::{self, Format, Levels};
 use crate::message::WhenSlow;
+use crate::store::{self, Engine, Sync};
 use crate::websocket::{deflate, origin};
 use crate::{server, session, sockjs, stomp};
 
@@ -33,6 +35,9 @@ const WHEN_SLOW: [(&str, WhenSlow); 3] = [
 const OVERFLOWS: [(&str, Overflow); 3] =
     [("reject", Overflow::Reject), ("drop-oldest", Overflow::DropOldest), ("dead-letter", Overflow::DeadLetter)];
 const WHEN_EXPIRED: [(&str, WhenExpired); 2] = [("dead-letter", WhenExpired::DeadLetter), ("drop", WhenExpired::Drop)];
+
+const ENGINES: [(&str, Engine); 3] = [("sled", Engine::Sled), ("redb", Engine::Redb), ("memory", Engine::Memory)];
+const SYNCS: [(&str, bool); 2] = [("always", true), ("interval", false)];
 
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
@@ -67,6 +72,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("sockjs", |section| read_sockjs(section, &mut server.sockjs));
     let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
     root.section("admin", |section| read_listener(section, &mut server.admin));
+    root.section("store", |section| read_store(section, &mut server.store));
     root.section("limits", |section| read_limits(section, server));
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);
@@ -169,6 +175,7 @@ fn read_queue_policy(
 /// What may differ from queue to queue.
 fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mut u32) {
     section.count("prefetch", prefetch, 1..=MANY);
+    section.flag("durable", &mut queue.durable);
     section.count("max_messages", &mut queue.max_messages, 1..=MANY);
     section.size("max_bytes", &mut queue.max_bytes, KIB..=1024 * GIB);
     section.choice("overflow", &mut queue.overflow, &OVERFLOWS);
@@ -187,6 +194,18 @@ fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mu
     section.flag("exclusive", &mut queue.exclusive);
     section.flag("single_active_consumer", &mut queue.single_active_consumer);
     section.duration_or_never("idle_expiry", &mut queue.idle_expiry, YEAR);
+}
+
+fn read_store(section: &mut Section<'_>, store: &mut store::Options) {
+    section.choice("engine", &mut store.engine, &ENGINES);
+    let parse = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+    let write = |path: &PathBuf| path.display().to_string();
+    section.text("path", &mut store.path, r#"a directory, such as "./gumboot-data""#, parse, write);
+    let mut is_always = true;
+    section.choice("sync", &mut is_always, &SYNCS);
+    let mut interval = Duration::from_millis(100);
+    section.duration("sync_interval", &mut interval, millis(1)..=hours(1));
+    store.sync = if is_always { Sync::Always } else { Sync::Interval(interval) };
 }
 
 fn read_heart_beat(section: &mut Section<'_>, session: &mut session::Options) {

@@ -1,6 +1,7 @@
 //! Starting the broker, handing out sockets, and going away in order.
 
 mod accept;
+mod storage;
 mod thread;
 
 use std::io;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use crate::broker::Interest;
 use crate::message::WorkerId;
 use crate::sockjs;
+use crate::store;
 use crate::transport::{http, tcp};
 use crate::worker::{self, Counters};
 
@@ -41,6 +43,8 @@ pub struct Options {
     pub http: http::Options,
     /// SockJS on that port.
     pub sockjs: sockjs::Options,
+    /// Where messages are kept that outlive the process. Default: nowhere. Keys in `[store]`; the program's default is on disk.
+    pub store: store::Options,
     /// What workers do.
     pub worker: worker::Options,
 }
@@ -58,6 +62,7 @@ impl Default for Options {
             drain_timeout: Duration::from_secs(10),
             http: http::Options::default(),
             sockjs: sockjs::Options::default(),
+            store: store::Options { engine: store::Engine::Memory, ..store::Options::default() },
             worker: worker::Options::default(),
         }
     }
@@ -90,6 +95,12 @@ pub enum StartError {
         /// The config key that names it.
         key: &'static str,
     },
+    /// The store cannot be opened.
+    #[error("{0}")]
+    Store(#[from] store::OpenError),
+    /// The store cannot be read.
+    #[error("the store cannot be read back: {0}")]
+    Read(store::StoreError),
     /// The system gives no thread or no runtime.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -104,6 +115,8 @@ pub struct Server {
     counters: Vec<Arc<Counters>>,
     stage: watch::Sender<Stage>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    /// Outlives the workers, so that what they asked for last is stored.
+    committer: Option<store::Committer>,
     drain_timeout: Duration,
 }
 
@@ -130,16 +143,18 @@ impl Server {
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start(options: Options) -> Result<Server, StartError> {
-        let websocket = bind(&options.websocket, "websocket.bind", options.anonymous_anywhere)?;
-        let tcp = bind(&options.tcp, "tcp.bind", options.anonymous_anywhere)?;
-        let admin = bind(&options.admin, "admin.bind", options.anonymous_anywhere)?;
-        if websocket.is_empty() && tcp.is_empty() {
-            return Err(StartError::NoListener);
-        }
         let workers = match options.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             chosen => chosen.min(usize::from(u16::MAX)),
         };
+        check_reach(&options)?;
+        // First, so that a second broker by mistake does not touch the store. Who connects now waits until what was stored is
+        // back: nobody accepts before that.
+        let websocket = bind(&options.websocket, "websocket.bind")?;
+        let tcp = bind(&options.tcp, "tcp.bind")?;
+        let admin = bind(&options.admin, "admin.bind")?;
+        let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
+        let storage = storage::open(&options.store, &interest)?;
         let (stage, _) = watch::channel(Stage::Serving);
         let mut server = Server {
             websocket: addresses(&websocket),
@@ -148,10 +163,11 @@ impl Server {
             counters: (0..workers).map(|_| Arc::default()).collect(),
             stage,
             threads: Vec::new(),
+            committer: None,
             drain_timeout: options.drain_timeout,
         };
         let options = Arc::new(options);
-        let entrances = server.start_workers(&options)?;
+        let entrances = server.start_workers(&options, interest, storage)?;
         let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
         let acceptor = accept::Acceptor::new(entrances, counters, &options);
@@ -211,15 +227,26 @@ impl Server {
         self.counters.iter().map(|counters| counters.connections.read()).sum()
     }
 
-    fn start_workers(&mut self, options: &Arc<Options>) -> Result<Vec<thread::Entrance>, StartError> {
+    fn start_workers(
+        &mut self,
+        options: &Arc<Options>,
+        interest: Arc<Interest>,
+        storage: Option<storage::Opened>,
+    ) -> Result<Vec<thread::Entrance>, StartError> {
         let workers = self.counters.len();
-        let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
         // Differs between starts, and that is all it has to do.
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u32);
         let conduits = sockjs::Registry::new(&options.sockjs);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
+        let (store_senders, store_receivers) = worker::inboxes(workers, options.worker.inbox_batches);
+        let (mut ways, mut restored) = (None, Vec::new());
+        if let Some(opened) = storage {
+            let (committer, way) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
+            self.committer = Some(committer);
+            (ways, restored) = way;
+        }
         let mut entrances = Vec::new();
-        for (index, inbox) in receivers.into_iter().enumerate() {
+        for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
             let plan = thread::Plan {
                 id: WorkerId(index as u16),
                 boot,
@@ -229,6 +256,9 @@ impl Server {
                 counters: self.counters.get(index).map(Arc::clone).unwrap_or_default(),
                 outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
                 inbox,
+                answers,
+                way: ways.clone(),
+                restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
@@ -244,6 +274,9 @@ impl Server {
             // A worker that panicked has said so already.
             let _ = thread.join();
         }
+        if let Some(committer) = self.committer.take() {
+            committer.stop();
+        }
     }
 }
 
@@ -253,12 +286,24 @@ impl Drop for Server {
     }
 }
 
-fn bind(wanted: &[SocketAddr], key: &'static str, anywhere: bool) -> Result<Vec<std::net::TcpListener>, StartError> {
+/// Refuses addresses that are open to other machines where that was not asked for (E4).
+fn check_reach(options: &Options) -> Result<(), StartError> {
+    let lists = [(&options.websocket, "websocket.bind"), (&options.tcp, "tcp.bind"), (&options.admin, "admin.bind")];
+    for (addresses, key) in lists {
+        let open = addresses.iter().find(|address| !is_loopback(address.ip()));
+        if let Some(address) = open.filter(|_| !options.anonymous_anywhere) {
+            return Err(StartError::OpenToAll { address: *address, key });
+        }
+    }
+    if options.websocket.is_empty() && options.tcp.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    Ok(())
+}
+
+fn bind(wanted: &[SocketAddr], key: &'static str) -> Result<Vec<std::net::TcpListener>, StartError> {
     let listen = |address: &SocketAddr| {
         let address = *address;
-        if !anywhere && !is_loopback(address.ip()) {
-            return Err(StartError::OpenToAll { address, key });
-        }
         tcp::listen(address).map_err(|error| StartError::Listen { address, key, error })
     };
     wanted.iter().map(listen).collect()

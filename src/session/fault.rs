@@ -108,9 +108,9 @@ impl Fault {
             Fault::Limit(Limit::IdBytes(..) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
             Fault::Refused(Refusal::UnknownDestination(_) | Refusal::NotOwner(_)) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. }) => {
-                CloseCode::TryLater
-            }
+            Fault::Refused(
+                Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::NotStored { .. } | Refusal::Limit { .. },
+            ) => CloseCode::TryLater,
             Fault::Slow(_) => CloseCode::SlowConsumer,
         }
     }
@@ -139,6 +139,7 @@ impl Fault {
             Fault::Refused(Refusal::UnknownDestination(_)) => "unknown destination".into(),
             Fault::Refused(Refusal::NotOwner(_)) => "the temporary queue belongs to another session".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
+            Fault::Refused(Refusal::NotStored { .. }) => "it could not be stored".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
             Fault::Silent(_) => "heart-beat missed".into(),
@@ -174,6 +175,7 @@ impl Fault {
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
             }
+            Fault::Refused(Refusal::NotStored { why, .. }) => format!("It could not be stored: {why}."),
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
             Fault::ConnectTimeout(limit) => {
                 format!("No CONNECT came within {} ms (connect_timeout).", limit.as_millis())
@@ -203,6 +205,10 @@ impl Fault {
             }
             Fault::Refused(Refusal::NotOwner(_)) => "Send to it; only its own session can subscribe to it.",
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
+            Fault::Refused(Refusal::NotStored { .. }) => {
+                "Try again when the broker's store is well again; its log says more. Send without persistent:true \
+                 what may be lost."
+            }
             Fault::Refused(Refusal::Limit { .. }) => {
                 "Try again later, or raise the limit in the broker's configuration."
             }

@@ -24,8 +24,8 @@ mod wire;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::message::Sequences;
 pub use committer::{Answer, Busy, Committer, Failure, Sink, Submission, Submitter};
 pub use error::{Damage, OpenError, StoreError};
 pub use memory::Memory;
@@ -139,23 +139,5 @@ pub fn open_existing(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
         Engine::Memory => Err(OpenError::NotOnDisk),
         Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open_existing(path, Engine::Sled, ())?)),
         Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open_existing(path, Engine::Redb, redb::Place::File)?)),
-    }
-}
-
-/// Hands out sequences, to all workers at once.
-#[derive(Clone, Debug)]
-pub struct Sequences {
-    next: Arc<AtomicU64>,
-}
-
-impl Sequences {
-    /// Sequences above the highest one in use, which is [`Usage::highest_sequence`] at the start.
-    pub fn above(highest: u64) -> Sequences {
-        Sequences { next: Arc::new(AtomicU64::new(highest.saturating_add(1))) }
-    }
-
-    /// The next one: higher than all before. Never zero.
-    pub fn next(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
     }
 }

@@ -15,7 +15,7 @@ use super::net::Net;
 use super::record::{MessageRecord, Record, RecordError, encode_message, encode_state};
 use super::{Durability, Store, Usage, format};
 
-const FILE: &str = "store.redb";
+const FILE: &str = "data.redb";
 const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
 const STATES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("states");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");

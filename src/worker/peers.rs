@@ -11,7 +11,7 @@ use super::encoder::{Encoder, Envelope, Framing};
 use super::labels::{LabelKey, Labels};
 use super::outbox::{Outbox, Run, Source};
 use super::post::{Post, Posts};
-use crate::broker::{Command, Effects, Note, Subscriber};
+use crate::broker::{Change, Command, Effects, Note, Subscriber, UNAWAITED};
 use crate::message::{
     Delivery, Message, SessionId, SubscriberId, SubscriptionKey, Ticket, Verdict, WhenSlow, WorkerId,
 };
@@ -68,6 +68,8 @@ pub(super) struct Connection {
     pub(super) unread: Vec<u8>,
     /// Whether the driver was told not to read.
     pub(super) paused: bool,
+    /// Whether the peer closed its writing side.
+    pub(super) ended: bool,
     pub(super) last_received: Instant,
     /// Whether a ping was sent since then.
     pub(super) pinged: bool,
@@ -108,6 +110,15 @@ impl Connection {
     }
 }
 
+/// Changes for the store, to be made all or none.
+#[derive(Debug)]
+pub struct Submission {
+    /// For [`Command::Stored`]; nobody waits for [`UNAWAITED`].
+    pub ticket: u64,
+    /// What to change.
+    pub changes: Vec<Change>,
+}
+
 /// The connections of one worker and what is on its way to them and to other workers.
 #[derive(Debug)]
 pub(super) struct Peers {
@@ -124,6 +135,10 @@ pub(super) struct Peers {
     /// Connections whose sessions may have actions.
     pub(super) stirred: Vec<ConnectionKey>,
     pub(super) posts: Posts,
+    /// What is to be stored, and with which tickets. Ended with the turn.
+    pub(super) submissions: Vec<Submission>,
+    /// Changes that nobody waits for: one submission of the turn.
+    unawaited: Vec<Change>,
     pub(super) counters: Arc<Counters>,
     outbox_limit: usize,
 }
@@ -147,6 +162,8 @@ impl Peers {
             dirty: Vec::new(),
             stirred: Vec::new(),
             posts,
+            submissions: Vec::new(),
+            unawaited: Vec::new(),
             counters,
             outbox_limit,
         }
@@ -216,6 +233,19 @@ impl Peers {
     /// Bytes encoded during this turn, each encoding counted once.
     pub(super) fn fresh_bytes(&self) -> usize {
         self.labels.fresh() + self.private.len()
+    }
+
+    /// What this turn has for the store.
+    pub(super) fn take_submissions(&mut self) -> Vec<Submission> {
+        let mut submissions = std::mem::take(&mut self.submissions);
+        if !self.unawaited.is_empty() {
+            submissions.push(Submission { ticket: UNAWAITED, changes: std::mem::take(&mut self.unawaited) });
+        }
+        submissions
+    }
+
+    pub(super) fn has_submissions(&self) -> bool {
+        !self.submissions.is_empty() || !self.unawaited.is_empty()
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -308,6 +338,13 @@ impl Effects for Peers {
 
     fn post(&mut self, worker: WorkerId, command: Command) {
         self.posts.push(worker, Post::Command(command));
+    }
+
+    fn store(&mut self, ticket: u64, mut changes: Vec<Change>) {
+        match ticket {
+            UNAWAITED => self.unawaited.append(&mut changes),
+            ticket => self.submissions.push(Submission { ticket, changes }),
+        }
     }
 
     fn note(&mut self, note: Note) {

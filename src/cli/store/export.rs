@@ -27,7 +27,7 @@ impl Arguments {
         if target.is_none() && io::stdout().is_terminal() {
             return Err(Failure::Terminal);
         }
-        let options = self.which.options();
+        let options = self.which.options()?;
         // Looked for before a long wait, and again at the end.
         target.as_deref().map(refuse_present).transpose()?;
         let store = store::open_existing(&options)?;

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let options = self.which.options();
+        let options = self.which.options()?;
         let moved = if self.from.as_os_str() == "-" {
             imported(&options, io::stdin().lock(), None)?
         } else {

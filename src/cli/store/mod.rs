@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use gumboot::store::{Engine, Options};
 
-use super::Failure;
+use super::{Configuration, Failure};
 
 /// Exports, imports or checks the store, while no broker uses it
 #[derive(Debug, Args)]
@@ -36,21 +36,24 @@ impl Arguments {
     }
 }
 
-/// Which store is meant.
+/// Which store is meant: the one of the configuration, where nothing else is said.
 #[derive(Debug, Args)]
 struct Which {
-    /// The store's directory; else store.path
+    #[command(flatten)]
+    configuration: Configuration,
+    /// The store's directory, instead of store.path
     #[arg(long, value_name = "DIRECTORY")]
     path: Option<PathBuf>,
-    /// The store's engine, sled or redb; else store.engine
+    /// The store's engine, sled or redb, instead of store.engine
     #[arg(long, value_name = "ENGINE", value_parser = engine)]
     engine: Option<Engine>,
 }
 
 impl Which {
-    fn options(self) -> Options {
-        let usual = Options::default();
-        Options { engine: self.engine.unwrap_or(usual.engine), path: self.path.unwrap_or(usual.path), ..usual }
+    fn options(self) -> Result<Options, Failure> {
+        let (_, loaded) = self.configuration.load()?;
+        let usual = loaded.options.server.store;
+        Ok(Options { engine: self.engine.unwrap_or(usual.engine), path: self.path.unwrap_or(usual.path), ..usual })
     }
 }
 

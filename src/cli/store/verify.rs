@@ -19,7 +19,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let options = self.which.options();
+        let options = self.which.options()?;
         let store = store::open_existing(&options)?;
         let usage = store.usage();
         let mut progress = Progress::new("verifying", Some(usage.messages));
