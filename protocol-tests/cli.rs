@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::coverage;
 use crate::harness::{self, Harness, Opening, Scope};
-use crate::launcher::{Launched, Start};
+use crate::launcher::Launched;
 use crate::profile::{Launch, Profile};
 use crate::report::Report;
 use crate::suite::{self, Options};
@@ -273,7 +273,7 @@ fn start(launch: &Launch, profile: &mut Profile) -> Result<Launched, String> {
     let mut schemes = Vec::new();
     schemes.extend(profile.over.tcp.as_ref().map(|_| "tcp"));
     schemes.extend(profile.over.websocket.as_ref().or(profile.over.sockjs.as_ref()).map(|_| "ws"));
-    let launched = Launched::start(&Start::of(launch, schemes)).map_err(|error| error.to_string())?;
+    let launched = Launched::start(&launch.start(schemes)).map_err(|error| error.to_string())?;
     let address = |scheme| launched.address(scheme).unwrap_or_default().to_owned();
     if let Some(reach) = &mut profile.over.tcp {
         reach.address = address("tcp");

@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::profile::Launch;
-
 /// What to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
@@ -24,18 +22,6 @@ pub(crate) struct Start {
     pub(crate) config: String,
     /// The schemes whose addresses must be announced: `ws`, `tcp`.
     pub(crate) schemes: Vec<&'static str>,
-}
-
-impl Start {
-    /// What a profile says.
-    pub(crate) fn of(launch: &Launch, schemes: Vec<&'static str>) -> Start {
-        let program = match launch.program.as_str() {
-            "gumboot" => env!("CARGO_BIN_EXE_gumboot"),
-            other => other,
-        };
-        let (arguments, config) = (launch.arguments.clone(), launch.config.clone());
-        Start { program: program.to_owned(), arguments, config, schemes }
-    }
 }
 
 /// A running broker; dropping it stops it.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Harness, HarnessError, Link, Opening, Scope, World};
-use crate::launcher::{Launched, Start};
+use crate::launcher::Launched;
 use crate::profile::{Launch, Timing};
 
 /// Opens a connection to the address.
@@ -29,7 +29,7 @@ impl Harness for Sockets {
 
     fn world(&self, scope: Scope) -> Result<Box<dyn World>, HarnessError> {
         let launch = self.launch.as_ref().filter(|_| scope == Scope::Own);
-        let own = launch.map(|launch| Launched::start(&Start::of(launch, vec![self.scheme]))).transpose()?;
+        let own = launch.map(|launch| Launched::start(&launch.start(vec![self.scheme]))).transpose()?;
         let mut world = SocketWorld {
             scheme: self.scheme,
             dial: self.dial,
