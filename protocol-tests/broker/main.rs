@@ -10,3 +10,4 @@ mod queues;
 mod temporary;
 mod topics;
 mod transactions;
+mod users;

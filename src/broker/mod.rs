@@ -18,8 +18,9 @@ mod relays;
 mod shard;
 mod topics;
 mod transaction;
+mod users;
 
-pub use command::{Command, Consumer, Effects, Note, Subscriber, TransactionId};
+pub use command::{Command, Consumer, Effects, Note, Recipient, Subscriber, TransactionId, Whose};
 pub use interest::Interest;
 pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
 pub use queue::QueueStats;

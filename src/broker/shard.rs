@@ -5,23 +5,24 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{Command, Consumer, Effects, Note, TransactionId};
+use super::command::{Command, Consumer, Effects, Note, Recipient, TransactionId};
 use super::interest::Interest;
 use super::options::Options;
 use super::queue::QueueStats;
 use super::queues::Queues;
 use super::relays::Relays;
-use super::topics::Topics;
-use super::transaction::{Commits, Pending, Plan};
+use super::topics::{Reached, Topics};
+use super::transaction::{Broadcast, Commits, Pending, Plan};
+use super::users::{self, Users};
 use crate::clock::Clock;
-use crate::destination::{Destination, Kind, Unknown};
+use crate::destination::{Destination, Kind, Space, Unknown};
 use crate::headers::Headers;
 use crate::message::{
     Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict,
     WhenSlow, WorkerId,
 };
 
-/// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
+/// The subscriptions of one worker's sessions to topics and to their own streams, and the queues whose names hash to it.
 ///
 /// Every command takes effect before [`Shard::apply`] returns, as far as this shard goes, and what other shards have
 /// to do has then been posted. After [`Shard::apply`] and [`Shard::handle_timeout`], ask [`Shard::poll_timeout`] when
@@ -36,6 +37,7 @@ pub struct Shard {
     options: Arc<Options>,
     interest: Arc<Interest>,
     topics: Topics,
+    users: Users,
     queues: Queues,
     commits: Commits,
     relays: Relays,
@@ -44,9 +46,9 @@ pub struct Shard {
 /// What an operator may want to know about a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStats {
-    /// Topic subscriptions.
+    /// Subscriptions to topics and to user destinations.
     pub subscriptions: usize,
-    /// Different patterns among them.
+    /// Different patterns over topics among them.
     pub patterns: usize,
     /// Destinations for which the way to the subscribers is remembered.
     pub routes: usize,
@@ -64,7 +66,8 @@ impl Shard {
             clock,
             boot,
             named: 0,
-            topics: Topics::new(id, Arc::clone(&interest), &options),
+            topics: Topics::new(id, Arc::clone(interest.topics()), &options),
+            users: Users::new(id, &interest, &options),
             queues: Queues::new(id, clock, Arc::clone(&interest), &options),
             commits: Commits::default(),
             relays: Relays::default(),
@@ -77,7 +80,15 @@ impl Shard {
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
-            Command::Relay { message, ticket } => self.relay(&message, ticket, effects),
+            Command::Relay { message, ticket } => {
+                let topic = &message.content.destination;
+                let reached = self.topics.relay(topic, &message, &self.options.topics, effects);
+                arrived(&message, ticket, reached, effects);
+            }
+            Command::RelayToUser { recipient, message, ticket } => {
+                let reached = self.users.relay(&recipient, &message, &self.options.topics, effects);
+                arrived(&message, ticket, reached, effects);
+            }
             Command::Relayed { session, ticket, reached } => {
                 if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
                     answer(session, Some(ticket), verdict, effects);
@@ -94,14 +105,10 @@ impl Shard {
                 let verdict = self.queues.enqueue_letter(now, message, effects).map(|()| 1);
                 answer(origin, ticket, verdict, effects);
             }
-            Command::Subscribe { subscriber, pattern, ticket } => {
-                let verdict = self.topics.subscribe(subscriber, &pattern, &self.options).map(|()| 0);
-                answer(subscriber.id.session, ticket, verdict, effects);
-            }
-            Command::Unsubscribe { subscriber, pattern: _, ticket } => {
-                self.topics.unsubscribe(subscriber);
-                answer(subscriber.session, ticket, Ok(0), effects);
-            }
+            command @ (Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::SubscribeOwn { .. }
+            | Command::UnsubscribeOwn { .. }) => self.change_subscriptions(command, effects),
             Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
             Command::Browse { reader, queue, after, ticket } => {
                 self.browse(now, reader, queue, after, ticket, effects);
@@ -151,7 +158,7 @@ impl Shard {
     /// How much there is here.
     pub fn stats(&self) -> ShardStats {
         ShardStats {
-            subscriptions: self.topics.subscriptions(),
+            subscriptions: self.topics.subscriptions() + self.users.subscriptions(),
             patterns: self.topics.patterns(),
             routes: self.topics.remembered_routes(),
             queues: self.queues.len(),
@@ -175,10 +182,7 @@ impl Shard {
         let verdict = match self.kind_of(&content.destination) {
             Some(Kind::Topic) => {
                 let message = self.message(now, origin, content);
-                let reached = self.topics.publish(&message, ticket, &self.options.topics, effects);
-                if reached.total() == 0 {
-                    effects.note(Note::Unrouted(message.content.destination.clone()));
-                }
+                let reached = self.publish_to_topic(&message, ticket, effects);
                 if let (Some(ticket), 1..) = (ticket, reached.relays) {
                     let mandatory = message.content.mandatory.then(|| message.content.destination.text().clone());
                     self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
@@ -186,6 +190,10 @@ impl Shard {
                 }
                 reached_or_refused(reached.total(), &message.content)
             }
+            Some(Kind::User) => match self.publish_to_user(now, origin, content, ticket, effects) {
+                Some(verdict) => verdict,
+                None => return,
+            },
             Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                 let message = self.message(now, origin, content);
                 let home = self.home_of(kind, &message.content.destination);
@@ -203,12 +211,92 @@ impl Shard {
         answer(origin, ticket, verdict, effects);
     }
 
-    fn relay<E: Effects>(&mut self, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
-        let reached = self.topics.relay(message, &self.options.topics, effects);
-        if let Some(ticket) = ticket {
-            let session = message.origin;
-            effects.post(session.worker, Command::Relayed { session, ticket, reached });
+    /// What changes who gets the messages of topics and to users.
+    fn change_subscriptions<E: Effects>(&mut self, command: Command, effects: &mut E) {
+        let (session, ticket, verdict) = match command {
+            Command::Subscribe { subscriber, pattern, ticket } => {
+                (subscriber.id.session, ticket, self.topics.subscribe(subscriber, &pattern, &self.options))
+            }
+            Command::SubscribeOwn { subscriber, stream, ticket } => {
+                (subscriber.id.session, ticket, self.users.subscribe(subscriber, &stream, &self.options))
+            }
+            Command::Unsubscribe { subscriber, pattern: _, ticket } => {
+                self.topics.unsubscribe(subscriber);
+                (subscriber.session, ticket, Ok(()))
+            }
+            Command::UnsubscribeOwn { subscriber, ticket } => {
+                self.users.unsubscribe(subscriber);
+                (subscriber.session, ticket, Ok(()))
+            }
+            _ => return,
+        };
+        answer(session, ticket, verdict.map(|()| 0), effects);
+    }
+
+    #[inline]
+    fn publish_to_topic<E: Effects>(
+        &mut self,
+        message: &Arc<Message>,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) -> Reached {
+        let relay = |message| Command::Relay { message, ticket };
+        let topic = &message.content.destination;
+        let reached = self.topics.publish(topic, message, &self.options.topics, effects, relay);
+        if reached.total() == 0 {
+            effects.note(Note::Unrouted(topic.clone()));
         }
+        reached
+    }
+
+    /// Routes a message to a user destination. None: the ticket is answered when other workers have answered.
+    fn publish_to_user<E: Effects>(
+        &mut self,
+        now: Instant,
+        origin: SessionId,
+        content: Content,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) -> Option<Verdict> {
+        let (message, recipient) = match self.message_to_user(now, origin, content) {
+            Ok(addressed) => addressed,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let reached = self.hand_to_user(&recipient, &message, ticket, effects);
+        let is_mandatory = message.content.mandatory;
+        if let (Some(ticket), 1..) = (ticket, reached.relays) {
+            let mandatory = is_mandatory.then(|| recipient.asked.text().clone());
+            self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
+            return None;
+        }
+        Some(reached_if_mandatory(reached.total(), is_mandatory, &recipient.asked))
+    }
+
+    fn hand_to_user<E: Effects>(
+        &mut self,
+        recipient: &Recipient,
+        message: &Arc<Message>,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) -> Reached {
+        let reached = self.users.publish(recipient, message, ticket, &self.options.topics, effects);
+        if reached.total() == 0 {
+            effects.note(Note::UserAbsent(recipient.asked.clone()));
+        }
+        reached
+    }
+
+    fn message_to_user(
+        &mut self,
+        now: Instant,
+        origin: SessionId,
+        mut content: Content,
+    ) -> Result<(Arc<Message>, Recipient), Refusal> {
+        let Some(space) = self.space_of(&content.destination) else {
+            return Err(Refusal::UnknownDestination(content.destination.text().clone()));
+        };
+        let recipient = users::address(space, &mut content)?;
+        Ok((self.message(now, origin, content), recipient))
     }
 
     fn consume<E: Effects>(
@@ -338,10 +426,19 @@ impl Shard {
                 Some(Kind::Topic) => {
                     let message = self.message(now, origin, content);
                     if message.content.mandatory {
-                        let reached = self.topics.reach(&message, &self.options.topics);
+                        let topic = &message.content.destination;
+                        let reached = self.topics.reach(topic, &message, &self.options.topics);
                         reached_or_refused(reached, &message.content)?;
                     }
-                    plan.topics.push(message);
+                    plan.broadcasts.push(Broadcast { message, recipient: None });
+                }
+                Some(Kind::User) => {
+                    let (message, recipient) = self.message_to_user(now, origin, content)?;
+                    if message.content.mandatory {
+                        let reached = self.users.reach(&recipient, &message, &self.options.topics);
+                        reached_if_mandatory(reached, true, &recipient.asked)?;
+                    }
+                    plan.broadcasts.push(Broadcast { message, recipient: Some(Box::new(recipient)) });
                 }
                 Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                     let message = self.message(now, origin, content);
@@ -373,7 +470,7 @@ impl Shard {
             let prepare = Command::Prepare { transaction, messages: part.messages, settles: part.settles };
             effects.post(home, prepare);
         }
-        Ok(Pending { topics: plan.topics, queued: plan.queued, waiting, ready, refusal: None })
+        Ok(Pending { broadcasts: plan.broadcasts, queued: plan.queued, waiting, ready, refusal: None })
     }
 
     /// All homes have answered: do it, or forget it.
@@ -391,13 +488,13 @@ impl Shard {
             return answer(session, Some(ticket), Err(refusal), effects);
         }
         let (mut reached, mut relays) = (pending.queued, 0);
-        for message in pending.topics {
-            let topic = self.topics.publish(&message, Some(ticket), &self.options.topics, effects);
-            if topic.total() == 0 {
-                effects.note(Note::Unrouted(message.content.destination.clone()));
-            }
-            reached = reached.saturating_add(topic.here);
-            relays += topic.relays;
+        for Broadcast { message, recipient } in pending.broadcasts {
+            let got = match recipient {
+                None => self.publish_to_topic(&message, Some(ticket), effects),
+                Some(recipient) => self.hand_to_user(&recipient, &message, Some(ticket), effects),
+            };
+            reached = reached.saturating_add(got.here);
+            relays += got.relays;
         }
         match relays {
             0 => answer(session, Some(ticket), Ok(reached), effects),
@@ -406,7 +503,11 @@ impl Shard {
     }
 
     fn kind_of(&self, destination: &Destination) -> Option<Kind> {
-        self.options.destinations.resolve(destination.as_str()).map(|space| space.kind)
+        self.space_of(destination).map(|space| space.kind)
+    }
+
+    fn space_of(&self, destination: &Destination) -> Option<&Space> {
+        self.options.destinations.resolve(destination.as_str())
     }
 
     /// What becomes of content for a destination under no prefix (U8).
@@ -445,7 +546,7 @@ impl Shard {
 
     /// The session of a temporary queue, if it can be there.
     fn owner_of(&self, queue: &Destination) -> Option<SessionId> {
-        let name = self.options.destinations.resolve(queue.as_str())?.owner_of(queue.as_str())?;
+        let name = self.space_of(queue)?.owner_of(queue.as_str())?;
         let (boot, session) = SessionId::parse_name(name)?;
         (boot == self.boot && session.worker.0 < self.interest.workers()).then_some(session)
     }
@@ -453,9 +554,21 @@ impl Shard {
 
 /// Reaching nobody is fine unless the sender said it is not (M6).
 fn reached_or_refused(reached: u32, content: &Content) -> Verdict {
-    match content.mandatory && reached == 0 {
-        true => Err(Refusal::Unroutable(content.destination.text().clone())),
+    reached_if_mandatory(reached, content.mandatory, &content.destination)
+}
+
+fn reached_if_mandatory(reached: u32, is_mandatory: bool, asked: &Destination) -> Verdict {
+    match is_mandatory && reached == 0 {
+        true => Err(Refusal::Unroutable(asked.text().clone())),
         false => Ok(reached),
+    }
+}
+
+/// Tells the sender's worker that its message has arrived here, where it waits for that.
+fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, reached: u32, effects: &mut E) {
+    if let Some(ticket) = ticket {
+        let session = message.origin;
+        effects.post(session.worker, Command::Relayed { session, ticket, reached });
     }
 }
 

@@ -1,4 +1,6 @@
 use super::*;
+use crate::destination::Destination;
+use crate::headers::Headers;
 
 /// A hub with one TCP connection that may leave `outbox_bytes` unread, and is connected.
 fn connected(outbox_bytes: usize) -> (Hub, ConnectionKey, Instant) {
@@ -39,4 +41,34 @@ fn a_peer_that_does_not_read_its_answers_is_not_read() {
     hub.resume(now, key);
     assert!(hub.queued(key) > 500, "it is taken up again, up to the limit");
     assert!(!hub.wants_input(key));
+}
+
+/// P3: what the broker itself says reaches one session by its name, and shows what that subscribed to.
+#[test]
+fn the_broker_itself_can_answer_a_session() {
+    let (mut hub, key, now) = connected(1 << 20);
+    let name = hub.peers.session_id(key).name(1);
+    hub.receive(now, key, &mut b"SUBSCRIBE\nid:0\ndestination:/user/queue/answers\n\n\0".to_vec());
+    write(&mut hub, key, now);
+    for (to, is_reached) in [(name.as_str(), true), ("00000001-0-ff", false), ("nobody", false)] {
+        let content = Content {
+            destination: Destination::new(format!("/user/{to}/queue/answers")),
+            headers: Headers::default(),
+            body: bytes::Bytes::from_static(b"yes"),
+            is_text: true,
+            exclude_origin: false,
+            mandatory: true,
+            terms: None,
+        };
+        hub.publish(now, content);
+        assert_eq!(hub.has_output(), is_reached, "{to}");
+        hub.seal();
+        let mut slices = [IoSlice::new(b""); 8];
+        let count = hub.slices(key, &mut slices);
+        let bytes = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert_eq!(text.contains("\ndestination:/user/queue/answers\n"), is_reached, "{text}");
+        assert!(!text.contains(&name), "{text}");
+        write(&mut hub, key, now);
+    }
 }
