@@ -4,6 +4,7 @@
 //! names hash to it. A command that concerns another worker's shard leaves as an effect, [`Effects::post`], and is
 //! applied there.
 
+mod admission;
 mod backlog;
 mod command;
 mod consumers;
@@ -16,11 +17,12 @@ mod queue;
 mod queues;
 mod relays;
 mod shard;
+mod storage;
 mod topics;
 mod transaction;
 mod users;
 
-pub use command::{Command, Consumer, Effects, Note, Recipient, Subscriber, TransactionId, Whose};
+pub use command::{Change, Command, Consumer, Effects, Note, Recipient, Subscriber, TransactionId, UNAWAITED, Whose};
 pub use interest::Interest;
 pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
 pub use queue::QueueStats;

@@ -1,25 +1,29 @@
 //! One worker's part of the broker.
 
+mod users;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{Command, Consumer, Effects, Note, Recipient, TransactionId};
+use super::admission::Source;
+use super::command::{Command, Consumer, Effects, Note, TransactionId};
 use super::interest::Interest;
 use super::options::Options;
 use super::queue::QueueStats;
 use super::queues::Queues;
 use super::relays::Relays;
+use super::storage::Awaited;
 use super::topics::{Reached, Topics};
 use super::transaction::{Broadcast, Commits, Pending, Plan};
-use super::users::{self, Users};
+use super::users::Users;
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Space, Unknown};
 use crate::headers::Headers;
 use crate::message::{
-    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict,
-    WhenSlow, WorkerId,
+    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tag,
+    Ticket, Verdict, WhenSlow, WorkerId,
 };
 
 /// The subscriptions of one worker's sessions to topics and to their own streams, and the queues whose names hash to it.
@@ -76,6 +80,12 @@ impl Shard {
         }
     }
 
+    /// From now on there is a store, in which messages have these sequences; all shards of a broker share them. What must
+    /// outlive the process then waits for [`Effects::store`]; otherwise nothing is stored.
+    pub fn use_store(&mut self, sequences: Sequences) {
+        self.queues.storage().use_sequences(sequences);
+    }
+
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
@@ -102,8 +112,9 @@ impl Shard {
             }
             Command::Divert { message, ticket } => {
                 let origin = message.origin;
-                let verdict = self.queues.enqueue_letter(now, message, effects).map(|()| 1);
-                answer(origin, ticket, verdict, effects);
+                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Sender(ticket), effects) {
+                    answer(origin, ticket, result.map(|()| 1), effects);
+                }
             }
             command @ (Command::Subscribe { .. }
             | Command::Unsubscribe { .. }
@@ -132,15 +143,16 @@ impl Shard {
                 self.queues.finish(now, transaction, apply, effects);
             }
             Command::DeadLetter { message, from } => {
-                let result = self.queues.enqueue_letter(now, message, effects);
-                let accepted = result.is_ok();
-                if let Err(refusal) = result {
-                    effects.note(Note::LimitReached(refusal));
+                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Letter(from), effects) {
+                    self.queues.answer_letter(now, from, result, effects);
                 }
-                effects.post(from.home, Command::DeadLettered { from, accepted });
             }
             Command::DeadLettered { from, accepted } => {
                 self.queues.dead_lettered(now, from, accepted, effects);
+            }
+            Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
+            Command::Restore { message, sequence, redeliveries } => {
+                self.queues.restore(now, message, sequence, redeliveries, effects);
             }
         }
     }
@@ -211,28 +223,6 @@ impl Shard {
         answer(origin, ticket, verdict, effects);
     }
 
-    /// What changes who gets the messages of topics and to users.
-    fn change_subscriptions<E: Effects>(&mut self, command: Command, effects: &mut E) {
-        let (session, ticket, verdict) = match command {
-            Command::Subscribe { subscriber, pattern, ticket } => {
-                (subscriber.id.session, ticket, self.topics.subscribe(subscriber, &pattern, &self.options))
-            }
-            Command::SubscribeOwn { subscriber, stream, ticket } => {
-                (subscriber.id.session, ticket, self.users.subscribe(subscriber, &stream, &self.options))
-            }
-            Command::Unsubscribe { subscriber, pattern: _, ticket } => {
-                self.topics.unsubscribe(subscriber);
-                (subscriber.session, ticket, Ok(()))
-            }
-            Command::UnsubscribeOwn { subscriber, ticket } => {
-                self.users.unsubscribe(subscriber);
-                (subscriber.session, ticket, Ok(()))
-            }
-            _ => return,
-        };
-        answer(session, ticket, verdict.map(|()| 0), effects);
-    }
-
     #[inline]
     fn publish_to_topic<E: Effects>(
         &mut self,
@@ -247,56 +237,6 @@ impl Shard {
             effects.note(Note::Unrouted(topic.clone()));
         }
         reached
-    }
-
-    /// Routes a message to a user destination. None: the ticket is answered when other workers have answered.
-    fn publish_to_user<E: Effects>(
-        &mut self,
-        now: Instant,
-        origin: SessionId,
-        content: Content,
-        ticket: Option<Ticket>,
-        effects: &mut E,
-    ) -> Option<Verdict> {
-        let (message, recipient) = match self.message_to_user(now, origin, content) {
-            Ok(addressed) => addressed,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        let reached = self.hand_to_user(&recipient, &message, ticket, effects);
-        let is_mandatory = message.content.mandatory;
-        if let (Some(ticket), 1..) = (ticket, reached.relays) {
-            let mandatory = is_mandatory.then(|| recipient.asked.text().clone());
-            self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
-            return None;
-        }
-        Some(reached_if_mandatory(reached.total(), is_mandatory, &recipient.asked))
-    }
-
-    fn hand_to_user<E: Effects>(
-        &mut self,
-        recipient: &Recipient,
-        message: &Arc<Message>,
-        ticket: Option<Ticket>,
-        effects: &mut E,
-    ) -> Reached {
-        let reached = self.users.publish(recipient, message, ticket, &self.options.topics, effects);
-        if reached.total() == 0 {
-            effects.note(Note::UserAbsent(recipient.asked.clone()));
-        }
-        reached
-    }
-
-    fn message_to_user(
-        &mut self,
-        now: Instant,
-        origin: SessionId,
-        mut content: Content,
-    ) -> Result<(Arc<Message>, Recipient), Refusal> {
-        let Some(space) = self.space_of(&content.destination) else {
-            return Err(Refusal::UnknownDestination(content.destination.text().clone()));
-        };
-        let recipient = users::address(space, &mut content)?;
-        Ok((self.message(now, origin, content), recipient))
     }
 
     fn consume<E: Effects>(
@@ -373,8 +313,9 @@ impl Shard {
         match tags.first().map(|tag| tag.home).filter(|home| *home != self.id) {
             Some(home) => effects.post(home, Command::Settle { session, tags, outcome, ticket }),
             None => {
-                self.queues.settle(now, session, &tags, outcome, effects);
-                answer(session, ticket, Ok(0), effects);
+                if self.queues.settle(now, session, &tags, outcome, ticket, effects) {
+                    answer(session, ticket, Ok(0), effects);
+                }
             }
         }
     }
@@ -460,9 +401,9 @@ impl Shard {
         mut plan: Plan,
         effects: &mut E,
     ) -> Result<Pending, Refusal> {
-        let mut ready = Vec::new();
+        let (mut ready, mut changes) = (Vec::new(), Vec::new());
         if let Some(part) = plan.parts.remove(&self.id) {
-            self.queues.prepare(now, transaction, part.messages, part.settles, effects)?;
+            changes = self.queues.prepare(now, transaction, part.messages, part.settles, effects)?;
             ready.push(self.id);
         }
         let waiting = plan.parts.len();
@@ -470,12 +411,40 @@ impl Shard {
             let prepare = Command::Prepare { transaction, messages: part.messages, settles: part.settles };
             effects.post(home, prepare);
         }
-        Ok(Pending { broadcasts: plan.broadcasts, queued: plan.queued, waiting, ready, refusal: None })
+        Ok(Pending { broadcasts: plan.broadcasts, queued: plan.queued, waiting, ready, changes, refusal: None })
     }
 
-    /// All homes have answered: do it, or forget it.
-    fn conclude<E: Effects>(&mut self, now: Instant, transaction: TransactionId, pending: Pending, effects: &mut E) {
+    /// The store has answered.
+    fn stored<E: Effects>(&mut self, now: Instant, ticket: u64, result: Result<(), Refusal>, effects: &mut E) {
+        match self.queues.storage().take(ticket) {
+            None => {}
+            Some(Awaited::Admission { queue, place }) => self.queues.stored(now, queue, place, result, effects),
+            Some(Awaited::Settled { session, ticket }) => {
+                answer(session, Some(ticket), result.map(|()| 0), effects);
+            }
+            Some(Awaited::Commit(transaction)) => {
+                if let Some(mut pending) = self.commits.take(transaction) {
+                    pending.refusal = result.err();
+                    self.conclude(now, transaction, pending, effects);
+                }
+            }
+        }
+    }
+
+    /// All homes have answered: do it, once what must be stored is, or forget it.
+    fn conclude<E: Effects>(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        mut pending: Pending,
+        effects: &mut E,
+    ) {
         let apply = pending.refusal.is_none();
+        if apply && !pending.changes.is_empty() {
+            let changes = std::mem::take(&mut pending.changes);
+            self.commits.insert(transaction, pending);
+            return self.queues.storage().submit(changes, Awaited::Commit(transaction), effects);
+        }
         for home in pending.ready {
             if home == self.id {
                 self.queues.finish(now, transaction, apply, effects);
@@ -573,7 +542,7 @@ fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, reached: u32, 
 }
 
 /// Tells a session what it has to know: an answer to every ticket, and refusals without one.
-fn answer<E: Effects>(session: SessionId, ticket: Option<Ticket>, verdict: Verdict, effects: &mut E) {
+pub(super) fn answer<E: Effects>(session: SessionId, ticket: Option<Ticket>, verdict: Verdict, effects: &mut E) {
     if let Err(refusal @ Refusal::Limit { .. }) = &verdict {
         effects.note(Note::LimitReached(refusal.clone()));
     }

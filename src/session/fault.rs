@@ -117,9 +117,9 @@ impl Fault {
             Fault::Refused(Refusal::UnknownDestination(_) | Refusal::NotOwner(_) | Refusal::NoStream(_)) => {
                 CloseCode::NotAllowed
             }
-            Fault::Refused(Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. }) => {
-                CloseCode::TryLater
-            }
+            Fault::Refused(
+                Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::NotStored { .. } | Refusal::Limit { .. },
+            ) => CloseCode::TryLater,
             Fault::Slow(_) => CloseCode::SlowConsumer,
         }
     }
@@ -149,6 +149,7 @@ impl Fault {
             Fault::Refused(Refusal::NotOwner(_)) => "the temporary queue belongs to another session".into(),
             Fault::Refused(Refusal::NoStream(_)) => "not a user destination".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
+            Fault::Refused(Refusal::NotStored { .. }) => "it could not be stored".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
             Fault::Silent(_) => "heart-beat missed".into(),
@@ -187,6 +188,7 @@ impl Fault {
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
             }
+            Fault::Refused(Refusal::NotStored { why, .. }) => format!("It could not be stored: {why}."),
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
             Fault::ConnectTimeout(limit) => {
                 format!("No CONNECT came within {} ms (connect_timeout).", limit.as_millis())
@@ -219,6 +221,10 @@ impl Fault {
                 "Subscribe to /user/queue/x for your own messages; send to /user/{name}/queue/x, with %2F for / in the name."
             }
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
+            Fault::Refused(Refusal::NotStored { .. }) => {
+                "Try again when the broker's store is well again; its log says more. Send without persistent:true \
+                 what may be lost."
+            }
             Fault::Refused(Refusal::Limit { .. }) => {
                 "Try again later, or raise the limit in the broker's configuration."
             }
