@@ -60,6 +60,7 @@ impl Launched {
     }
 
     /// Kills the broker where it stands, and starts it again in the same folder.
+    #[allow(dead_code, reason = "shared by tests of which each uses its own part")]
     pub(crate) fn restart(&mut self) -> Result<(), LaunchError> {
         let failed = |cause| LaunchError::Start { program: self.start.program.clone(), cause };
         self.child.kill().and_then(|()| self.child.wait()).map_err(failed)?;
