@@ -10,6 +10,7 @@ mod command;
 mod consumers;
 mod groups;
 mod interest;
+mod letter;
 mod matcher;
 mod options;
 mod policy;
@@ -23,6 +24,8 @@ mod transaction;
 
 pub use command::{Change, Command, Consumer, Effects, Note, Subscriber, TransactionId, UNAWAITED};
 pub use interest::Interest;
-pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
+pub use options::{
+    DurableOptions, Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired,
+};
 pub use queue::QueueStats;
 pub use shard::{Shard, ShardStats};

@@ -1,5 +1,7 @@
 //! One worker's part of the broker.
 
+mod durable;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -83,11 +85,47 @@ impl Shard {
 
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
+        self.perform(now, command, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
+    /// When [`Shard::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.queues.poll_timeout()
+    }
+
+    /// Hands out the messages whose redelivery delay is over.
+    pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
+        self.queues.handle_timeout(now, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
+    /// How much there is here.
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            subscriptions: self.topics.subscriptions(),
+            patterns: self.topics.patterns(),
+            routes: self.topics.remembered_routes(),
+            queues: self.queues.len(),
+            commits: self.commits.len(),
+        }
+    }
+
+    /// What each queue that lives here holds, in no particular order.
+    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
+        self.queues.stats()
+    }
+
+    fn perform<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
-            Command::Relay { message, ticket } => self.relay(&message, ticket, effects),
-            Command::Relayed { session, ticket, reached } => {
-                if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
+            Command::Relay { message, ticket } => self.relay(now, &message, ticket, effects),
+            Command::Relayed { session, ticket, reached, more } => {
+                if let Some(verdict) = self.relays.arrived(session, ticket, reached, more) {
                     answer(session, Some(ticket), verdict, effects);
                 }
             }
@@ -112,6 +150,8 @@ impl Shard {
                 answer(subscriber.session, ticket, Ok(0), effects);
             }
             Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
+            Command::Attach { consumer, binding, ticket } => self.attach(now, consumer, binding, ticket, effects),
+            Command::Forget { session, queue, ticket } => self.forget(session, queue, ticket, effects),
             Command::Browse { reader, queue, after, ticket } => {
                 self.browse(now, reader, queue, after, ticket, effects);
             }
@@ -142,36 +182,11 @@ impl Shard {
                 self.queues.dead_lettered(now, from, accepted, effects);
             }
             Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
-            Command::Restore { message, sequence, redeliveries } => {
-                self.queues.restore(now, message, sequence, redeliveries, effects);
+            Command::Restore { queue, message, sequence, redeliveries } => {
+                self.queues.restore(now, &queue, (message, redeliveries), sequence, effects);
             }
+            Command::Rebind { queue, topic, sequence } => self.rebind(now, &queue, topic, sequence, effects),
         }
-    }
-
-    /// When [`Shard::handle_timeout`] has something to do.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.queues.poll_timeout()
-    }
-
-    /// Hands out the messages whose redelivery delay is over.
-    pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
-        self.queues.handle_timeout(now, effects);
-    }
-
-    /// How much there is here.
-    pub fn stats(&self) -> ShardStats {
-        ShardStats {
-            subscriptions: self.topics.subscriptions(),
-            patterns: self.topics.patterns(),
-            routes: self.topics.remembered_routes(),
-            queues: self.queues.len(),
-            commits: self.commits.len(),
-        }
-    }
-
-    /// What each queue that lives here holds, in no particular order.
-    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
-        self.queues.stats()
     }
 
     fn publish<E: Effects>(
@@ -186,15 +201,18 @@ impl Shard {
             Some(Kind::Topic) => {
                 let message = self.message(now, origin, content);
                 let reached = self.topics.publish(&message, ticket, &self.options.topics, effects);
-                if reached.total() == 0 {
+                let copies = self.copy(now, &reached.bound, &message, ticket, effects);
+                let total = reached.total().saturating_add(copies.done + copies.waiting);
+                if total == 0 {
                     effects.note(Note::Unrouted(message.content.destination.clone()));
                 }
-                if let (Some(ticket), 1..) = (ticket, reached.relays) {
+                if let (Some(ticket), 1..) = (ticket, reached.relays + copies.waiting) {
                     let mandatory = message.content.mandatory.then(|| message.content.destination.text().clone());
-                    self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
+                    let here = reached.here.saturating_add(copies.done);
+                    self.relays.wait(origin, ticket, reached.relays + copies.waiting, here, mandatory);
                     return;
                 }
-                reached_or_refused(reached.total(), &message.content)
+                reached_or_refused(total, &message.content)
             }
             Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                 let message = self.message(now, origin, content);
@@ -213,11 +231,13 @@ impl Shard {
         answer(origin, ticket, verdict, effects);
     }
 
-    fn relay<E: Effects>(&mut self, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
+    fn relay<E: Effects>(&mut self, now: Instant, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
         let reached = self.topics.relay(message, &self.options.topics, effects);
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
         if let Some(ticket) = ticket {
-            let session = message.origin;
-            effects.post(session.worker, Command::Relayed { session, ticket, reached });
+            let (session, more) = (message.origin, copies.waiting);
+            let reached = Ok(reached.here.saturating_add(copies.done));
+            effects.post(session.worker, Command::Relayed { session, ticket, reached, more });
         }
     }
 
@@ -395,6 +415,7 @@ impl Shard {
             Some(Awaited::Settled { session, ticket }) => {
                 answer(session, Some(ticket), result.map(|()| 0), effects);
             }
+            Some(Awaited::Binding(queue)) => self.binding_stored(now, queue, result, effects),
             Some(Awaited::Commit(transaction)) => {
                 if let Some(mut pending) = self.commits.take(transaction) {
                     pending.refusal = result.err();
@@ -432,11 +453,12 @@ impl Shard {
         let (mut reached, mut relays) = (pending.queued, 0);
         for message in pending.topics {
             let topic = self.topics.publish(&message, Some(ticket), &self.options.topics, effects);
-            if topic.total() == 0 {
+            let copies = self.copy(now, &topic.bound, &message, Some(ticket), effects);
+            if topic.total() + copies.done + copies.waiting == 0 {
                 effects.note(Note::Unrouted(message.content.destination.clone()));
             }
-            reached = reached.saturating_add(topic.here);
-            relays += topic.relays;
+            reached = reached.saturating_add(topic.here).saturating_add(copies.done);
+            relays += topic.relays + copies.waiting;
         }
         match relays {
             0 => answer(session, Some(ticket), Ok(reached), effects),
