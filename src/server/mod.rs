@@ -1,6 +1,7 @@
 //! Starting the broker, handing out sockets, and going away in order.
 
 mod accept;
+mod latch;
 mod refuse;
 mod storage;
 mod thread;
@@ -252,7 +253,7 @@ impl Server {
             self.committer = Some(committer);
             (ways, restored) = way;
         }
-        let (ready, readiness) = std::sync::mpsc::sync_channel(workers);
+        let latch = latch::Latch::default();
         let mut entrances = Vec::new();
         for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
             let plan = thread::Plan {
@@ -267,16 +268,15 @@ impl Server {
                 answers,
                 way: ways.clone(),
                 restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
-                ready: ready.clone(),
+                ready: latch.part(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);
             self.threads.push(handle);
         }
-        drop(ready);
         // Nobody may publish to a topic before all durable subscriptions to it are back, wherever they live.
-        if readiness.iter().take(workers).count() < workers {
+        if !latch.wait() {
             return Err(StartError::Worker(io::Error::other("it ended at once")));
         }
         Ok(entrances)
