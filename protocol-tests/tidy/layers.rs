@@ -6,6 +6,7 @@ use crate::source::Source;
 
 /// Every room of the crate, and the rooms it may name. A room that is not here may not exist.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("app", &["destination", "headers", "message"]),
     ("clock", &[]),
     ("hash", &[]),
     ("headers", &[]),
