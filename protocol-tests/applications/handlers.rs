@@ -229,7 +229,8 @@ fn events_come_in_order_and_say_why() {
                         Occasion::Disconnected { reason } => reason,
                         _ => message.destination.as_str(),
                     };
-                    let name = context.attribute("name").unwrap_or_default(); told.send(format!("{} {why} {name}", message.occasion.name())).unwrap();
+                    let name = context.attribute("name").unwrap_or_default();
+                    told.send(format!("{} {why} {name}", message.occasion.name())).unwrap();
                     Ok(())
                 }
             })

@@ -8,13 +8,14 @@ use super::*;
 use crate::config::{Options, Profile};
 
 /// Lists that are empty by default, and the first key of each of their rows.
-const LISTS: [(&str, &str); 6] = [
+const LISTS: [(&str, &str); 7] = [
     ("topics.policy", "pattern"),
     ("queues.policy", "pattern"),
     ("app.route", "from"),
     ("app.on_connect", "to"),
     ("app.on_disconnect", "to"),
     ("app.worker", "destinations"),
+    ("relay", "login"),
 ];
 
 const CONFIG: &str = include_str!("../../../config.toml");
@@ -122,7 +123,8 @@ fn a_profile_works_in_the_shipped_file() {
 fn every_key_that_the_program_names_exists() {
     let topic = "[[topics.policy]]\npattern = \"/topic/a\"\nwhen_slow = \"disconnect\"";
     let queue = "[[queues.policy]]\npattern = \"/queue/a\"";
-    let loaded = load_file(&format!("{topic}\n{queue}")).unwrap();
+    let relay = "[[relay]]\nlogin = \"a\"\npasscode = \"b\"";
+    let loaded = load_file(&format!("{topic}\n{queue}\n{relay}")).unwrap();
     // The key of a policy is named without saying which of the policies.
     let known: BTreeSet<String> = loaded.effective.settings().map(|(key, _)| key.replace("[0]", "")).collect();
     let sections: BTreeSet<&str> = known.iter().filter_map(|key| key.split_once('.')).map(|(name, _)| name).collect();
