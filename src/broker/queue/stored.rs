@@ -33,6 +33,7 @@ impl Queue {
         stored: Option<NonZeroU64>,
         source: Source,
     ) -> Result<Result<u64, Arc<Message>>, Refusal> {
+        self.check_delay(now, clock, &message)?;
         if self.rules.options.overflow == Overflow::DeadLetter && self.admit(&message).is_err() {
             return Ok(Err(message));
         }
