@@ -12,3 +12,4 @@ mod starvation;
 mod temporary;
 mod topics;
 mod transactions;
+mod users;

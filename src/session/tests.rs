@@ -23,6 +23,7 @@ mod slow;
 mod subscribe;
 mod temporary;
 mod transaction;
+mod user;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -320,6 +321,10 @@ fn render_target(target: &Target) -> String {
     match target {
         Target::Topic(pattern) => format!("topic {pattern}"),
         Target::Queue(queue) => format!("queue {queue}"),
+        Target::Own(stream) => match &stream.by_user {
+            Some(by_user) => format!("own {} {by_user}", stream.by_session),
+            None => format!("own {}", stream.by_session),
+        },
     }
 }
 
