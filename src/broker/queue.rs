@@ -509,14 +509,6 @@ impl Queue {
         Ok(())
     }
 
-    /// What cannot be dropped for others; of what can be, the bytes are not known.
-    fn fixed(&self) -> Load {
-        match self.backlog.ready() {
-            0 => self.kept,
-            ready => Load { messages: self.kept.messages.saturating_sub(ready), bytes: 0 },
-        }
-    }
-
     fn admit(&self, message: &Message) -> Result<(), Refusal> {
         self.admit_beside(self.kept, message)
     }

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Queue, due};
+use super::{Load, Queue, due};
 use crate::broker::admission::{Admitted, Source};
 use crate::broker::backlog::Entry;
 use crate::broker::command::Change;
@@ -64,6 +64,14 @@ impl Queue {
         let Admitted { message, stored, source } = self.admission.next()?;
         let dropped = self.push_reserved(now, clock, Arc::clone(&message), stored);
         Some((message, source, dropped))
+    }
+
+    /// What cannot be dropped for others; of what can be, the bytes are not known.
+    pub(super) fn fixed(&self) -> Load {
+        match self.backlog.ready() {
+            0 => self.kept,
+            ready => Load { messages: self.kept.messages.saturating_sub(ready), bytes: 0 },
+        }
     }
 
     /// Puts a message back that the store has kept, whatever the limits are now.
