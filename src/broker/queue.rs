@@ -1,5 +1,6 @@
 //! One queue: each message goes to one consumer, in order, until it is settled (Q1).
 
+mod end;
 mod stored;
 
 use std::collections::{BTreeMap, HashMap};
@@ -64,7 +65,7 @@ pub(super) struct Queue {
     changes: Vec<Change>,
     /// Since when nobody would notice if it were gone, where it stays for a while.
     idle_since: Option<Instant>,
-    /// It lives as long as it has consumers, whatever it holds.
+    /// It lives as long as it has consumers, whatever it holds: from the beginning, or since it has one who said so.
     is_temporary: bool,
     /// When this queue is to be woken, as its home has noted.
     pub(super) wake: Option<Instant>,
@@ -122,31 +123,6 @@ impl Queue {
 
     pub(super) fn rules(&self) -> &Arc<Rules> {
         &self.rules
-    }
-
-    /// Whether it is to be forgotten: nobody would notice, and has not for long enough.
-    pub(super) fn is_over(&mut self, now: Instant) -> bool {
-        if self.is_temporary {
-            return self.consumers.is_empty();
-        }
-        if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
-            self.idle_since = None;
-            return false;
-        }
-        match self.rules.options.idle_expiry {
-            None => true,
-            Some(stay) => now.saturating_duration_since(*self.idle_since.get_or_insert(now)) >= stay,
-        }
-    }
-
-    /// When it is to be looked at again.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = self.backlog.next_due();
-        let Some(since) = self.idle_since else {
-            return due;
-        };
-        let stay = self.rules.options.idle_expiry.unwrap_or_default();
-        due.into_iter().chain(since.checked_add(stay)).min()
     }
 
     pub(super) fn stats(&self) -> QueueStats {
@@ -221,6 +197,7 @@ impl Queue {
         if self.consumers.len() >= self.rules.options.max_consumers {
             return Err(self.rules.too_many_consumers());
         }
+        self.is_temporary |= consumer.ends_queue || self.rules.options.auto_delete;
         self.consumers.add(consumer);
         Ok(())
     }

@@ -501,8 +501,12 @@ impl Queues {
             }
             self.wakes.extend(due.map(|due| (due, key)));
         }
-        if is_over && let Some(queue) = self.queues.remove(key) {
+        if is_over && let Some(mut queue) = self.queues.remove(key) {
             self.names.remove(queue.name());
+            queue.give_up();
+            if !queue.changes().is_empty() {
+                effects.store(UNAWAITED, std::mem::take(queue.changes()));
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::Subscription;
 use super::subscriptions::Subscriptions;
-use super::temporary::{own_queue, space_of};
+use super::temporary::{ends_queue, own_queue, space_of};
 use super::terms::{delay_of, terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
@@ -198,9 +198,10 @@ impl Live {
         let key = key.ok_or(Limit::Subscriptions(options.max_subscriptions))?;
         // U6: the new one replaces the old one.
         let mut earlier = earlier.and_then(|key| self.end_subscription(key));
-        // A temporary queue lives as long as it has a subscription, so there the new one comes first.
         let is_temporary = space_of(&request.destination, options).is_some();
-        if !is_temporary {
+        let ends_queue = ends_queue(&request, options);
+        // Such a queue lives as long as it has a subscription, so there the new one comes first.
+        if !is_temporary && !ends_queue {
             actions.extend(earlier.take().map(|earlier| earlier.unsubscribe(true, None)));
         }
         let Some(target) = target else {
@@ -234,6 +235,7 @@ impl Live {
             paced: subscription.is_paced(),
             credit,
             browses,
+            ends_queue,
             ticket: Some(self.receipts.ask(request.receipt.as_deref(), Awaited::Subscribe(key))),
         }));
         self.subscriptions.add(subscription);
