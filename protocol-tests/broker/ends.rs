@@ -114,14 +114,7 @@ fn the_store_forgets_it_too() {
     net.cancel(id, &queue);
     assert_eq!(net.queues(), 0);
     asked.extend(std::mem::take(&mut net.log.stores).into_iter().flat_map(|(_, _, changes)| changes));
-    let words: Vec<(bool, u64)> = asked
-        .iter()
-        .map(|change| match change {
-            Change::Append { sequence, .. } => (true, *sequence),
-            Change::State { sequence, .. } | Change::Delete { sequence } => (false, *sequence),
-        })
-        .collect();
-    assert_eq!(words, [(true, 1), (false, 1)]);
+    assert!(matches!(asked[..], [Change::Append { sequence: 1, .. }, Change::Delete { sequence: 1 }]), "{asked:?}");
 }
 
 /// A message on its way to the disk when its queue's consumer leaves: its sender is answered all the same.

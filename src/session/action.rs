@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::destination::{Destination, OwnStream, Pattern};
-use crate::message::{Message, Operation, SubscriptionKey, Tag, Ticket};
+use crate::message::{Binding, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
 
 /// One thing for the driver to do; they are to be done in the order given.
@@ -49,6 +49,13 @@ pub enum Action {
         /// Whether the client asked for it, by UNSUBSCRIBE, by another SUBSCRIBE with the same id, or by DISCONNECT: then
         /// what is already in the outbox still reaches it. Else its unwritten messages are anybody's.
         by_client: bool,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
+    /// End a durable subscription, with all it keeps. The session's own part of it has ended before.
+    Forget {
+        /// The queue that it is known by.
+        queue: Destination,
         /// Answered when it is gone.
         ticket: Option<Ticket>,
     },
@@ -125,6 +132,8 @@ pub enum Target {
     Queue(Destination),
     /// Streams of the session's own, and of its user's (P1).
     Own(OwnStream),
+    /// A durable subscription, whose messages come as those of a queue do.
+    Durable(Box<Binding>),
 }
 
 /// A MESSAGE frame to write.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytestring::ByteString;
 
 use super::content::content_of;
+use super::durable::client_id;
 use super::fault::{Fault, Limit, Violation};
 use super::heartbeat::HeartBeats;
 use super::identity::Identity;
@@ -14,7 +15,7 @@ use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::Subscription;
 use super::subscriptions::Subscriptions;
 use super::temporary::{ends_queue, own_queue, space_of};
-use super::terms::{delay_of, terms_of};
+use super::terms::{delay_of, terms_of, topic_terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
@@ -32,6 +33,8 @@ pub(super) struct Live {
     /// What its user is called, where it has one.
     pub(super) user: Option<Box<str>>,
     pub(super) version: Version,
+    /// What the client calls itself: the owner of its durable subscriptions.
+    pub(super) client_id: Option<Box<str>>,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
     pub(super) continues: bool,
     pub(super) heart_beats: HeartBeats,
@@ -55,6 +58,7 @@ impl Live {
             name,
             user: identity.user,
             version,
+            client_id: client_id(&connect.headers),
             continues: asks || identity.is_relay || options.continue_on_error,
             heart_beats: HeartBeats::agree(now, version, connect.heart_beat, options),
             subscriptions: Subscriptions::default(),
@@ -93,7 +97,7 @@ impl Live {
             Request::Connect(_) => return Err(Violation::AlreadyConnected.into()),
             Request::Send(send) => self.send(send, actions, options)?,
             Request::Subscribe(subscribe) => self.subscribe(subscribe, actions, options)?,
-            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions),
+            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions, options)?,
             Request::Ack(settle) => self.settle(settle, Outcome::Consumed, actions, options)?,
             Request::Nack(settle) => {
                 let discards = settle.headers.find("requeue") == Some("false");
@@ -164,8 +168,11 @@ impl Live {
             return Err(Fault::Refused(Refusal::UnknownDestination(send.destination)));
         }
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        let is_queue = matches!(kind, Some(Kind::Queue | Kind::TemporaryQueue));
-        let terms = if is_queue { terms_of(&send.headers)? } else { None };
+        let terms = match kind {
+            Some(Kind::Queue | Kind::TemporaryQueue) => terms_of(&send.headers)?,
+            Some(Kind::Topic) => topic_terms_of(&send.headers),
+            Some(Kind::User) | None => None,
+        };
         self.say_temporary(&mut send, actions, options)?;
         let content = content_of(send, terms, options);
         if let Some(name) = transaction {
@@ -189,7 +196,12 @@ impl Live {
             return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
         }
         let credit = prefetch(&request, options)?;
-        let target = self.target(&request.destination, options)?;
+        let mut target = self.target(&request.destination, options)?;
+        if let Some(Target::Topic(topic)) = &target
+            && let Some(binding) = self.binding(&request, topic, options)?
+        {
+            target = Some(Target::Durable(binding));
+        }
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
             return Err(Limit::Subscriptions(options.max_subscriptions).into());
@@ -199,7 +211,7 @@ impl Live {
         // U6: the new one replaces the old one.
         let mut earlier = earlier.and_then(|key| self.end_subscription(key));
         let is_temporary = space_of(&request.destination, options).is_some();
-        let ends_queue = ends_queue(&request, options);
+        let ends_queue = matches!(target, Some(Target::Queue(_))) && ends_queue(&request, options);
         // Such a queue lives as long as it has a subscription, so there the new one comes first.
         if !is_temporary && !ends_queue {
             actions.extend(earlier.take().map(|earlier| earlier.unsubscribe(true, None)));
@@ -262,17 +274,27 @@ impl Live {
         }))
     }
 
-    fn unsubscribe(&mut self, request: &Unsubscribe, actions: &mut VecDeque<Action>) {
+    fn unsubscribe(
+        &mut self,
+        request: &Unsubscribe,
+        actions: &mut VecDeque<Action>,
+        options: &Options,
+    ) -> Result<(), Fault> {
         let receipt = request.receipt.as_deref();
         let key = self.subscriptions.key_of(&request.id);
-        // U7: an unknown id is nothing but answered.
-        match key.and_then(|key| self.end_subscription(key)) {
-            Some(removed) => {
-                let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
-                actions.push_back(removed.unsubscribe(true, ticket));
-            }
-            None => self.receipts.complete(receipt, actions),
+        let live = self.subscriptions.iter().find(|each| Some(each.key) == key).map(|each| &each.target);
+        let forgotten = self.forgotten(request, live, options)?;
+        let removed = key.and_then(|key| self.end_subscription(key));
+        if removed.is_none() && forgotten.is_none() {
+            // U7: an unknown id is nothing but answered.
+            self.receipts.complete(receipt, actions);
+            return Ok(());
         }
+        let mut ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
+        let last = if forgotten.is_some() { ticket.take() } else { None };
+        actions.extend(removed.map(|removed| removed.unsubscribe(true, ticket)));
+        actions.extend(forgotten.map(|queue| Action::Forget { queue, ticket: last }));
+        Ok(())
     }
 
     /// Takes a subscription out that its client wants no more.

@@ -5,6 +5,7 @@
 
 mod action;
 mod content;
+mod durable;
 mod fault;
 mod heartbeat;
 mod identity;

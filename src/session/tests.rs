@@ -15,6 +15,7 @@
 #![allow(clippy::expect_used)]
 
 mod connect;
+mod durable;
 mod end;
 mod random;
 mod send;
@@ -245,6 +246,7 @@ fn render(action: Action) -> String {
             let by_client = if by_client { " by-client" } else { "" };
             format!("{ticket} unsubscribe {}={id} {}{paced}{by_client}", subscription.0, render_target(&target))
         }
+        Action::Forget { queue, ticket } => format!("{} forget {queue}", render_ticket(ticket)),
         Action::Note(note) => format!("note {note:?}"),
         Action::Close(close) => format!("close {} {}", close.code as u16, close.reason),
     }
@@ -326,6 +328,10 @@ fn render_target(target: &Target) -> String {
             Some(by_user) => format!("own {} {by_user}", stream.by_session),
             None => format!("own {}", stream.by_session),
         },
+        Target::Durable(binding) => {
+            let exclusive = if binding.exclusive { " exclusive" } else { "" };
+            format!("durable {} on {}{exclusive}", binding.queue, binding.topic)
+        }
     }
 }
 

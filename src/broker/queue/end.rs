@@ -2,16 +2,20 @@
 
 use std::time::Instant;
 
-use super::Queue;
+use super::{Life, Queue};
 
 impl Queue {
     /// Whether it is to be forgotten: nobody would notice, and has not for long enough; or it was its consumers' alone, and
     /// they are gone.
     pub(in crate::broker) fn is_over(&mut self, now: Instant) -> bool {
-        if self.is_temporary {
-            // Whoever waits for an answer about a message of it still gets one.
-            let is_awaited = self.reserved.messages > 0 || !self.unsettled.is_empty() || !self.dying.is_empty();
-            return self.consumers.is_empty() && !is_awaited;
+        match &self.life {
+            Life::Usual => {}
+            Life::Temporary => {
+                // Whoever waits for an answer about a message of it still gets one.
+                let is_awaited = self.reserved.messages > 0 || !self.unsettled.is_empty() || !self.dying.is_empty();
+                return self.consumers.is_empty() && !is_awaited;
+            }
+            Life::Bound(_) => return self.is_abandoned(now),
         }
         if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
             self.idle_since = None;
