@@ -252,6 +252,7 @@ impl Server {
             self.committer = Some(committer);
             (ways, restored) = way;
         }
+        let (ready, readiness) = std::sync::mpsc::sync_channel(workers);
         let mut entrances = Vec::new();
         for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
             let plan = thread::Plan {
@@ -266,11 +267,17 @@ impl Server {
                 answers,
                 way: ways.clone(),
                 restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
+                ready: ready.clone(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);
             self.threads.push(handle);
+        }
+        drop(ready);
+        // Nobody may publish to a topic before all durable subscriptions to it are back, wherever they live.
+        if readiness.iter().take(workers).count() < workers {
+            return Err(StartError::Worker(io::Error::other("it ended at once")));
         }
         Ok(entrances)
     }

@@ -56,6 +56,8 @@ pub(super) struct Plan {
     pub(super) way: Option<(Sequences, Submitter)>,
     /// What the store has kept of the queues that live here.
     pub(super) restored: Batch,
+    /// Told once that is done.
+    pub(super) ready: std::sync::mpsc::SyncSender<()>,
     pub(super) stage: watch::Sender<Stage>,
 }
 
@@ -81,6 +83,9 @@ impl Plan {
         let worker = Worker::new(hub, self.outward, storage);
         // Before anything else reaches this worker.
         worker.receive_posts(std::iter::once(self.restored));
+        // The other end is gone where another worker could not start; the broker ends then.
+        let _ = self.ready.try_send(());
+        drop(self.ready);
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
