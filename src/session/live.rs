@@ -239,8 +239,7 @@ impl Live {
         let browses = matches!(target, Target::Queue(_)) && request.headers.find("browser") == Some("true");
         let subscription = Subscription {
             key,
-            // A copy, so that a short name does not hold its frame's buffer.
-            id: ByteString::from(request.id.to_string()),
+            id: ByteString::from(request.id.to_string()), // A copy: a short name must not hold its frame's buffer.
             target,
             // Nothing is taken, so nothing can be settled.
             mode: if browses { AckMode::Auto } else { request.ack },
