@@ -1,6 +1,7 @@
 //! Starting the broker, handing out sockets, and going away in order.
 
 mod accept;
+mod readiness;
 mod refuse;
 mod storage;
 mod thread;
@@ -12,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
+use self::readiness::Readiness;
 use crate::broker::Interest;
 use crate::message::WorkerId;
 use crate::sockjs;
@@ -252,7 +254,7 @@ impl Server {
             self.committer = Some(committer);
             (ways, restored) = way;
         }
-        let (ready, readiness) = std::sync::mpsc::sync_channel(workers);
+        let readiness = Readiness::default();
         let mut entrances = Vec::new();
         for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
             let plan = thread::Plan {
@@ -267,16 +269,15 @@ impl Server {
                 answers,
                 way: ways.clone(),
                 restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
-                ready: ready.clone(),
+                ready: readiness.promise(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);
             self.threads.push(handle);
         }
-        drop(ready);
         // Nobody may publish to a topic before all durable subscriptions to it are back, wherever they live.
-        if readiness.iter().take(workers).count() < workers {
+        if !readiness.wait() {
             return Err(StartError::Worker(io::Error::other("it ended at once")));
         }
         Ok(entrances)

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
+use super::readiness::Promise;
 use super::{Options, Stage};
 use crate::broker::Interest;
 use crate::clock::Clock;
@@ -56,8 +57,8 @@ pub(super) struct Plan {
     pub(super) way: Option<(Sequences, Submitter)>,
     /// What the store has kept of the queues that live here.
     pub(super) restored: Batch,
-    /// Told once that is done.
-    pub(super) ready: std::sync::mpsc::SyncSender<()>,
+    /// Kept once that is done.
+    pub(super) ready: Promise,
     pub(super) stage: watch::Sender<Stage>,
 }
 
@@ -83,9 +84,7 @@ impl Plan {
         let worker = Worker::new(hub, self.outward, storage);
         // Before anything else reaches this worker.
         worker.receive_posts(std::iter::once(self.restored));
-        // The other end is gone where another worker could not start; the broker ends then.
-        let _ = self.ready.try_send(());
-        drop(self.ready);
+        self.ready.keep();
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
