@@ -50,7 +50,7 @@ impl Bench {
             let sequence = self.sequences.next();
             let mut operations = vec![StoreOp::Append(Arc::new(message(sequence)))];
             operations.extend(sequence.checked_sub(1000).map(StoreOp::Delete));
-            let submission = Submission { from: WorkerId(0), ticket: sequence, operations };
+            let submission = Submission { from: WorkerId(0), ticket: sequence, operations, is_awaited: true };
             self.submitter.submit(submission).expect("room");
             waiting += 1;
             while waiting >= window {

@@ -12,3 +12,4 @@ mod subscriptions;
 mod temporary;
 mod topics;
 mod transactions;
+mod users;

@@ -1,4 +1,4 @@
-//! Which prefix makes a destination a topic or a queue.
+//! Which prefix makes a destination what it is.
 
 use bytestring::ByteString;
 
@@ -20,6 +20,8 @@ pub enum Kind {
     Queue,
     /// A queue that belongs to one session and is gone with it: two sessions mean different queues by the same name.
     TemporaryQueue,
+    /// A stream of messages that each session has of its own: a SUBSCRIBE means one's own, a SEND names whose (P1, P2).
+    User,
 }
 
 /// The destinations under one prefix: one `[[destinations]]` entry.
@@ -114,7 +116,7 @@ impl Spaces {
     }
 }
 
-/// `/topic`, `/queue` and `/temp-queue`, with patterns as Spring spells them; anything else is refused.
+/// `/topic`, `/queue`, `/temp-queue` and `/user`, with patterns as Spring spells them; anything else is refused.
 impl Default for Spaces {
     fn default() -> Spaces {
         let space =
@@ -123,6 +125,7 @@ impl Default for Spaces {
             space("/temp-queue", Kind::TemporaryQueue),
             space("/queue", Kind::Queue),
             space("/topic", Kind::Topic),
+            space("/user", Kind::User),
         ];
         Spaces { spaces, unknown: Unknown::Refuse }
     }
@@ -207,7 +210,7 @@ mod tests {
         let spaces = Spaces::new(vec![space("", '/'), space("/a", '/')], Unknown::Refuse).expect("fine");
         assert_eq!(prefix(&spaces, "/a/b"), Some("/a"));
         assert_eq!(prefix(&spaces, "anything"), Some(""));
-        assert_eq!(prefix(&spaces, Destination::of_client("a", "b").as_str()), None);
+        assert_eq!(prefix(&spaces, Destination::of_client(None, "a", "b").as_str()), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::destination::{Destination, Pattern};
+use crate::destination::{Destination, OwnStream, Pattern};
 use crate::message::{Binding, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
 
@@ -95,7 +95,7 @@ pub struct Subscribe {
     pub target: Target,
     /// `no-local:true`: not to be given what this session sends (M5).
     pub no_local: bool,
-    /// False for a topic in ack mode `auto`: its messages change nothing in the session, so the driver writes the
+    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the driver writes the
     /// encoding that all such subscribers share without asking the session. True: every delivery goes through
     /// `Session::handle_delivery`.
     pub paced: bool,
@@ -130,6 +130,8 @@ pub enum Target {
     Queue(Destination),
     /// A durable subscription, whose messages come as those of a queue do.
     Durable(Box<Binding>),
+    /// Streams of the session's own, and of its user's (P1).
+    Own(OwnStream),
 }
 
 /// A MESSAGE frame to write.

@@ -9,6 +9,7 @@ use super::content::content_of;
 use super::durable::client_id;
 use super::fault::{Fault, Limit, Violation};
 use super::heartbeat::HeartBeats;
+use super::identity::Identity;
 use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::Subscription;
@@ -29,6 +30,8 @@ const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
 pub(super) struct Live {
     /// What the session is called, and its temporary queues after it.
     pub(super) name: ByteString,
+    /// What its user is called, where it has one.
+    pub(super) user: Option<Box<str>>,
     pub(super) version: Version,
     /// What the client calls itself: the owner of its durable subscriptions.
     pub(super) client_id: Option<Box<str>>,
@@ -42,13 +45,21 @@ pub(super) struct Live {
 
 impl Live {
     /// The state right after CONNECTED.
-    pub(super) fn new(now: Instant, name: ByteString, version: Version, connect: &Connect, options: &Options) -> Live {
+    pub(super) fn new(
+        now: Instant,
+        name: ByteString,
+        identity: Identity,
+        version: Version,
+        connect: &Connect,
+        options: &Options,
+    ) -> Live {
         let asks = connect.headers.find("on-error") == Some("continue");
         Live {
             name,
+            user: identity.user,
             version,
             client_id: client_id(&connect.headers),
-            continues: asks || options.continue_on_error,
+            continues: asks || identity.is_relay || options.continue_on_error,
             heart_beats: HeartBeats::agree(now, version, connect.heart_beat, options),
             subscriptions: Subscriptions::default(),
             receipts: Receipts::default(),
@@ -160,7 +171,7 @@ impl Live {
         let terms = match kind {
             Some(Kind::Queue | Kind::TemporaryQueue) => terms_of(&send.headers)?,
             Some(Kind::Topic) => topic_terms_of(&send.headers),
-            None => None,
+            Some(Kind::User) | None => None,
         };
         self.say_temporary(&mut send, actions, options)?;
         let content = content_of(send, terms, options);
@@ -185,7 +196,7 @@ impl Live {
             return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
         }
         let credit = prefetch(&request, options)?;
-        let mut target = target(&request.destination, &self.name, options)?;
+        let mut target = self.target(&request.destination, options)?;
         if let Some(Target::Topic(topic)) = &target
             && let Some(binding) = self.binding(&request, topic, options)?
         {
@@ -240,6 +251,25 @@ impl Live {
         self.subscriptions.add(subscription);
         actions.extend(earlier.into_iter().chain(made).map(|ended| ended.unsubscribe(true, None)));
         Ok(())
+    }
+
+    /// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
+    fn target(&self, destination: &ByteString, options: &Options) -> Result<Option<Target>, Fault> {
+        let Some(space) = options.spaces.resolve(destination) else {
+            return match options.spaces.unknown() {
+                Unknown::Drop => Ok(None),
+                Unknown::Refuse => Err(Fault::Refused(Refusal::UnknownDestination(destination.clone()))),
+            };
+        };
+        Ok(Some(match space.kind {
+            Kind::Topic => Target::Topic(space.pattern(destination.clone()).map_err(Fault::Pattern)?),
+            Kind::Queue => Target::Queue(Destination::new(destination.clone()).detached()),
+            Kind::TemporaryQueue => Target::Queue(own_queue(space, destination, &self.name)?),
+            Kind::User => {
+                let stream = space.own_stream(destination, &self.name, self.user.as_deref()).map_err(Fault::Pattern)?;
+                Target::Own(stream.ok_or_else(|| Fault::Refused(Refusal::NoStream(destination.clone())))?)
+            }
+        }))
     }
 
     fn unsubscribe(
@@ -392,24 +422,6 @@ enum Located {
     Unsettled(SubscriptionKey, usize),
     /// A delivery that a cumulative ACK has settled before.
     SettledBefore,
-}
-
-/// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
-fn target(destination: &ByteString, session: &str, options: &Options) -> Result<Option<Target>, Fault> {
-    match options.spaces.resolve(destination) {
-        Some(space) if space.kind == Kind::Queue => {
-            Ok(Some(Target::Queue(Destination::new(destination.clone()).detached())))
-        }
-        Some(space) if space.kind == Kind::TemporaryQueue => {
-            Ok(Some(Target::Queue(own_queue(space, destination, session)?)))
-        }
-        Some(space) => {
-            let pattern = space.pattern(destination.clone()).map_err(Fault::Pattern)?;
-            Ok(Some(Target::Topic(pattern)))
-        }
-        None if options.spaces.unknown() == Unknown::Drop => Ok(None),
-        None => Err(Fault::Refused(Refusal::UnknownDestination(destination.clone()))),
-    }
 }
 
 /// How many deliveries of a subscription may be unsettled.

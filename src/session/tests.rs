@@ -24,6 +24,7 @@ mod slow;
 mod subscribe;
 mod temporary;
 mod transaction;
+mod user;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -326,6 +327,10 @@ fn render_target(target: &Target) -> String {
             let exclusive = if binding.exclusive { " exclusive" } else { "" };
             format!("durable {} on {}{exclusive}", binding.queue, binding.topic)
         }
+        Target::Own(stream) => match &stream.by_user {
+            Some(by_user) => format!("own {} {by_user}", stream.by_session),
+            None => format!("own {}", stream.by_session),
+        },
     }
 }
 

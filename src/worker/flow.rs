@@ -144,9 +144,9 @@ impl Hub {
             }
             Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
                 match &target {
-                    Target::Topic(_) if !paced => self.peers.release_label(key, id),
+                    Target::Topic(_) | Target::Own(_) if !paced => self.peers.release_label(key, id),
                     Target::Queue(_) | Target::Durable(_) if by_client => self.consume_unwritten(key, subscription),
-                    Target::Topic(_) | Target::Queue(_) | Target::Durable(_) => {}
+                    Target::Topic(_) | Target::Own(_) | Target::Queue(_) | Target::Durable(_) => {}
                 }
                 self.unsubscribe(key, subscription, target, ticket);
             }
@@ -164,6 +164,11 @@ impl Hub {
                 let label = if paced { u32::MAX } else { self.peers.acquire_label(key, id) };
                 let subscriber = Subscriber { id: name, label, no_local, paced };
                 self.apply(Command::Subscribe { subscriber, pattern, ticket });
+            }
+            Target::Own(stream) => {
+                let label = if paced { u32::MAX } else { self.peers.acquire_label(key, id) };
+                let subscriber = Subscriber { id: name, label, no_local, paced };
+                self.apply(Command::SubscribeOwn { subscriber, stream, ticket });
             }
             Target::Queue(queue) if browses => {
                 let reader = Consumer { id: name, credit, no_local };
@@ -190,6 +195,7 @@ impl Hub {
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => self.apply(Command::Unsubscribe { subscriber: name, pattern, ticket }),
+            Target::Own(_) => self.apply(Command::UnsubscribeOwn { subscriber: name, ticket }),
             Target::Queue(queue) => self.apply(Command::Cancel { consumer: name, queue, ticket }),
             Target::Durable(binding) => {
                 self.apply(Command::Cancel { consumer: name, queue: binding.queue, ticket });

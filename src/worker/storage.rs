@@ -45,7 +45,8 @@ impl Storage {
     pub(super) fn send(&mut self, hub: &mut Hub) {
         for Submission { ticket, changes } in hub.take_submissions() {
             let operations = changes.into_iter().map(operation).collect();
-            self.left.push_back(store::Submission { from: self.own, ticket, operations });
+            let is_awaited = ticket != UNAWAITED;
+            self.left.push_back(store::Submission { from: self.own, ticket, operations, is_awaited });
         }
         self.hand_over();
     }
