@@ -127,13 +127,10 @@ impl Shard {
     fn perform<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
-            Command::Relay { message, ticket } => {
-                let reached = self.relay_to_topic(now, &message, ticket, effects);
-                arrived(&message, ticket, reached, effects);
-            }
+            Command::Relay { message, ticket } => self.relay(now, &message, ticket, effects),
             Command::RelayToUser { recipient, message, ticket } => {
                 let reached = self.users.relay(&recipient, &message, &self.options.topics, effects);
-                arrived(&message, ticket, (reached, 0), effects);
+                arrived(&message, ticket, reached, 0, effects);
             }
             Command::Relayed { session, ticket, reached, more } => {
                 if let Some(verdict) = self.relays.arrived(session, ticket, reached, more) {
@@ -177,13 +174,17 @@ impl Shard {
                     self.conclude(now, transaction, pending, effects);
                 }
             }
-            Command::Finish { transaction, apply } => self.queues.finish(now, transaction, apply, effects),
+            Command::Finish { transaction, apply } => {
+                self.queues.finish(now, transaction, apply, effects);
+            }
             Command::DeadLetter { message, from } => {
                 if let Some(result) = self.queues.enqueue_letter(now, message, Source::Letter(from), effects) {
                     self.queues.answer_letter(now, from, result, effects);
                 }
             }
-            Command::DeadLettered { from, accepted } => self.queues.dead_lettered(now, from, accepted, effects),
+            Command::DeadLettered { from, accepted } => {
+                self.queues.dead_lettered(now, from, accepted, effects);
+            }
             Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
             Command::Restore { queue, message, sequence, redeliveries } => {
                 self.queues.restore(now, &queue, (message, redeliveries), sequence, effects);
@@ -215,7 +216,8 @@ impl Shard {
                 Some(verdict) => verdict,
                 None => return,
             },
-            Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
+            // What comes here of application destinations is for workers.
+            Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                 let message = self.message(now, origin, content);
                 let home = self.home_of(kind, &message.content.destination);
                 if home != self.id {
@@ -232,6 +234,7 @@ impl Shard {
         answer(origin, ticket, verdict, effects);
     }
 
+    /// Gives a message to the topic's subscribers and durable subscriptions. What waits for the store counts as a relay.
     #[inline]
     fn publish_to_topic<E: Effects>(
         &mut self,
@@ -243,13 +246,21 @@ impl Shard {
         let relay = |message| Command::Relay { message, ticket };
         let topic = &message.content.destination;
         let mut reached = self.topics.publish(topic, message, &self.options.topics, effects, relay);
-        if !reached.bound.is_empty() {
-            self.copy_reached(now, &mut reached, message, ticket, effects);
-        }
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
+        reached.here = reached.here.saturating_add(copies.done);
+        reached.elsewhere = reached.elsewhere.saturating_add(copies.waiting);
+        reached.relays += copies.waiting;
         if reached.total() == 0 {
             effects.note(Note::Unrouted(topic.clone()));
         }
         reached
+    }
+
+    fn relay<E: Effects>(&mut self, now: Instant, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
+        let topic = &message.content.destination;
+        let reached = self.topics.relay(topic, message, &self.options.topics, effects);
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
+        arrived(message, ticket, reached.here.saturating_add(copies.done), copies.waiting, effects);
     }
 
     fn consume<E: Effects>(
@@ -394,7 +405,7 @@ impl Shard {
                     }
                     plan.broadcasts.push(Broadcast { message, recipient: Some(Box::new(recipient)) });
                 }
-                Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
+                Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                     let message = self.message(now, origin, content);
                     plan.send_to_queue(self.home_of(kind, &message.content.destination), message);
                 }
@@ -504,8 +515,9 @@ impl Shard {
         }
     }
 
+    /// Gives a message its name.
     #[inline]
-    fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
+    pub(crate) fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
         if let Some(terms) = &mut content.terms {
             terms.resolve(self.clock.epoch_ms(now));
         }
@@ -547,8 +559,9 @@ fn reached_if_mandatory(reached: u32, is_mandatory: bool, asked: &Destination) -
     }
 }
 
-/// Tells the sender's worker that its message has arrived here, where it waits for that.
-fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, (reached, more): (u32, u32), effects: &mut E) {
+/// Tells the sender's worker, where it waits for that, that its message has arrived here, and how many durable subscriptions
+/// will tell by themselves.
+fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, reached: u32, more: u32, effects: &mut E) {
     if let Some(ticket) = ticket {
         let session = message.origin;
         effects.post(session.worker, Command::Relayed { session, ticket, reached: Ok(reached), more });

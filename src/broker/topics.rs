@@ -259,9 +259,9 @@ pub(super) struct Reached {
     pub(super) here: u32,
     /// The queues of the durable ones of this worker: they are still to get it.
     pub(super) bound: SmallVec<[QueueKey; 2]>,
-    /// Subscriptions of other workers, as far as is known here, and durable ones that wait for the store.
+    /// Subscriptions of other workers, as far as is known here.
     pub(super) elsewhere: u32,
-    /// Workers that the message was sent to, and durable subscriptions that wait for the store: all that will answer.
+    /// Workers that the message was sent to.
     pub(super) relays: u32,
 }
 

@@ -47,7 +47,7 @@ impl Live {
         }
         match live {
             Some(Target::Durable(binding)) => return Ok(Some(binding.queue.clone())),
-            Some(Target::Topic(_) | Target::Queue(_) | Target::Own(_)) => return Ok(None),
+            Some(Target::Topic(_) | Target::Own(_) | Target::Queue(_)) => return Ok(None),
             None => {}
         }
         let topic = request.headers.find("destination");

@@ -8,9 +8,17 @@ use bytestring::ByteString;
 use super::{Shard, answer};
 use crate::broker::command::{Command, Consumer, Effects, Note};
 use crate::broker::queues::{Copied, Copying, QueueKey};
-use crate::broker::topics::Reached;
 use crate::destination::{Destination, Kind};
 use crate::message::{Binding, Message, Refusal, SessionId, Ticket};
+
+/// How many durable subscriptions of this worker get a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Copies {
+    /// Those that have it.
+    pub(super) done: u32,
+    /// Those that wait for the store, and tell then.
+    pub(super) waiting: u32,
+}
 
 impl Shard {
     /// A session has a durable subscription from now on, which is made if need be.
@@ -90,41 +98,25 @@ impl Shard {
         }
     }
 
-    /// Gives a topic's message of another worker to this worker's subscribers. Answers how many that were, and how many durable
-    /// ones wait for the store, and tell then.
-    pub(super) fn relay_to_topic<E: Effects>(
+    /// Gives a message to the durable subscriptions of this worker that take it.
+    #[inline]
+    pub(super) fn copy<E: Effects>(
         &mut self,
         now: Instant,
+        bound: &[QueueKey],
         message: &Arc<Message>,
         ticket: Option<Ticket>,
         effects: &mut E,
-    ) -> (u32, u32) {
-        let topic = &message.content.destination;
-        let mut reached = self.topics.relay(topic, message, &self.options.topics, effects);
-        self.copy_reached(now, &mut reached, message, ticket, effects);
-        (reached.here, reached.relays)
-    }
-
-    /// Gives a message to the durable subscriptions that it reached here. Those that wait for the store count as workers that
-    /// have yet to answer.
-    pub(super) fn copy_reached<E: Effects>(
-        &mut self,
-        now: Instant,
-        reached: &mut Reached,
-        message: &Arc<Message>,
-        ticket: Option<Ticket>,
-        effects: &mut E,
-    ) {
-        for key in std::mem::take(&mut reached.bound) {
-            match self.queues.copy(now, key, message, ticket, effects) {
-                Some(Copying::Done) => reached.here = reached.here.saturating_add(1),
-                Some(Copying::Waiting) => {
-                    reached.elsewhere = reached.elsewhere.saturating_add(1);
-                    reached.relays += 1;
-                }
+    ) -> Copies {
+        let mut copies = Copies::default();
+        for key in bound {
+            match self.queues.copy(now, *key, message, ticket, effects) {
+                Some(Copying::Done) => copies.done += 1,
+                Some(Copying::Waiting) => copies.waiting += 1,
                 None => {}
             }
         }
+        copies
     }
 
     /// Does what follows from what happened to queues.
