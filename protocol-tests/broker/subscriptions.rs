@@ -28,7 +28,7 @@ fn other() -> SubscriberId {
 }
 
 fn named(name: &str) -> Destination {
-    Destination::of_client("till", name)
+    Destination::of_client(None, "till", name)
 }
 
 fn attach(net: &mut Net, id: SubscriberId, queue: &Destination, topic: &str, (exclusive, no_local): (bool, bool)) {
@@ -116,7 +116,7 @@ fn u9_a_named_one_has_one_session_and_the_others_are_shared() {
     assert_eq!(net.refusals(), ["subscription-in-use", "subscription-in-use"]);
     forget(&mut net, other().session, &queue);
     assert_eq!(net.refusals(), ["subscription-in-use"]);
-    let shared = Destination::of_subscription("s", "/topic/s");
+    let shared = Destination::of_subscription(None, "s", "/topic/s");
     for id in [reader(), other()] {
         attach(&mut net, id, &shared, "/topic/s", (false, false));
     }

@@ -73,7 +73,7 @@ fn suites() -> Vec<Suite> {
         ("Spring 6, broker relay", "gumboot.Relay", "tcp"),
     ]
     .map(|(name, class, transport)| client(name.to_owned(), &JAVA, "spring", class, &[("TRANSPORT", transport)]));
-    let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs"].map(|script| Suite {
+    let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs", "missed.mjs"].map(|script| Suite {
         name: format!("{EXAMPLES}/{script}"),
         toolchain: &NODE,
         folder: Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLES),
