@@ -1,5 +1,7 @@
 //! Every suite there is: the client, what runs it, its script, and what the script and the broker are told.
 
+use std::path::{Path, PathBuf};
+
 use crate::install;
 use crate::suite::{Program, Suite};
 use crate::toolchain::{CHROMIUM, GO, HAPROXY, JAVA, NGINX, NODE, PYTHON, RUBY, Toolchain};
@@ -18,10 +20,11 @@ fn javascript() -> Vec<Suite> {
         suite(&name, program(&NODE, STOMPJS, "suite.mjs")).told("STOMP_VERSION", version)
     });
     let browser = suite("Stomp.js 7 in Chromium", program(&CHROMIUM, STOMPJS, "browser.mjs"));
-    let older = [("stompjs", "1.1"), ("webstomp-client", "1.2"), ("webstomp-client", "1.0")].map(|(client, version)| {
-        let script = program(&NODE, STOMPJS, "older.mjs");
-        suite(&format!("{client}, STOMP {version}"), script).told("CLIENT", client).told("STOMP_VERSION", version)
-    });
+    let older =
+        [("stompjs", "1.1"), ("webstomp-client", "1.2"), ("webstomp-client", "1.0")].map(|(client, version)| {
+            let script = program(&NODE, STOMPJS, "older.mjs");
+            suite(&format!("{client}, STOMP {version}"), script).told("CLIENT", client).told("STOMP_VERSION", version)
+        });
     let rx_stomp = suite("RxStomp", program(&NODE, STOMPJS, "rx.mjs"));
     stompjs.into_iter().chain([browser]).chain(older).chain([rx_stomp]).collect()
 }
@@ -116,24 +119,47 @@ fn examples() -> Vec<Suite> {
     let (node, python) = ("examples/node", "examples/python");
     let alone = ["first-message.mjs", "topics.mjs", "work-queue.mjs"]
         .map(|script| example(&format!("{node}/{script}"), program(&NODE, node, script), &[]));
-    let worker = program(&PYTHON, python, "worker.py");
+    let (worker, answer) = (program(&PYTHON, python, "worker.py"), program(&PYTHON, python, "answer.py"));
+    let slow_reader = example("examples/node/slow-reader.mjs", program(&NODE, node, "slow-reader.mjs"), &[]);
     let together = [
-        example("examples/python/work-queue", program(&PYTHON, python, "producer.py"), &[worker.clone(), worker]),
-        example("examples: request and reply", program(&NODE, node, "ask.mjs"), &[program(&PYTHON, python, "answer.py")]),
-        Suite {
-            config: Some("examples/ticker.toml"),
-            ..example("examples/node/slow-reader.mjs", program(&NODE, node, "slow-reader.mjs"), &[])
-        },
-        Suite {
-            config: Some("examples/ticker.toml"),
-            ..example(
-                "examples/browser",
-                program(&CHROMIUM, STOMPJS, "pages.mjs"),
-                &[program(&NODE, node, "dashboard-feed.mjs"), program(&NODE, node, "ticker-feed.mjs")],
-            )
-        },
+        example("examples/python/producer.py", program(&PYTHON, python, "producer.py"), &[worker.clone(), worker]),
+        example("examples/node/ask.mjs", program(&NODE, node, "ask.mjs"), &[answer]),
+        Suite { config: Some(install::top().join("examples/browser/ticker/ticker.toml")), ..slow_reader },
     ];
-    alone.into_iter().chain(together).collect()
+    alone.into_iter().chain(together).chain(pages().into_iter().map(page)).collect()
+}
+
+/// The pages, from `examples/browser`: those beside one another, and one in each folder.
+fn pages() -> Vec<PathBuf> {
+    let top = install::top().join("examples/browser");
+    let mut pages = files(&top, "html");
+    pages.extend(files(&top, "").iter().flat_map(|folder| files(folder, "html")));
+    pages.sort();
+    pages
+}
+
+/// What lies in a folder and has this extension.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.extension().unwrap_or_default() == extension).collect()
+}
+
+/// In a browser, with what feeds the page, and the configuration that lies in its folder or has its name.
+fn page(path: PathBuf) -> Suite {
+    let top = install::top().join("examples/browser");
+    let name = path.strip_prefix(&top).unwrap_or(&path).display().to_string();
+    let feed = match name.as_str() {
+        "dashboard.html" => Some("dashboard-feed.mjs"),
+        "ticker/index.html" => Some("ticker-feed.mjs"),
+        _ => None,
+    };
+    // Pages take Stomp.js from where the examples for Node.js have it.
+    let feed = program(&NODE, "examples/node", feed.unwrap_or("first-message.mjs"));
+    let own = Some(path.with_extension("toml")).filter(|config| config.exists());
+    let beside = path.parent().filter(|folder| *folder != top).and_then(|folder| files(folder, "toml").pop());
+    let script = program(&CHROMIUM, STOMPJS, "pages.mjs");
+    let suite = example(&format!("examples/browser/{name}"), script, &[feed]).told("PAGE", &name);
+    Suite { config: own.or(beside), ..suite }
 }
 
 fn program(toolchain: &'static Toolchain, folder: &str, script: &'static str) -> Program {

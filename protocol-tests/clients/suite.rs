@@ -30,8 +30,8 @@ pub(crate) struct Suite {
     pub(crate) environment: Vec<(&'static str, String)>,
     /// What the broker is told beside [`SETTINGS`].
     pub(crate) settings: Vec<&'static str>,
-    /// The broker's file, from the top of the repository.
-    pub(crate) config: Option<&'static str>,
+    /// The broker's file.
+    pub(crate) config: Option<PathBuf>,
     /// Programs that run as long as the suite does.
     pub(crate) companions: Vec<Program>,
     /// An example says nothing of features: it is right if it ends well.
@@ -136,7 +136,7 @@ fn start(suite: &Suite, websocket: &str, tcp: &str) -> Result<Launched, SuiteErr
     for setting in binds.into_iter().chain(settings) {
         arguments.extend(["--set".to_owned(), setting]);
     }
-    let config = suite.config.map(|path| std::fs::read_to_string(install::top().join(path))).transpose()?;
+    let config = suite.config.as_ref().map(std::fs::read_to_string).transpose()?;
     let program = install::BROKER.to_owned();
     let config = config.unwrap_or_default();
     Ok(Launched::start(&Start { program, arguments, config, schemes: vec!["ws", "tcp"] })?)

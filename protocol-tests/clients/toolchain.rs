@@ -38,11 +38,8 @@ pub(crate) static NODE: Toolchain = Toolchain {
 };
 
 /// Node.js drives the browser, and shares the packages with [`NODE`].
-pub(crate) static CHROMIUM: Toolchain = Toolchain {
-    tools: &["node", "npm", "chromium"],
-    advice: "install Node.js 18 or later, and Chromium",
-    ..NODE
-};
+pub(crate) static CHROMIUM: Toolchain =
+    Toolchain { tools: &["node", "npm", "chromium"], advice: "install Node.js 18 or later, and Chromium", ..NODE };
 
 /// Node.js starts the proxy, and shares the packages with [`NODE`].
 pub(crate) static NGINX: Toolchain = Toolchain {

@@ -12,7 +12,7 @@ const types = { html: 'text/html', css: 'text/css', json: 'application/json' };
 /** `rules` say where names lead, as `MAP pages.test:80 127.0.0.1:1234`; all others that are not of this machine lead nowhere. */
 export function launch(rules, more = []) {
   const places = process.env.PATH.split(':').map(folder => `${folder}/chromium`);
-  const all = [...rules, `MAP ${elsewhere} 127.0.0.1`, 'MAP * ~NOTFOUND', 'EXCLUDE 127.0.0.1'];
+  const all = [...rules, `MAP ${elsewhere} 127.0.0.1`, 'MAP 127.0.0.1 127.0.0.1', 'MAP * ~NOTFOUND'];
   const args = [
     ...more,
     '--no-sandbox',
