@@ -17,6 +17,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use suite::Suite;
 use table::Table;
@@ -49,7 +50,9 @@ fn run(suites: &[Suite]) -> Table {
             scope.spawn(|| {
                 while let Some((number, suite)) = take(suites, &next) {
                     say(&format!("running {}", suite.name));
+                    let began = Instant::now();
                     let table = suite::run(suite);
+                    say(&format!("done {} in {:.1} s", suite.name, began.elapsed().as_secs_f32()));
                     tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((number, table));
                 }
             });

@@ -57,8 +57,15 @@ enum SuiteError {
 /// No suite takes this long on a machine however busy, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What the broker is told beside its ports: heart-beats often enough to see some, and no port that others may have.
-const SETTINGS: &[&str] = &["heart_beat.send=300ms", "heart_beat.receive=300ms", "admin.enabled=false"];
+/// What the broker is told beside its ports: heart-beats often enough to see some, shorter waits, and no port that others
+/// may have.
+const SETTINGS: &[&str] = &[
+    "heart_beat.send=300ms",
+    "heart_beat.receive=300ms",
+    "queues.redelivery_delay=100ms",
+    "sockjs.disconnect_delay=2s",
+    "admin.enabled=false",
+];
 
 /// Runs a suite; answers with what came of it. An error of any kind is a failure with its text.
 pub(crate) fn run(suite: &Suite) -> Table {
