@@ -56,7 +56,7 @@ fn sockjs_in_chromium() -> Vec<Suite> {
     ];
     let plain = ["websocket", "xhr-streaming", "xhr-polling", "eventsource", "jsonp-polling"];
     let framed = ["iframe-eventsource", "iframe-htmlfile", "iframe-xhr-polling"];
-    let same = ["xhr-streaming", "xhr-polling", "eventsource", "htmlfile", "jsonp-polling"];
+    let same = ["xhr-streaming", "htmlfile"];
     plain
         .map(|transport| page("other", transport, &listed))
         .into_iter()
@@ -74,7 +74,7 @@ fn proxies() -> Vec<Suite> {
         transport.into_iter().fold(told, |suite, transport| suite.told("SOCKJS_TRANSPORT", transport))
     };
     let proxies: [(&'static Toolchain, &str); 2] = [(&NGINX, "nginx"), (&HAPROXY, "HAProxy")];
-    let transports = [None, Some("xhr-streaming"), Some("xhr-polling"), Some("eventsource")];
+    let transports = [None, Some("xhr-streaming"), Some("xhr-polling")];
     proxies.iter().flat_map(|(tools, name)| transports.map(|transport| through(tools, name, transport))).collect()
 }
 

@@ -40,13 +40,13 @@ fn main() -> ExitCode {
     if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the suites, as many at a time as half the cores: most of their time is spent on waiting.
+/// Runs the suites, nearly as many at a time as there are cores: most of their time is spent on waiting.
 fn run(suites: &[Suite]) -> Table {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let tables = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..(cores / 2).max(1) {
+        for _ in 0..(cores - 1).max(1) {
             scope.spawn(|| {
                 while let Some((number, suite)) = take(suites, &next) {
                     say(&format!("running {}", suite.name));

@@ -122,6 +122,16 @@ func next(subscription *stomp.Subscription) *stomp.Message {
 	}
 }
 
+// Waits until the library tells a subscription that its connection is gone.
+func ended(subscription *stomp.Subscription) {
+	select {
+	case message, ok := <-subscription.C:
+		assert(!ok || message.Err != nil, "a message from nowhere")
+	case <-time.After(patience):
+		panic(errors.New("still open"))
+	}
+}
+
 func bodies(subscription *stomp.Subscription, number int) string {
 	var all []string
 	for len(all) < number {
