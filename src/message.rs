@@ -4,12 +4,13 @@ mod terms;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::destination::Destination;
+use crate::destination::{Destination, Pattern};
 use crate::headers::Headers;
 
 pub use terms::{Moment, Terms};
@@ -45,6 +46,12 @@ impl SessionId {
     pub fn parse_name(name: &str) -> Option<(u32, SessionId)> {
         let MessageId { boot, worker, sequence } = MessageId::parse(name)?;
         Some((boot, SessionId { worker, key: sequence }))
+    }
+
+    /// The sender of what a worker sends by itself, such as the answer of an application. No session is called so: nobody
+    /// hears its verdicts, and nothing counts as its own.
+    pub fn of_broker(worker: WorkerId) -> SessionId {
+        SessionId { worker, key: u64::MAX }
     }
 }
 
@@ -110,11 +117,16 @@ pub struct Content {
     pub exclude_origin: bool,
     /// `mandatory:true`: reaching nobody is a refusal (M6).
     pub mandatory: bool,
-    /// What is asked of a queue. Topics do not look at it.
+    /// What is asked of a queue. Of topics only durable subscriptions look at it.
     pub terms: Option<Box<Terms>>,
 }
 
 impl Content {
+    /// Whether its sender asked for it to outlive the broker's process: `persistent:true`.
+    pub fn is_persistent(&self) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.persistent)
+    }
+
     /// Bytes this content keeps in memory, for limits and metrics.
     pub fn footprint(&self) -> usize {
         size_of::<Message>() + self.headers.footprint() + self.body.len()
@@ -130,6 +142,24 @@ pub struct Message {
     pub origin: SessionId,
     /// What was sent.
     pub content: Content,
+}
+
+/// Hands out the numbers that stored messages are known by, to all workers at once. They are the order within each queue.
+#[derive(Clone, Debug)]
+pub struct Sequences {
+    next: Arc<AtomicU64>,
+}
+
+impl Sequences {
+    /// Sequences above the highest one in use, zero where there is none.
+    pub fn above(highest: u64) -> Sequences {
+        Sequences { next: Arc::new(AtomicU64::new(highest.saturating_add(1))) }
+    }
+
+    /// The next one: higher than all before. Never zero.
+    pub fn next(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// Names one delivery of a queue message at the queue's home, so that its settlement finds it without a look-up by name.
@@ -183,6 +213,17 @@ pub enum Outcome {
     Returned,
 }
 
+/// A durable subscription to topics, as a session asks for it (U9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The queue that keeps its messages, which also is what it is known by.
+    pub queue: Destination,
+    /// What it takes.
+    pub topic: Pattern,
+    /// Whether one session at a time can have it.
+    pub exclusive: bool,
+}
+
 /// Names a request of a session whose answer comes later; counts up within the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -208,9 +249,23 @@ pub enum Refusal {
     /// A temporary queue of another session.
     #[error("{0} is a temporary queue of another session")]
     NotOwner(ByteString),
+    /// It is under the prefix of user destinations, but names none.
+    #[error("{0} names no user destination")]
+    NoStream(ByteString),
     /// Another subscription has the queue for itself.
     #[error("another subscription has {0} for itself")]
     Exclusive(ByteString),
+    /// Another session has this durable subscription.
+    #[error("another session has the durable subscription {0}")]
+    InUse(ByteString),
+    /// The store did not take a message or a settlement that must outlive the process (Q6).
+    #[error("it could not be stored: {why}")]
+    NotStored {
+        /// Stable code for the wire, such as `store-full`.
+        code: &'static str,
+        /// What the store says.
+        why: ByteString,
+    },
     /// A limit was reached: its config key and its value.
     #[error("{what} would pass the limit of {limit} ({key})")]
     Limit {
@@ -232,8 +287,10 @@ impl Refusal {
             Refusal::Unroutable(_) => "unroutable",
             Refusal::UnknownDestination(_) => "unknown-destination",
             Refusal::NotOwner(_) => "not-owner",
+            Refusal::NoStream(_) => "bad-user-destination",
             Refusal::Exclusive(_) => "exclusive",
-            Refusal::Limit { code, .. } => code,
+            Refusal::InUse(_) => "subscription-in-use",
+            Refusal::NotStored { code, .. } | Refusal::Limit { code, .. } => code,
         }
     }
 }

@@ -3,10 +3,13 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod browse;
+mod durable;
 mod harness;
 mod model;
 mod policies;
 mod queues;
+mod subscriptions;
 mod temporary;
 mod topics;
 mod transactions;
+mod users;

@@ -4,11 +4,13 @@
 //! names hash to it. A command that concerns another worker's shard leaves as an effect, [`Effects::post`], and is
 //! applied there.
 
+mod admission;
 mod backlog;
 mod command;
 mod consumers;
 mod groups;
 mod interest;
+mod letter;
 mod matcher;
 mod options;
 mod policy;
@@ -16,11 +18,15 @@ mod queue;
 mod queues;
 mod relays;
 mod shard;
+mod storage;
 mod topics;
 mod transaction;
+mod users;
 
-pub use command::{Command, Consumer, Effects, Note, Subscriber, TransactionId};
+pub use command::{Change, Command, Consumer, Effects, Note, Recipient, Subscriber, TransactionId, UNAWAITED, Whose};
 pub use interest::Interest;
-pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
+pub use options::{
+    DurableOptions, Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired,
+};
 pub use queue::QueueStats;
 pub use shard::{Shard, ShardStats};

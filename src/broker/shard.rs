@@ -1,27 +1,33 @@
 //! One worker's part of the broker.
 
+mod durable;
+mod users;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::admission::Source;
 use super::command::{Command, Consumer, Effects, Note, TransactionId};
 use super::interest::Interest;
 use super::options::Options;
 use super::queue::QueueStats;
 use super::queues::Queues;
 use super::relays::Relays;
-use super::topics::Topics;
-use super::transaction::{Commits, Pending, Plan};
+use super::storage::Awaited;
+use super::topics::{Reached, Topics};
+use super::transaction::{Broadcast, Commits, Pending, Plan};
+use super::users::Users;
 use crate::clock::Clock;
-use crate::destination::{Destination, Kind, Unknown};
+use crate::destination::{Destination, Kind, Space, Unknown};
 use crate::headers::Headers;
 use crate::message::{
-    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict,
-    WhenSlow, WorkerId,
+    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tag,
+    Ticket, Verdict, WhenSlow, WorkerId,
 };
 
-/// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
+/// The subscriptions of one worker's sessions to topics and to their own streams, and the queues whose names hash to it.
 ///
 /// Every command takes effect before [`Shard::apply`] returns, as far as this shard goes, and what other shards have
 /// to do has then been posted. After [`Shard::apply`] and [`Shard::handle_timeout`], ask [`Shard::poll_timeout`] when
@@ -36,6 +42,7 @@ pub struct Shard {
     options: Arc<Options>,
     interest: Arc<Interest>,
     topics: Topics,
+    users: Users,
     queues: Queues,
     commits: Commits,
     relays: Relays,
@@ -44,9 +51,9 @@ pub struct Shard {
 /// What an operator may want to know about a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStats {
-    /// Topic subscriptions.
+    /// Subscriptions to topics and to user destinations.
     pub subscriptions: usize,
-    /// Different patterns among them.
+    /// Different patterns over topics among them.
     pub patterns: usize,
     /// Destinations for which the way to the subscribers is remembered.
     pub routes: usize,
@@ -64,7 +71,8 @@ impl Shard {
             clock,
             boot,
             named: 0,
-            topics: Topics::new(id, Arc::clone(&interest), &options),
+            topics: Topics::new(id, Arc::clone(interest.topics()), &options),
+            users: Users::new(id, &interest, &options),
             queues: Queues::new(id, clock, Arc::clone(&interest), &options),
             commits: Commits::default(),
             relays: Relays::default(),
@@ -73,13 +81,59 @@ impl Shard {
         }
     }
 
+    /// From now on there is a store, in which messages have these sequences; all shards of a broker share them. What must
+    /// outlive the process then waits for [`Effects::store`]; otherwise nothing is stored.
+    pub fn use_store(&mut self, sequences: Sequences) {
+        self.queues.storage().use_sequences(sequences);
+    }
+
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
+        self.perform(now, command, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
+    /// When [`Shard::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.queues.poll_timeout()
+    }
+
+    /// Hands out the messages whose redelivery delay is over.
+    pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
+        self.queues.handle_timeout(now, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
+    /// How much there is here.
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            subscriptions: self.topics.subscriptions() + self.users.subscriptions(),
+            patterns: self.topics.patterns(),
+            routes: self.topics.remembered_routes(),
+            queues: self.queues.len(),
+            commits: self.commits.len(),
+        }
+    }
+
+    /// What each queue that lives here holds, in no particular order.
+    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
+        self.queues.stats()
+    }
+
+    fn perform<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
-            Command::Relay { message, ticket } => self.relay(&message, ticket, effects),
-            Command::Relayed { session, ticket, reached } => {
-                if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
+            Command::Relay { message, ticket } => self.relay(now, &message, ticket, effects),
+            Command::RelayToUser { recipient, message, ticket } => {
+                let reached = self.users.relay(&recipient, &message, &self.options.topics, effects);
+                arrived(&message, ticket, reached, 0, effects);
+            }
+            Command::Relayed { session, ticket, reached, more } => {
+                if let Some(verdict) = self.relays.arrived(session, ticket, reached, more) {
                     answer(session, Some(ticket), verdict, effects);
                 }
             }
@@ -91,18 +145,17 @@ impl Shard {
             }
             Command::Divert { message, ticket } => {
                 let origin = message.origin;
-                let verdict = self.queues.enqueue_letter(now, message, effects).map(|()| 1);
-                answer(origin, ticket, verdict, effects);
+                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Sender(ticket), effects) {
+                    answer(origin, ticket, result.map(|()| 1), effects);
+                }
             }
-            Command::Subscribe { subscriber, pattern, ticket } => {
-                let verdict = self.topics.subscribe(subscriber, &pattern, &self.options).map(|()| 0);
-                answer(subscriber.id.session, ticket, verdict, effects);
-            }
-            Command::Unsubscribe { subscriber, pattern: _, ticket } => {
-                self.topics.unsubscribe(subscriber);
-                answer(subscriber.session, ticket, Ok(0), effects);
-            }
+            command @ (Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::SubscribeOwn { .. }
+            | Command::UnsubscribeOwn { .. }) => self.change_subscriptions(command, effects),
             Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
+            Command::Attach { consumer, binding, ticket } => self.attach(now, consumer, binding, ticket, effects),
+            Command::Forget { session, queue, ticket } => self.forget(session, queue, ticket, effects),
             Command::Browse { reader, queue, after, ticket } => {
                 self.browse(now, reader, queue, after, ticket, effects);
             }
@@ -125,43 +178,19 @@ impl Shard {
                 self.queues.finish(now, transaction, apply, effects);
             }
             Command::DeadLetter { message, from } => {
-                let result = self.queues.enqueue_letter(now, message, effects);
-                let accepted = result.is_ok();
-                if let Err(refusal) = result {
-                    effects.note(Note::LimitReached(refusal));
+                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Letter(from), effects) {
+                    self.queues.answer_letter(now, from, result, effects);
                 }
-                effects.post(from.home, Command::DeadLettered { from, accepted });
             }
             Command::DeadLettered { from, accepted } => {
                 self.queues.dead_lettered(now, from, accepted, effects);
             }
+            Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
+            Command::Restore { queue, message, sequence, redeliveries } => {
+                self.queues.restore(now, &queue, (message, redeliveries), sequence, effects);
+            }
+            Command::Rebind { queue, topic, sequence } => self.rebind(now, &queue, topic, sequence, effects),
         }
-    }
-
-    /// When [`Shard::handle_timeout`] has something to do.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.queues.poll_timeout()
-    }
-
-    /// Hands out the messages whose redelivery delay is over.
-    pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
-        self.queues.handle_timeout(now, effects);
-    }
-
-    /// How much there is here.
-    pub fn stats(&self) -> ShardStats {
-        ShardStats {
-            subscriptions: self.topics.subscriptions(),
-            patterns: self.topics.patterns(),
-            routes: self.topics.remembered_routes(),
-            queues: self.queues.len(),
-            commits: self.commits.len(),
-        }
-    }
-
-    /// What each queue that lives here holds, in no particular order.
-    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
-        self.queues.stats()
     }
 
     fn publish<E: Effects>(
@@ -175,10 +204,7 @@ impl Shard {
         let verdict = match self.kind_of(&content.destination) {
             Some(Kind::Topic) => {
                 let message = self.message(now, origin, content);
-                let reached = self.topics.publish(&message, ticket, &self.options.topics, effects);
-                if reached.total() == 0 {
-                    effects.note(Note::Unrouted(message.content.destination.clone()));
-                }
+                let reached = self.publish_to_topic(now, &message, ticket, effects);
                 if let (Some(ticket), 1..) = (ticket, reached.relays) {
                     let mandatory = message.content.mandatory.then(|| message.content.destination.text().clone());
                     self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
@@ -186,6 +212,10 @@ impl Shard {
                 }
                 reached_or_refused(reached.total(), &message.content)
             }
+            Some(Kind::User) => match self.publish_to_user(now, origin, content, ticket, effects) {
+                Some(verdict) => verdict,
+                None => return,
+            },
             Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                 let message = self.message(now, origin, content);
                 let home = self.home_of(kind, &message.content.destination);
@@ -203,12 +233,33 @@ impl Shard {
         answer(origin, ticket, verdict, effects);
     }
 
-    fn relay<E: Effects>(&mut self, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
-        let reached = self.topics.relay(message, &self.options.topics, effects);
-        if let Some(ticket) = ticket {
-            let session = message.origin;
-            effects.post(session.worker, Command::Relayed { session, ticket, reached });
+    /// Gives a message to the topic's subscribers and durable subscriptions. What waits for the store counts as a relay.
+    #[inline]
+    fn publish_to_topic<E: Effects>(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) -> Reached {
+        let relay = |message| Command::Relay { message, ticket };
+        let topic = &message.content.destination;
+        let mut reached = self.topics.publish(topic, message, &self.options.topics, effects, relay);
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
+        reached.here = reached.here.saturating_add(copies.done);
+        reached.elsewhere = reached.elsewhere.saturating_add(copies.waiting);
+        reached.relays += copies.waiting;
+        if reached.total() == 0 {
+            effects.note(Note::Unrouted(topic.clone()));
         }
+        reached
+    }
+
+    fn relay<E: Effects>(&mut self, now: Instant, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
+        let topic = &message.content.destination;
+        let reached = self.topics.relay(topic, message, &self.options.topics, effects);
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
+        arrived(message, ticket, reached.here.saturating_add(copies.done), copies.waiting, effects);
     }
 
     fn consume<E: Effects>(
@@ -285,8 +336,9 @@ impl Shard {
         match tags.first().map(|tag| tag.home).filter(|home| *home != self.id) {
             Some(home) => effects.post(home, Command::Settle { session, tags, outcome, ticket }),
             None => {
-                self.queues.settle(now, session, &tags, outcome, effects);
-                answer(session, ticket, Ok(0), effects);
+                if self.queues.settle(now, session, &tags, outcome, ticket, effects) {
+                    answer(session, ticket, Ok(0), effects);
+                }
             }
         }
     }
@@ -338,10 +390,19 @@ impl Shard {
                 Some(Kind::Topic) => {
                     let message = self.message(now, origin, content);
                     if message.content.mandatory {
-                        let reached = self.topics.reach(&message, &self.options.topics);
+                        let topic = &message.content.destination;
+                        let reached = self.topics.reach(topic, &message, &self.options.topics);
                         reached_or_refused(reached, &message.content)?;
                     }
-                    plan.topics.push(message);
+                    plan.broadcasts.push(Broadcast { message, recipient: None });
+                }
+                Some(Kind::User) => {
+                    let (message, recipient) = self.message_to_user(now, origin, content)?;
+                    if message.content.mandatory {
+                        let reached = self.users.reach(&recipient, &message, &self.options.topics);
+                        reached_if_mandatory(reached, true, &recipient.asked)?;
+                    }
+                    plan.broadcasts.push(Broadcast { message, recipient: Some(Box::new(recipient)) });
                 }
                 Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                     let message = self.message(now, origin, content);
@@ -363,9 +424,9 @@ impl Shard {
         mut plan: Plan,
         effects: &mut E,
     ) -> Result<Pending, Refusal> {
-        let mut ready = Vec::new();
+        let (mut ready, mut changes) = (Vec::new(), Vec::new());
         if let Some(part) = plan.parts.remove(&self.id) {
-            self.queues.prepare(now, transaction, part.messages, part.settles, effects)?;
+            changes = self.queues.prepare(now, transaction, part.messages, part.settles, effects)?;
             ready.push(self.id);
         }
         let waiting = plan.parts.len();
@@ -373,12 +434,41 @@ impl Shard {
             let prepare = Command::Prepare { transaction, messages: part.messages, settles: part.settles };
             effects.post(home, prepare);
         }
-        Ok(Pending { topics: plan.topics, queued: plan.queued, waiting, ready, refusal: None })
+        Ok(Pending { broadcasts: plan.broadcasts, queued: plan.queued, waiting, ready, changes, refusal: None })
     }
 
-    /// All homes have answered: do it, or forget it.
-    fn conclude<E: Effects>(&mut self, now: Instant, transaction: TransactionId, pending: Pending, effects: &mut E) {
+    /// The store has answered.
+    fn stored<E: Effects>(&mut self, now: Instant, ticket: u64, result: Result<(), Refusal>, effects: &mut E) {
+        match self.queues.storage().take(ticket) {
+            None => {}
+            Some(Awaited::Admission { queue, place }) => self.queues.stored(now, queue, place, result, effects),
+            Some(Awaited::Settled { session, ticket }) => {
+                answer(session, Some(ticket), result.map(|()| 0), effects);
+            }
+            Some(Awaited::Binding(queue)) => self.binding_stored(now, queue, result, effects),
+            Some(Awaited::Commit(transaction)) => {
+                if let Some(mut pending) = self.commits.take(transaction) {
+                    pending.refusal = result.err();
+                    self.conclude(now, transaction, pending, effects);
+                }
+            }
+        }
+    }
+
+    /// All homes have answered: do it, once what must be stored is, or forget it.
+    fn conclude<E: Effects>(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        mut pending: Pending,
+        effects: &mut E,
+    ) {
         let apply = pending.refusal.is_none();
+        if apply && !pending.changes.is_empty() {
+            let changes = std::mem::take(&mut pending.changes);
+            self.commits.insert(transaction, pending);
+            return self.queues.storage().submit(changes, Awaited::Commit(transaction), effects);
+        }
         for home in pending.ready {
             if home == self.id {
                 self.queues.finish(now, transaction, apply, effects);
@@ -391,13 +481,13 @@ impl Shard {
             return answer(session, Some(ticket), Err(refusal), effects);
         }
         let (mut reached, mut relays) = (pending.queued, 0);
-        for message in pending.topics {
-            let topic = self.topics.publish(&message, Some(ticket), &self.options.topics, effects);
-            if topic.total() == 0 {
-                effects.note(Note::Unrouted(message.content.destination.clone()));
-            }
-            reached = reached.saturating_add(topic.here);
-            relays += topic.relays;
+        for Broadcast { message, recipient } in pending.broadcasts {
+            let got = match recipient {
+                None => self.publish_to_topic(now, &message, Some(ticket), effects),
+                Some(recipient) => self.hand_to_user(&recipient, &message, Some(ticket), effects),
+            };
+            reached = reached.saturating_add(got.here);
+            relays += got.relays;
         }
         match relays {
             0 => answer(session, Some(ticket), Ok(reached), effects),
@@ -406,7 +496,11 @@ impl Shard {
     }
 
     fn kind_of(&self, destination: &Destination) -> Option<Kind> {
-        self.options.destinations.resolve(destination.as_str()).map(|space| space.kind)
+        self.space_of(destination).map(|space| space.kind)
+    }
+
+    fn space_of(&self, destination: &Destination) -> Option<&Space> {
+        self.options.destinations.resolve(destination.as_str())
     }
 
     /// What becomes of content for a destination under no prefix (U8).
@@ -445,7 +539,7 @@ impl Shard {
 
     /// The session of a temporary queue, if it can be there.
     fn owner_of(&self, queue: &Destination) -> Option<SessionId> {
-        let name = self.options.destinations.resolve(queue.as_str())?.owner_of(queue.as_str())?;
+        let name = self.space_of(queue)?.owner_of(queue.as_str())?;
         let (boot, session) = SessionId::parse_name(name)?;
         (boot == self.boot && session.worker.0 < self.interest.workers()).then_some(session)
     }
@@ -453,14 +547,27 @@ impl Shard {
 
 /// Reaching nobody is fine unless the sender said it is not (M6).
 fn reached_or_refused(reached: u32, content: &Content) -> Verdict {
-    match content.mandatory && reached == 0 {
-        true => Err(Refusal::Unroutable(content.destination.text().clone())),
+    reached_if_mandatory(reached, content.mandatory, &content.destination)
+}
+
+fn reached_if_mandatory(reached: u32, is_mandatory: bool, asked: &Destination) -> Verdict {
+    match is_mandatory && reached == 0 {
+        true => Err(Refusal::Unroutable(asked.text().clone())),
         false => Ok(reached),
     }
 }
 
+/// Tells the sender's worker, where it waits for that, that its message has arrived here, and how many durable subscriptions
+/// will tell by themselves.
+fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, reached: u32, more: u32, effects: &mut E) {
+    if let Some(ticket) = ticket {
+        let session = message.origin;
+        effects.post(session.worker, Command::Relayed { session, ticket, reached: Ok(reached), more });
+    }
+}
+
 /// Tells a session what it has to know: an answer to every ticket, and refusals without one.
-fn answer<E: Effects>(session: SessionId, ticket: Option<Ticket>, verdict: Verdict, effects: &mut E) {
+pub(super) fn answer<E: Effects>(session: SessionId, ticket: Option<Ticket>, verdict: Verdict, effects: &mut E) {
     if let Err(refusal @ Refusal::Limit { .. }) = &verdict {
         effects.note(Note::LimitReached(refusal.clone()));
     }

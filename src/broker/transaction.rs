@@ -7,15 +7,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::command::TransactionId;
+use super::command::{Change, Recipient, TransactionId};
 use crate::hash::Keyed;
 use crate::message::{Message, Outcome, Refusal, Tag, WorkerId};
+
+/// A message for all who subscribed.
+#[derive(Debug)]
+pub(super) struct Broadcast {
+    pub(super) message: Arc<Message>,
+    /// Whose streams it is for; none for a topic.
+    pub(super) recipient: Option<Box<Recipient>>,
+}
 
 /// What a transaction does, sorted by where.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// Topic messages, in order.
-    pub(super) topics: Vec<Arc<Message>>,
+    /// Messages of topics and to users, in order.
+    pub(super) broadcasts: Vec<Broadcast>,
     /// What each home has to do.
     pub(super) parts: BTreeMap<WorkerId, Part>,
     /// How many messages go to queues.
@@ -45,12 +53,14 @@ impl Plan {
 /// A transaction whose homes have not all answered.
 #[derive(Debug)]
 pub(super) struct Pending {
-    /// Topic messages, to be sent once it applies.
-    pub(super) topics: Vec<Arc<Message>>,
+    /// Messages of topics and to users, to be sent once it applies.
+    pub(super) broadcasts: Vec<Broadcast>,
     /// How many messages go to queues.
     pub(super) queued: u32,
     /// How many homes have not answered.
     pub(super) waiting: usize,
+    /// What must be stored before it applies.
+    pub(super) changes: Vec<Change>,
     /// The homes that have prepared their part.
     pub(super) ready: Vec<WorkerId>,
     /// Why it cannot apply.
@@ -72,17 +82,25 @@ impl Commits {
         self.pending.insert(transaction, pending);
     }
 
+    /// Takes out a transaction that waited for the store.
+    pub(super) fn take(&mut self, transaction: TransactionId) -> Option<Pending> {
+        self.pending.remove(&transaction)
+    }
+
     /// Takes a home's answer; gives the transaction back when it was the last one.
     pub(super) fn answer(
         &mut self,
         transaction: TransactionId,
         home: WorkerId,
-        answer: Result<(), Refusal>,
+        answer: Result<Vec<Change>, Refusal>,
     ) -> Option<Pending> {
         let pending = self.pending.get_mut(&transaction)?;
         pending.waiting = pending.waiting.saturating_sub(1);
         match answer {
-            Ok(()) => pending.ready.push(home),
+            Ok(mut changes) => {
+                pending.ready.push(home);
+                pending.changes.append(&mut changes);
+            }
             Err(refusal) => pending.refusal = pending.refusal.take().or(Some(refusal)),
         }
         if pending.waiting > 0 {

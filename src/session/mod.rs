@@ -5,8 +5,10 @@
 
 mod action;
 mod content;
+mod durable;
 mod fault;
 mod heartbeat;
+mod identity;
 mod ledger;
 mod live;
 mod options;
@@ -30,12 +32,17 @@ use crate::message::{Delivery, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{Command, DecodeError, Frame, Request, Version};
 
 pub use action::{Action, Browse, Close, CloseCode, Note, Outgoing, Subscribe, Target};
+pub use identity::{Relay, Secret};
 pub use options::Options;
 
 use fault::{Fault, Violation};
 use heartbeat::Due;
+use identity::Identity;
 use live::Live;
 use receipts::Receipts;
+
+/// Why a session ended whose client closed its side without a DISCONNECT.
+const CLOSED_BY_PEER: &str = "closed-by-peer";
 
 /// The protocol state of one STOMP connection.
 ///
@@ -80,10 +87,12 @@ enum State {
     },
     /// Between CONNECTED and the end.
     Live(Live),
-    /// DISCONNECT has come; RECEIPTs of frames before it are still due.
+    /// DISCONNECT has come, or the end of what the client sends; RECEIPTs of frames before it are still due.
     Leaving {
-        /// The last of them is that of the DISCONNECT.
+        /// The last of them is that of the DISCONNECT, if there was one.
         receipts: Receipts,
+        /// What [`Close`] will name.
+        reason: &'static str,
         /// As it was before: whether a refused SUBSCRIBE or SEND leaves the others to be answered (X3).
         continues: bool,
         /// When we stop waiting for them.
@@ -202,8 +211,9 @@ impl Session {
                 }
                 None => {}
             },
-            State::Leaving { deadline, .. } if *deadline <= now => {
-                self.end(CloseCode::Normal, "disconnect");
+            State::Leaving { deadline, reason, .. } if *deadline <= now => {
+                let reason = *reason;
+                self.end(CloseCode::Normal, reason);
             }
             State::Waiting { .. } | State::Leaving { .. } | State::Closed => {}
         }
@@ -212,6 +222,16 @@ impl Session {
     /// The broker shuts down.
     pub fn handle_closing(&mut self, _now: Instant) {
         self.end(CloseCode::GoingAway, "going-away");
+    }
+
+    /// The client will send nothing more, but may still read: what it sent takes effect and is answered before the end.
+    /// Its subscriptions go at once, as with [`Session::handle_lost`].
+    pub fn handle_ended(&mut self, now: Instant) {
+        match self.state {
+            State::Live(_) => self.leave_for(now, false, CLOSED_BY_PEER),
+            State::Waiting { .. } => self.end(CloseCode::Normal, CLOSED_BY_PEER),
+            State::Leaving { .. } | State::Closed => {}
+        }
     }
 
     /// The transport is gone. Gives what the end of a session gives, without a `Close`.
@@ -278,6 +298,14 @@ impl Session {
         self.version
     }
 
+    /// The name of the user whose session this is, while it is connected.
+    pub fn user(&self) -> Option<&str> {
+        match &self.state {
+            State::Live(live) => live.user.as_deref(),
+            State::Waiting { .. } | State::Leaving { .. } | State::Closed => None,
+        }
+    }
+
     /// Whether CONNECTED was given, and neither DISCONNECT nor an end came since.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Live(_))
@@ -303,23 +331,25 @@ impl Session {
             return Ok(());
         };
         let version = connect.version.ok_or(Violation::NoCommonVersion)?;
-        let connected = self.connected(version, name);
+        let identity = Identity::of(&connect, &self.options)?;
+        let connected = self.connected(version, name, identity.user.as_deref());
         let name = name.clone();
         self.version = Some(version);
-        self.state = State::Live(Live::new(now, name, version, &connect, &self.options));
+        self.state = State::Live(Live::new(now, name, identity, version, &connect, &self.options));
         self.push(Action::Send(connected));
         Ok(())
     }
 
-    fn connected(&self, version: Version, name: &str) -> Frame {
+    fn connected(&self, version: Version, name: &str, user: Option<&str>) -> Frame {
         let offer = heartbeat::offer(version, &self.options);
         let heart_beat = format!("{},{}", offer.can_send, offer.wants);
-        let headers = [
+        let known = [
             ("version", version.as_str()),
             ("heart-beat", &heart_beat),
             ("session", name),
             ("server", concat!("gumboot/", env!("CARGO_PKG_VERSION"))),
         ];
+        let headers = known.into_iter().chain(user.map(|user| ("user-name", user)));
         Frame::new(Command::Connected, headers, "")
     }
 
@@ -337,29 +367,30 @@ impl Session {
                 live::go_on_after(&fault, receipt.as_deref(), &mut self.actions);
             }
             Err(fault) => return Err(fault),
-            Ok(()) if is_last => self.disconnect(now),
+            Ok(()) if is_last => self.leave_for(now, true, "disconnect"),
             Ok(()) => {}
         }
         Ok(())
     }
 
     /// Live to Leaving, and on to Closed if nothing is due any more (X5).
-    fn disconnect(&mut self, now: Instant) {
+    fn leave_for(&mut self, now: Instant, by_client: bool, reason: &'static str) {
         if let State::Live(live) = &mut self.state {
-            live.subscriptions.unsubscribe_all(true, &mut self.actions);
+            live.subscriptions.unsubscribe_all(by_client, &mut self.actions);
             let receipts = std::mem::take(&mut live.receipts);
             let deadline = now + self.options.disconnect_timeout;
-            self.state = State::Leaving { receipts, continues: live.continues, deadline };
+            self.state = State::Leaving { receipts, reason, continues: live.continues, deadline };
             self.leave();
         }
     }
 
     /// Leaving: gives the RECEIPTs whose turn has come, and ends after the last.
     fn leave(&mut self) {
-        if let State::Leaving { receipts, .. } = &mut self.state {
+        if let State::Leaving { receipts, reason, .. } = &mut self.state {
             receipts.give(&mut self.actions);
             if receipts.is_empty() {
-                self.end(CloseCode::Normal, "disconnect");
+                let reason = *reason;
+                self.end(CloseCode::Normal, reason);
             }
         }
     }

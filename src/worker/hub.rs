@@ -17,12 +17,12 @@ use super::Options;
 use super::counters::Counters;
 use super::encoder::{Encoder, Framing};
 use super::outbox::Outbox;
-use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase};
+use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase, Submission};
 use super::post::{Post, Posts};
 use super::timers::Timers;
-use crate::broker::{Effects, Interest, Shard};
+use crate::broker::{Command, Effects, Interest, Shard};
 use crate::clock::Clock;
-use crate::message::{SessionId, WorkerId};
+use crate::message::{Content, Sequences, SessionId, WorkerId};
 use crate::session::Session;
 use crate::stomp::Decoder;
 use crate::websocket::deflate::Codec;
@@ -75,6 +75,11 @@ impl Hub {
         }
     }
 
+    /// From now on there is a store: what [`Hub::take_submissions`] gives is to be stored, and the answers come as posts.
+    pub fn use_store(&mut self, sequences: Sequences) {
+        self.shard.use_store(sequences);
+    }
+
     /// Takes a connection on. Its WebSocket handshake, if it has one, is done.
     pub fn open(&mut self, now: Instant, peer: Peer, framing: Framing) -> ConnectionKey {
         self.peers.now = now;
@@ -101,6 +106,7 @@ impl Hub {
                 phase: Phase::Open,
                 unread: Vec::new(),
                 paused: false,
+                ended: false,
                 last_received: now,
                 pinged: false,
                 armed: None,
@@ -137,11 +143,16 @@ impl Hub {
         self.arm(key);
     }
 
-    /// The peer closed its writing side. What is queued for it still goes out.
+    /// The peer closed its writing side. Over TCP that says no more than that it has nothing left to say: what it sent
+    /// takes effect and is answered. A WebSocket says so by a close packet, and is broken without one.
     pub fn ended(&mut self, now: Instant, key: ConnectionKey) {
         self.peers.now = now;
-        let Some(connection) = self.peers.connections.get(key) else { return };
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
         match connection.phase {
+            Phase::Open if connection.framing == Framing::Stream => {
+                connection.ended = true;
+                self.end_session(key);
+            }
             Phase::Open => {
                 self.log_close(key, "closed-by-peer", None, "");
                 self.lose(key);
@@ -174,6 +185,16 @@ impl Hub {
             }
             self.settle_sessions();
         }
+    }
+
+    /// Routes what the broker itself says, such as an application's answer, as if a session had sent it: to a topic, a
+    /// queue, a user at `/user/{name}/...`, or one session at `/user/{session}/...`, whatever worker they are on. Nobody is
+    /// told what became of it.
+    pub fn publish(&mut self, now: Instant, content: Content) {
+        self.peers.now = now;
+        let origin = SessionId::of_broker(self.peers.worker);
+        self.apply(Command::Publish { origin, content, ticket: None });
+        self.settle_sessions();
     }
 
     /// Does what is due.
@@ -242,6 +263,7 @@ impl Hub {
         if let Some(connection) = self.peers.connections.get_mut(key) {
             connection.intake = Some(intake);
         }
+        self.end_session(key);
         self.arm(key);
     }
 
@@ -250,9 +272,9 @@ impl Hub {
         self.peers.fresh_bytes() > self.options.turn_bytes
     }
 
-    /// Whether anything waits to be written or posted.
+    /// Whether anything waits to be written, posted or stored.
     pub fn has_output(&self) -> bool {
-        self.peers.is_dirty() || !self.peers.posts.is_empty()
+        self.peers.is_dirty() || !self.peers.posts.is_empty() || self.peers.has_submissions()
     }
 
     /// Ends the turn and answers with the connections to write to. Write each until its outbox is empty or its socket
@@ -311,6 +333,11 @@ impl Hub {
         self.peers.posts.take(worker)
     }
 
+    /// What this turn has for the store, in order.
+    pub fn take_submissions(&mut self) -> Vec<Submission> {
+        self.peers.take_submissions()
+    }
+
     /// Whether there is anything for other workers.
     pub fn has_posts(&self) -> bool {
         !self.peers.posts.is_empty()
@@ -321,6 +348,3 @@ impl Hub {
         self.peers.connections.len()
     }
 }
-
-#[cfg(test)]
-mod tests;
