@@ -39,16 +39,25 @@ import org.springframework.web.socket.sockjs.client.WebSocketTransport;
 public final class Direct {
     private static final int LARGE = 1 << 20;
 
-    private static final String LARGE_TEXT = "large ".repeat(40_000);
+    static final String LARGE_TEXT = "large ".repeat(40_000);
 
     private static final String TRANSPORT = System.getenv().getOrDefault("TRANSPORT", "websocket");
 
     private static final boolean SOCKJS = TRANSPORT.startsWith("sockjs");
 
-    private final StompClientSupport client;
+    /** How a session begins: straight to the broker, or by way of an application. */
+    interface Connector {
+        CompletableFuture<StompSession> start(Kit.Watch watch);
+    }
+
+    private final Connector connector;
+
+    Direct(Connector connector) {
+        this.connector = connector;
+    }
 
     private Direct(StompClientSupport client) {
-        this.client = client;
+        this(watch -> start(client, watch));
         client.setMessageConverter(
                 new CompositeMessageConverter(List.of(new StringMessageConverter(), new ByteArrayMessageConverter())));
         client.setTaskScheduler(scheduler());
@@ -94,7 +103,7 @@ public final class Direct {
         return new ReactorNettyTcpStompClient(address[0], Integer.parseInt(address[1]));
     }
 
-    private CompletableFuture<StompSession> start(Kit.Watch watch) {
+    private static CompletableFuture<StompSession> start(StompClientSupport client, Kit.Watch watch) {
         if (client instanceof ReactorNettyTcpStompClient tcp) {
             return tcp.connectAsync(new StompHeaders(), watch);
         }
@@ -105,12 +114,24 @@ public final class Direct {
     }
 
     private StompSession connect() throws Exception {
-        return opened(start(new Kit.Watch()));
+        return opened(connector.start(new Kit.Watch()));
     }
 
     private void run() {
         feature("connect", this::connected);
         feature("send, subscribe", this::sendAndSubscribe);
+        common();
+        feature("large message", () -> bounce(LARGE_TEXT));
+        feature("split frames", "websocket".equals(TRANSPORT) ? () -> bounce(LARGE_TEXT + LARGE_TEXT) : null);
+        feature("binary body", SOCKJS ? null : this::binary);
+        feature("error, close", this::errorAndClose);
+        feature("disconnect", this::disconnect);
+        feature("reconnect", this::reconnect);
+        Kit.report();
+    }
+
+    /** What is the same by way of an application. */
+    void common() {
         feature("unsubscribe", this::unsubscribe);
         feature("patterns", this::patterns);
         feature("receipts", () -> send(connect(), fresh("/topic"), "nobody hears it"));
@@ -120,20 +141,13 @@ public final class Direct {
         feature("nack", this::nack);
         // Spring's client cannot say BEGIN, COMMIT or ABORT.
         feature("commit, abort", null);
-        feature("large message", () -> bounce(LARGE_TEXT));
-        feature("split frames", "websocket".equals(TRANSPORT) ? () -> bounce(LARGE_TEXT + LARGE_TEXT) : null);
-        feature("binary body", SOCKJS ? null : this::binary);
         feature("unicode", this::unicode);
         feature("header escapes", this::escapes);
-        feature("error, close", this::errorAndClose);
-        feature("disconnect", this::disconnect);
-        feature("reconnect", this::reconnect);
-        Kit.report();
     }
 
     private void connected() throws Exception {
         Kit.Watch watch = new Kit.Watch();
-        opened(start(watch));
+        opened(connector.start(watch));
         equal(watch.connected.join().getFirst("version"), "1.2");
     }
 
@@ -164,7 +178,7 @@ public final class Direct {
 
     private void heartBeats() throws Exception {
         Kit.Watch watch = new Kit.Watch();
-        StompSession session = opened(start(watch));
+        StompSession session = opened(connector.start(watch));
         equal(watch.connected.join().getFirst("heart-beat"), "300,300");
         // Each side gives the other up after three intervals: five are enough to see that neither does.
         Thread.sleep(1500);
@@ -264,7 +278,7 @@ public final class Direct {
 
     private void errorAndClose() throws Exception {
         Kit.Watch watch = new Kit.Watch();
-        StompSession session = opened(start(watch));
+        StompSession session = opened(connector.start(watch));
         session.send("/nowhere/at-all", "lost");
         equal(within(watch.error).getFirst("code"), "unknown-destination");
         within(watch.lost);
@@ -274,7 +288,7 @@ public final class Direct {
     private void disconnect() throws Exception {
         Kit.Watch watch = new Kit.Watch();
         String destination = fresh("/queue");
-        StompSession session = opened(start(watch));
+        StompSession session = opened(connector.start(watch));
         subscribe(session, destination, "ack", "client");
         session.disconnect();
         StompSession other = connect();
@@ -285,7 +299,7 @@ public final class Direct {
 
     private void reconnect() throws Exception {
         Kit.Watch watch = new Kit.Watch();
-        opened(start(watch));
+        opened(connector.start(watch));
         Kit.restartBroker();
         within(watch.lost);
         String destination = fresh("/topic");

@@ -30,12 +30,16 @@ public final class Relay {
     private static final int MANY = 200;
 
     private final WebSocketStompClient client = Direct.overWebSocket();
+    private final WebSocketStompClient beating = Direct.overWebSocket();
     private final Node here = Node.start();
     private final Node there = Node.start();
 
     private Relay() {
         client.setMessageConverter(new StringMessageConverter());
         client.setTaskScheduler(Direct.scheduler());
+        beating.setMessageConverter(new StringMessageConverter());
+        beating.setTaskScheduler(Direct.scheduler());
+        beating.setDefaultHeartbeat(new long[] {300, 300});
     }
 
     public static void main(String[] arguments) {
@@ -55,6 +59,10 @@ public final class Relay {
             return new Node(context, available);
         }
 
+        String url(String user) {
+            return "ws://127.0.0.1:" + context.getEnvironment().getProperty("local.server.port") + "/ws?name=" + user;
+        }
+
         SimpMessagingTemplate template() {
             return context.getBean(SimpMessagingTemplate.class);
         }
@@ -69,8 +77,7 @@ public final class Relay {
     }
 
     private CompletableFuture<StompSession> start(Node node, String user, Kit.Watch watch) {
-        String port = node.context().getEnvironment().getProperty("local.server.port");
-        return client.connectAsync("ws://127.0.0.1:" + port + "/ws?name=" + user, watch);
+        return client.connectAsync(node.url(user), watch);
     }
 
     private StompSession connect(Node node, String user) throws Exception {
@@ -78,18 +85,20 @@ public final class Relay {
     }
 
     private void run() {
-        feature("relay: system session", () -> here.waitFor(true));
+        feature("relay, system session", () -> here.waitFor(true));
         feature("connect", () -> connect(here, "alice"));
         feature("send, subscribe", this::topic);
-        feature("relay: @MessageMapping, @SendTo", this::sendTo);
-        feature("relay: @SendToUser", this::sendToUser);
-        feature("relay: user to user", this::whisper);
-        feature("relay: user on the same node", () -> toUser(here));
-        feature("relay: user on another node", () -> toUser(there));
-        feature("relay: user registry", this::registry);
-        feature("relay: 200 clients at once", this::many);
+        new Direct(watch -> beating.connectAsync(here.url("alice"), watch)).common();
+        feature("large message", this::large);
+        feature("relay, @MessageMapping, @SendTo", this::sendTo);
+        feature("relay, @SendToUser", this::sendToUser);
+        feature("relay, user to user", this::whisper);
+        feature("relay, user on the same node", () -> toUser(here));
+        feature("relay, user on another node", () -> toUser(there));
+        feature("relay, user registry", this::registry);
+        feature("relay, 200 clients at once", this::many);
         feature("error, close", this::error);
-        feature("relay: ERROR to the system session", this::systemError);
+        feature("relay, ERROR to the system session", this::systemError);
         feature("disconnect", this::disconnect);
         feature("reconnect", this::reconnect);
         Kit.report();
@@ -104,6 +113,13 @@ public final class Relay {
         equal(next.headers().getDestination(), destination);
         there.template().convertAndSend(destination, "from the application");
         equal(subscribed.next().body(), "from the application");
+    }
+
+    private void large() throws Exception {
+        String destination = fresh("/topic");
+        Kit.Subscribed subscribed = subscribe(connect(here, "alice"), destination);
+        there.template().convertAndSend(destination, Direct.LARGE_TEXT);
+        equal(subscribed.next().body(), Direct.LARGE_TEXT);
     }
 
     private void sendTo() throws Exception {

@@ -27,6 +27,8 @@ public class WebSocketConfiguration implements WebSocketMessageBrokerConfigurer 
     @Override
     public void configureMessageBroker(MessageBrokerRegistry registry) {
         registry.setApplicationDestinationPrefixes("/app");
+        // The broker keeps messages in order, but Spring's threads may overtake one another unless they are told not to.
+        registry.setPreservePublishOrder(true);
         registry.enableStompBrokerRelay("/topic", "/queue")
                 .setRelayHost(host)
                 .setRelayPort(port)
