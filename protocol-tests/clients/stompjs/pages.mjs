@@ -28,6 +28,20 @@ const known = {
     for (const tile of ['processors', 'memory', 'load', 'dice']) await seen(page, tile);
     await seen(page, /[1-9]\d* messages a second/);
   },
+  /** One window over WebSocket, one over SockJS; then the latter is closed. */
+  async 'chat/index.html'(page) {
+    const other = await open('chat/index.html?sockjs');
+    for (const [window, user] of [[page, 'alice'], [other, 'bob']]) {
+      await window.fill('[name=username]', user);
+      await window.click('#join button');
+      await seen(window, new RegExp(`${user}\\s*joined`));
+    }
+    await other.fill('[name=content]', 'Hello, alice!');
+    await other.click('#say button');
+    await seen(page, 'Hello, alice!');
+    await other.close();
+    await seen(page, /bob\s*left/);
+  },
   async 'ticker/index.html'(page) {
     await connected(page);
     for (const symbol of ['TEA', 'GOLD', 'RYE']) await seen(page, symbol);
@@ -40,16 +54,22 @@ const port = await serve(path => (path === '/favicon.ico' ? '' : read(path)));
 const browser = await launch([`MAP 127.0.0.1:15674 ${new URL(STOMP_URL).host}`]);
 const context = await browser.newContext();
 await context.route('https://cdn.jsdelivr.net/**', fromPackages);
-const page = await context.newPage();
-page.setDefaultTimeout(20_000);
+context.setDefaultTimeout(20_000);
 const complaints = [];
-page.on('pageerror', error => complaints.push(error.message));
-page.on('console', message => message.type() === 'error' && complaints.push(message.text()));
-await page.goto(`http://127.0.0.1:${port}/browser/${name}`, { waitUntil: 'networkidle' });
+const page = await open(name);
 await known[name]?.(page);
 await browser.close();
 assert.deepEqual(complaints, []);
 process.exit(0);
+
+/** Opens a page, and where nothing more will be asked of it, waits until it is through with loading. */
+async function open(path) {
+  const page = await context.newPage();
+  page.on('pageerror', error => complaints.push(error.message));
+  page.on('console', message => message.type() === 'error' && complaints.push(message.text()));
+  await page.goto(`http://127.0.0.1:${port}/browser/${path}`, { waitUntil: known[name] ? 'load' : 'networkidle' });
+  return page;
+}
 
 /** Whatever may be read is an example, or a package of theirs. */
 function read(path) {
