@@ -9,6 +9,7 @@
 
 mod answer;
 mod handler;
+pub mod hook;
 mod request;
 
 pub use answer::{Answer, Change, Done, Failure, Reply, To};
