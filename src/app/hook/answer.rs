@@ -60,8 +60,6 @@ impl Verdict {
 pub(super) enum Misunderstood {
     #[error("the answer is not what {REPLIES} says: {0}")]
     Format(#[from] serde_json::Error),
-    #[error("the answer has {count} replies, more than {limit} (app.hook.max_replies)")]
-    TooMany { count: usize, limit: usize },
     #[error("a reply has a header without a name")]
     NamelessHeader,
     #[error("a reply has a body that is not base64, though it says so")]
@@ -73,14 +71,14 @@ pub(super) enum Misunderstood {
 }
 
 /// Reads the body of a good answer.
-pub(super) fn read(incoming: &Incoming, occasion: Occasion, max_replies: usize) -> Result<Done, Misunderstood> {
+pub(super) fn read(incoming: &Incoming, occasion: Occasion) -> Result<Done, Misunderstood> {
     if incoming.status == StatusCode::NO_CONTENT || incoming.body.is_empty() {
         return Ok(Done::default());
     }
     let content_type = incoming.content_type.as_deref().unwrap_or_default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case(REPLIES) {
-        return read_replies(&incoming.body, max_replies);
+        return read_replies(&incoming.body);
     }
     // Many applications say "ok" to everything; what answers no message goes nowhere.
     if !matches!(occasion, Occasion::Send | Occasion::Ask) {
@@ -184,11 +182,8 @@ impl Scalar {
     }
 }
 
-fn read_replies(body: &[u8], max_replies: usize) -> Result<Done, Misunderstood> {
+fn read_replies(body: &[u8]) -> Result<Done, Misunderstood> {
     let Replies { replies, attributes } = serde_json::from_slice(body)?;
-    if replies.len() > max_replies {
-        return Err(Misunderstood::TooMany { count: replies.len(), limit: max_replies });
-    }
     let replies = replies.into_iter().map(Written::into_reply).collect::<Result<Vec<Reply>, Misunderstood>>()?;
     let change = |(name, value): (String, Option<Scalar>)| Change {
         name: name.into(),

@@ -150,7 +150,7 @@ impl Shared {
                 Tried::Answered(Err(answer::read_refusal(&incoming)))
             }
             Verdict::Odd => self.complain(&Odd { status }),
-            Verdict::Done => match answer::read(&incoming, request.occasion, self.options.max_replies) {
+            Verdict::Done => match answer::read(&incoming, request.occasion) {
                 Ok(done) => Tried::Answered(Ok(done)),
                 Err(misunderstood) => self.complain(&misunderstood),
             },

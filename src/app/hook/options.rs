@@ -46,8 +46,6 @@ pub struct Options {
     pub max_idle: usize,
     /// How many bytes of an answer are read. Default: 1 MiB. Key `app.hook.max_answer_bytes`.
     pub max_answer_bytes: usize,
-    /// How many messages one answer may ask for. Default: 100. Key `app.hook.max_replies`.
-    pub max_replies: usize,
     /// How many bytes the `Gumboot-*` headers may have: servers refuse requests with more than 8 to 64 KiB of headers.
     /// Default: 8 KiB. Key `app.hook.max_header_bytes`.
     pub max_header_bytes: usize,
@@ -75,7 +73,6 @@ impl Options {
             keep_idle: Duration::from_secs(4),
             max_idle: 16,
             max_answer_bytes: 1 << 20,
-            max_replies: 100,
             max_header_bytes: 8 << 10,
             ca_file: None,
         }
