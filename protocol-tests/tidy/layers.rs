@@ -6,7 +6,7 @@ use crate::source::Source;
 
 /// Every room of the crate, and the rooms it may name. A room that is not here may not exist.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("app", &["destination", "headers", "message"]),
+    ("app", &["destination", "hash", "headers", "message"]),
     ("clock", &[]),
     ("hash", &[]),
     ("headers", &[]),
@@ -21,13 +21,26 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("transport", &["sockjs", "websocket"]),
     (
         "worker",
-        &["broker", "clock", "destination", "hash", "headers", "message", "session", "stomp", "transport", "websocket"],
+        &[
+            "app",
+            "broker",
+            "clock",
+            "destination",
+            "hash",
+            "headers",
+            "message",
+            "session",
+            "stomp",
+            "transport",
+            "websocket",
+        ],
     ),
     ("admin", &["worker"]),
     (
         "server",
         &[
             "admin",
+            "app",
             "broker",
             "clock",
             "destination",
@@ -46,6 +59,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "app",
             "broker",
             "destination",
             "log",
@@ -108,8 +122,20 @@ const PURE_ROOMS: &[&str] =
     &["broker", "clock", "destination", "hash", "headers", "message", "session", "stomp", "websocket"];
 
 /// The part of a worker that is as pure, but for the address of a peer, which it hands on to the log.
-const PURE_WORKER_FILES: &[&str] =
-    &["counters", "encoder", "flow", "hub", "labels", "options", "outbox", "peers", "post", "timers"];
+const PURE_WORKER_FILES: &[&str] = &[
+    "answers",
+    "applications",
+    "counters",
+    "encoder",
+    "flow",
+    "hub",
+    "labels",
+    "options",
+    "outbox",
+    "peers",
+    "post",
+    "timers",
+];
 
 /// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.
 const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
@@ -124,7 +150,7 @@ const IMPURE: &[&str] = &["tokio", "sled", "redb", "std::fs", "std::thread"];
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now"];
 
 /// Rooms that read and write files of settings.
-const WITH_SERDE: &[&str] = &["config", "store", "admin", "app"];
+const WITH_SERDE: &[&str] = &["app", "config", "store", "admin"];
 
 /// Checks one file of `src`.
 pub(crate) fn check(source: &Source) -> Vec<Complaint> {

@@ -186,7 +186,8 @@ impl Shard {
                 }
                 reached_or_refused(reached.total(), &message.content)
             }
-            Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
+            // What comes here of application destinations is for workers.
+            Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                 let message = self.message(now, origin, content);
                 let home = self.home_of(kind, &message.content.destination);
                 if home != self.id {
@@ -343,7 +344,7 @@ impl Shard {
                     }
                     plan.topics.push(message);
                 }
-                Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
+                Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                     let message = self.message(now, origin, content);
                     plan.send_to_queue(self.home_of(kind, &message.content.destination), message);
                 }
@@ -420,8 +421,9 @@ impl Shard {
         }
     }
 
+    /// Gives a message its name.
     #[inline]
-    fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
+    pub(crate) fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
         if let Some(terms) = &mut content.terms {
             terms.resolve(self.clock.epoch_ms(now));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use super::applications;
 use super::check;
 use super::options::Options;
 use super::profile::PROFILES;
@@ -20,8 +21,12 @@ use crate::{server, session, sockjs, stomp};
 
 const ACCESS: [(&str, bool); 2] = [("loopback", false), ("anywhere", true)];
 const FORMATS: [(&str, Format); 2] = [("human", Format::Human), ("json", Format::Json)];
-const KINDS: [(&str, Kind); 3] =
-    [("topic", Kind::Topic), ("queue", Kind::Queue), ("temporary-queue", Kind::TemporaryQueue)];
+const KINDS: [(&str, Kind); 4] = [
+    ("topic", Kind::Topic),
+    ("queue", Kind::Queue),
+    ("temporary-queue", Kind::TemporaryQueue),
+    ("application", Kind::Application),
+];
 const STYLES: [(&str, Style); 3] = [("ant", Style::Ant), ("amqp", Style::Amqp), ("activemq", Style::Activemq)];
 const UNKNOWN: [(&str, Unknown); 2] = [("refuse", Unknown::Refuse), ("drop", Unknown::Drop)];
 const WHEN_SLOW: [(&str, WhenSlow); 3] = [
@@ -59,6 +64,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     session.spaces = broker.destinations.clone();
     root.section("topics", |section| read_topics(section, &mut broker.topics, &session.spaces));
     root.section("queues", |section| read_queues(section, broker, session));
+    let rights = root.section("app", |section| applications::read(section, Arc::make_mut(&mut worker.app), session));
     root.section("heart_beat", |section| read_heart_beat(section, session));
     root.section("headers", |section| read_headers(section, &mut session.private_headers));
     root.section("access", |section| section.choice("anonymous", &mut server.anonymous_anywhere, &ACCESS));
@@ -70,7 +76,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("limits", |section| read_limits(section, server));
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);
-    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, ..shared });
+    let work_rights = shared.work_rights.iter().cloned().chain(rights).collect();
+    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, work_rights, ..shared });
     options
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::destination::{Destination, Pattern};
-use crate::message::{Message, Operation, SubscriptionKey, Tag, Ticket};
+use crate::headers::Headers;
+use crate::message::{Ask, Content, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
 
 /// One thing for the driver to do; they are to be done in the order given.
@@ -32,6 +33,17 @@ pub enum Action {
         /// What the answer will name.
         ticket: Ticket,
     },
+    /// CONNECTED was given: who it is. Once, right after it.
+    Opened(Opened),
+    /// Bring a SEND to whoever handles its application destination. Answered as `Perform` is.
+    Call {
+        /// What was sent.
+        content: Content,
+        /// What the answer will name.
+        ticket: Option<Ticket>,
+    },
+    /// Have an application destination answer a SUBSCRIBE once. Always answered, after the MESSAGE if there is one.
+    Ask(Ask),
     /// Register a subscription.
     Subscribe(Subscribe),
     /// Bring the next messages to a subscription that browses.
@@ -58,6 +70,15 @@ pub enum Action {
     Close(Close),
 }
 
+/// Who opened a session.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// What the session is called.
+    pub name: ByteString,
+    /// The headers of CONNECT, without the private ones.
+    pub headers: Headers,
+}
+
 /// What a session tells the operator. The end of a session is told by [`Close`] and needs no note.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -68,6 +89,8 @@ pub enum Note {
     },
     /// A SUBSCRIBE to a destination under no prefix was taken and will never get a message (U8, `profile = "spring"`).
     UnknownSubscribed(Destination),
+    /// A subscription is live.
+    Subscribed(Destination),
     /// Messages that were held back for a slow client were dropped, as their topic's policy asks.
     Dropped {
         /// For which subscription.

@@ -107,10 +107,7 @@ impl Fault {
             Fault::ConnectTimeout(_) | Fault::Silent(_) => CloseCode::Protocol,
             Fault::Limit(Limit::IdBytes(..) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::UnknownDestination(_) | Refusal::NotOwner(_)) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. }) => {
-                CloseCode::TryLater
-            }
+            Fault::Refused(refusal) => close_code_of(refusal),
             Fault::Slow(_) => CloseCode::SlowConsumer,
         }
     }
@@ -139,6 +136,9 @@ impl Fault {
             Fault::Refused(Refusal::UnknownDestination(_)) => "unknown destination".into(),
             Fault::Refused(Refusal::NotOwner(_)) => "the temporary queue belongs to another session".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
+            Fault::Refused(Refusal::NoHandler(_)) => "nobody handles the application destination".into(),
+            Fault::Refused(Refusal::Protected(_)) => "the destination is not for clients".into(),
+            Fault::Refused(Refusal::Unhandled(_)) => "the application did not handle it".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
             Fault::Silent(_) => "heart-beat missed".into(),
@@ -174,6 +174,11 @@ impl Fault {
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
             }
+            Fault::Refused(Refusal::NoHandler(to)) => format!("Nobody handles {}.", shown(to)),
+            Fault::Refused(Refusal::Protected(to)) => format!("{} is not for clients.", shown(to)),
+            Fault::Refused(Refusal::Unhandled(unhandled)) => {
+                format!("{} was not handled: {}.", shown(&unhandled.destination), shown(&unhandled.detail))
+            }
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
             Fault::ConnectTimeout(limit) => {
                 format!("No CONNECT came within {} ms (connect_timeout).", limit.as_millis())
@@ -203,6 +208,11 @@ impl Fault {
             }
             Fault::Refused(Refusal::NotOwner(_)) => "Send to it; only its own session can subscribe to it.",
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
+            Fault::Refused(Refusal::NoHandler(_)) => {
+                "Use a destination that a route, a handler or a worker takes, or add one to the broker."
+            }
+            Fault::Refused(Refusal::Protected(_)) => "Use another destination, or a session with the right to it.",
+            Fault::Refused(Refusal::Unhandled(_)) => "Ask the application why, or try again later.",
             Fault::Refused(Refusal::Limit { .. }) => {
                 "Try again later, or raise the limit in the broker's configuration."
             }
@@ -331,6 +341,15 @@ impl Slow {
             Slow::HeldBytes(limit) => ("bytes are held back", limit, "limits.held_bytes"),
         };
         format!("More than {limit} {what} ({key}).")
+    }
+}
+
+fn close_code_of(refusal: &Refusal) -> CloseCode {
+    match refusal {
+        Refusal::UnknownDestination(_) | Refusal::NotOwner(_) => CloseCode::NotAllowed,
+        Refusal::NoHandler(_) | Refusal::Protected(_) => CloseCode::NotAllowed,
+        Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. } => CloseCode::TryLater,
+        Refusal::Unhandled(_) => CloseCode::TryLater,
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 
+use super::application;
 use super::content::content_of;
 use super::fault::{Fault, Limit, Violation};
 use super::heartbeat::HeartBeats;
 use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
-use super::subscription::Subscription;
+use super::subscription::{Shown, Subscription};
 use super::subscriptions::Subscriptions;
 use super::temporary::{own_queue, space_of};
 use super::terms::{delay_of, terms_of};
@@ -35,6 +36,8 @@ pub(super) struct Live {
     pub(super) subscriptions: Subscriptions,
     pub(super) receipts: Receipts,
     transactions: Transactions,
+    /// The application destinations that it may take the messages of.
+    pub(super) work: Option<Box<[ByteString]>>,
 }
 
 impl Live {
@@ -49,6 +52,7 @@ impl Live {
             subscriptions: Subscriptions::default(),
             receipts: Receipts::default(),
             transactions: Transactions::default(),
+            work: application::work_of(connect, options),
         }
     }
 
@@ -114,7 +118,11 @@ impl Live {
         actions: &mut VecDeque<Action>,
     ) -> Result<(), (Fault, Option<ByteString>)> {
         match (ticket, verdict) {
-            (Some(ticket), Ok(matched)) => self.receipts.answer(ticket, matched),
+            (Some(ticket), Ok(matched)) => {
+                if let Some(Awaited::Subscribe(key)) = self.receipts.answer(ticket, matched) {
+                    actions.extend(self.subscriptions.find(key).map(|live| Action::Note(live.is_live())));
+                }
+            }
             (None, Ok(_)) => {}
             (ticket, Err(refusal)) => {
                 let refused = ticket.and_then(|ticket| self.receipts.refuse(ticket));
@@ -148,13 +156,16 @@ impl Live {
 
     fn send(&mut self, mut send: Send, actions: &mut VecDeque<Action>, options: &Options) -> Result<(), Fault> {
         // Where unknown destinations are dropped, the broker's core does and notes that.
-        let kind = options.spaces.resolve(&send.destination).map(|space| space.kind);
+        let space = options.spaces.resolve(&send.destination);
+        let kind = space.map(|space| space.kind);
         if kind.is_none() && options.spaces.unknown() == Unknown::Refuse {
             return Err(Fault::Refused(Refusal::UnknownDestination(send.destination)));
         }
+        self.check_protected(&send.destination, space, options)?;
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        let is_queue = matches!(kind, Some(Kind::Queue | Kind::TemporaryQueue));
-        let terms = if is_queue { terms_of(&send.headers)? } else { None };
+        // A handler may be a queue, or a way to one.
+        let may_be_queue = matches!(kind, Some(Kind::Queue | Kind::TemporaryQueue | Kind::Application));
+        let terms = if may_be_queue { terms_of(&send.headers)? } else { None };
         self.say_temporary(&mut send, actions, options)?;
         let content = content_of(send, terms, options);
         if let Some(name) = transaction {
@@ -163,7 +174,10 @@ impl Live {
             self.receipts.complete(receipt.as_deref(), actions);
         } else {
             let ticket = receipt.map(|receipt| self.receipts.ask(Some(&receipt), Awaited::Send));
-            actions.push_back(Action::Perform { operation: Operation::Send(content), ticket });
+            actions.push_back(match kind {
+                Some(Kind::Application) => Action::Call { content, ticket },
+                _ => Action::Perform { operation: Operation::Send(content), ticket },
+            });
         }
         Ok(())
     }
@@ -177,14 +191,19 @@ impl Live {
         if request.id.len() > options.max_id_bytes {
             return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
         }
+        if self.is_ask(&request.destination, options) {
+            return self.ask(request, actions, options);
+        }
         let credit = prefetch(&request, options)?;
         let target = target(&request.destination, &self.name, options)?;
+        if let Some(Target::Topic(pattern)) = &target {
+            self.check_protected_pattern(pattern, options)?;
+        }
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
             return Err(Limit::Subscriptions(options.max_subscriptions).into());
         }
-        let key = self.subscriptions.next_key();
-        let key = key.ok_or(Limit::Subscriptions(options.max_subscriptions))?;
+        let key = self.next_key(options)?;
         // U6: the new one replaces the old one.
         let mut earlier = earlier.and_then(|key| self.end_subscription(key));
         // A temporary queue lives as long as it has a subscription, so there the new one comes first.
@@ -209,7 +228,7 @@ impl Live {
             ack_by: self.version.ack_by(),
             credit,
             page: browses.then(Box::default),
-            shown: is_temporary.then(|| Box::new(Destination::new(request.destination.clone()).detached())),
+            shown: shown(&request.destination, options),
             flow: None,
         };
         // One that a `reply-to` has made goes when the client makes its own.
@@ -230,6 +249,11 @@ impl Live {
         Ok(())
     }
 
+    pub(super) fn next_key(&mut self, options: &Options) -> Result<SubscriptionKey, Fault> {
+        let key = self.subscriptions.next_key();
+        key.ok_or_else(|| Limit::Subscriptions(options.max_subscriptions).into())
+    }
+
     fn unsubscribe(&mut self, request: &Unsubscribe, actions: &mut VecDeque<Action>) {
         let receipt = request.receipt.as_deref();
         let key = self.subscriptions.key_of(&request.id);
@@ -244,7 +268,7 @@ impl Live {
     }
 
     /// Takes a subscription out that its client wants no more.
-    fn end_subscription(&mut self, key: SubscriptionKey) -> Option<Subscription> {
+    pub(super) fn end_subscription(&mut self, key: SubscriptionKey) -> Option<Subscription> {
         self.transactions.forget(key);
         self.subscriptions.remove(key)
     }
@@ -375,7 +399,7 @@ enum Located {
 /// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
 fn target(destination: &ByteString, session: &str, options: &Options) -> Result<Option<Target>, Fault> {
     match options.spaces.resolve(destination) {
-        Some(space) if space.kind == Kind::Queue => {
+        Some(space) if matches!(space.kind, Kind::Queue | Kind::Application) => {
             Ok(Some(Target::Queue(Destination::new(destination.clone()).detached())))
         }
         Some(space) if space.kind == Kind::TemporaryQueue => {
@@ -387,6 +411,15 @@ fn target(destination: &ByteString, session: &str, options: &Options) -> Result<
         }
         None if options.spaces.unknown() == Unknown::Drop => Ok(None),
         None => Err(Fault::Refused(Refusal::UnknownDestination(destination.clone()))),
+    }
+}
+
+/// What the messages of a subscription say for `destination`.
+fn shown(destination: &ByteString, options: &Options) -> Option<Box<Shown>> {
+    match options.spaces.resolve(destination)?.kind {
+        Kind::TemporaryQueue => Some(Box::new(Shown::As(Destination::new(destination.clone()).detached()))),
+        Kind::Application => Some(Box::new(Shown::Original)),
+        Kind::Topic | Kind::Queue => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Session::poll_action`] to `None`, and asks [`Session::poll_timeout`] when to come back.
 
 mod action;
+mod application;
 mod content;
 mod fault;
 mod heartbeat;
@@ -29,8 +30,8 @@ use bytestring::ByteString;
 use crate::message::{Delivery, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{Command, DecodeError, Frame, Request, Version};
 
-pub use action::{Action, Browse, Close, CloseCode, Note, Outgoing, Subscribe, Target};
-pub use options::Options;
+pub use action::{Action, Browse, Close, CloseCode, Note, Opened, Outgoing, Subscribe, Target};
+pub use options::{Options, WorkRight};
 
 use fault::{Fault, Violation};
 use heartbeat::Due;
@@ -305,9 +306,11 @@ impl Session {
         let version = connect.version.ok_or(Violation::NoCommonVersion)?;
         let connected = self.connected(version, name);
         let name = name.clone();
+        let opened = application::opened(name.clone(), connect.headers.clone(), &self.options);
         self.version = Some(version);
         self.state = State::Live(Live::new(now, name, version, &connect, &self.options));
         self.push(Action::Send(connected));
+        self.push(Action::Opened(opened));
         Ok(())
     }
 

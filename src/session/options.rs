@@ -27,6 +27,10 @@ pub struct Options {
     /// `headers.private`: names of headers of a SEND that receivers do not get to see (M1), in any case of letters.
     /// `receipt` and `transaction` never pass, whatever is set here.
     pub private_headers: Vec<String>,
+    /// `[[app.worker]]`: which sessions may take the messages of which application destinations.
+    pub work_rights: Vec<WorkRight>,
+    /// `app.events`: a topic that clients do not send to, and that only sessions with one of these rights subscribe to.
+    pub protected: Option<Destination>,
     /// `queues.prefetch`: how many messages of a subscription may be unsettled when SUBSCRIBE does not say (Q5).
     pub prefetch: u32,
     /// `[[queues.policy]]`: the same for the queues of each policy; the first that takes a queue decides.
@@ -53,6 +57,15 @@ pub struct Options {
     pub max_outbox_bytes: usize,
 }
 
+/// The right to take the messages of application destinations, instead of asking them (A2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkRight {
+    /// What a SUBSCRIBE must say, exactly so.
+    pub destinations: Vec<ByteString>,
+    /// `login` and `passcode` of the CONNECT; none: whoever comes this way has the right.
+    pub login: Option<(ByteString, ByteString)>,
+}
+
 impl Options {
     /// How many messages of a subscription to `destination` may be unsettled when SUBSCRIBE does not say.
     pub(super) fn usual_prefetch(&self, destination: &ByteString) -> u32 {
@@ -73,6 +86,8 @@ impl Default for Options {
             heart_beat_tolerance: 3,
             continue_on_error: false,
             private_headers: ["login", "passcode", "Authorization", "X-Authorization"].map(String::from).to_vec(),
+            work_rights: Vec::new(),
+            protected: None,
             prefetch: 100,
             queue_prefetches: Vec::new(),
             max_prefetch: 1000,

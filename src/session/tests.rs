@@ -129,7 +129,10 @@ impl Player {
     fn asked(&mut self) -> Vec<String> {
         let mut asked = Vec::new();
         while let Some(action) = self.session.poll_action() {
-            asked.push(render(action));
+            // What is only told, `application` tests.
+            if !matches!(action, Action::Opened(_) | Action::Note(Note::Subscribed(_))) {
+                asked.push(render(action));
+            }
         }
         if self.session.has_held() {
             asked.push("(holds messages)".into());
@@ -241,6 +244,24 @@ fn render(action: Action) -> String {
             let paced = if paced { " paced" } else { "" };
             let by_client = if by_client { " by-client" } else { "" };
             format!("{ticket} unsubscribe {}={id} {}{paced}{by_client}", subscription.0, render_target(&target))
+        }
+        Action::Opened(Opened { name, headers }) => {
+            let headers: Vec<String> = headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
+            format!("opened {name}{}", headers.concat())
+        }
+        Action::Call { content, ticket } => {
+            format!("{} call {}", render_ticket(ticket), render_operation(&Operation::Send(content)))
+        }
+        Action::Ask(ask) => {
+            let headers: Vec<String> = ask.headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
+            let headers = headers.concat();
+            format!(
+                "{} ask {}={} {}{headers}",
+                render_ticket(Some(ask.ticket)),
+                ask.subscription.0,
+                ask.id,
+                ask.destination
+            )
         }
         Action::Note(note) => format!("note {note:?}"),
         Action::Close(close) => format!("close {} {}", close.code as u16, close.reason),

@@ -3,6 +3,8 @@
 //! [`Hub`] is the worker without its sockets: bytes in, bytes out. `connection` is the driver, which alone joins a hub
 //! to sockets, clock and other workers.
 
+mod answers;
+mod applications;
 mod connection;
 mod counters;
 mod encoder;
