@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "websocket",
         ],
     ),
-    ("admin", &["worker"]),
+    ("admin", &["app", "worker"]),
     (
         "server",
         &[

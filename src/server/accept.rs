@@ -36,6 +36,7 @@ pub(super) struct Listeners {
 pub(super) struct Acceptor {
     entrances: Vec<Entrance>,
     counters: Vec<Arc<Counters>>,
+    admin: Admin,
     permits: Arc<Semaphore>,
     limit: usize,
     admin_permits: Arc<Semaphore>,
@@ -51,11 +52,16 @@ enum Purpose {
 }
 
 impl Acceptor {
-    pub(super) fn new(entrances: Vec<Entrance>, counters: Vec<Arc<Counters>>, options: &Options) -> Acceptor {
+    pub(super) fn new(
+        entrances: Vec<Entrance>,
+        counters: Vec<Arc<Counters>>,
+        admin: Admin,
+        options: &Options,
+    ) -> Acceptor {
         let limit = options.connections.min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(limit));
         let admin_permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
-        Acceptor { entrances, counters, permits, limit, admin_permits, keepalive: options.keepalive }
+        Acceptor { entrances, counters, admin, permits, limit, admin_permits, keepalive: options.keepalive }
     }
 
     /// Accepts until the broker goes away.
@@ -132,7 +138,7 @@ impl Acceptor {
                 ADMIN_CONNECTIONS,
             );
         };
-        let admin = Admin::new(self.counters.clone());
+        let admin = self.admin.clone();
         tokio::task::spawn_local(async move {
             admin.serve(stream, peer).await;
             drop(permit);

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
+use crate::admin::Admin;
+use crate::app::hook::{Hooks, SetupError};
 use crate::broker::Interest;
 use crate::message::WorkerId;
 use crate::sockjs;
@@ -90,6 +92,9 @@ pub enum StartError {
         /// The config key that names it.
         key: &'static str,
     },
+    /// A hook cannot be made, for want of its secret or of certificates.
+    #[error(transparent)]
+    Hook(#[from] SetupError),
     /// The system gives no thread or no runtime.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -136,6 +141,7 @@ impl Server {
         if websocket.is_empty() && tcp.is_empty() {
             return Err(StartError::NoListener);
         }
+        let hooks = Hooks::new(&options.worker.app.hooks)?;
         let workers = match options.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             chosen => chosen.min(usize::from(u16::MAX)),
@@ -154,7 +160,8 @@ impl Server {
         let entrances = server.start_workers(&options)?;
         let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
-        let acceptor = accept::Acceptor::new(entrances, counters, &options);
+        let admin = Admin::new(counters.clone(), hooks.monitors);
+        let acceptor = accept::Acceptor::new(entrances, counters, admin, &options);
         server
             .threads
             .push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);

@@ -35,19 +35,19 @@ fn statuses_have_meanings() {
     }
 }
 
-/// A good answer as the replies that come of it: where to, headers, body.
+/// A reply: where to, headers, body.
 type Plain<'p> = (To, &'p [(&'p str, &'p str)], &'p [u8]);
+
+fn plain(reply: &Reply) -> String {
+    format!("{:?} {:?} {:?}", reply.to, reply.headers.iter().collect::<Vec<_>>(), reply.body.as_ref())
+}
 
 #[track_caller]
 fn check(occasion: Occasion, incoming: &Incoming, replies: &[Plain<'_>]) {
     let done = read(incoming, occasion).unwrap();
-    let found: Vec<(To, Vec<(&str, &str)>, &[u8])> = done
-        .replies
-        .iter()
-        .map(|reply| (reply.to.clone(), reply.headers.iter().collect(), reply.body.as_ref()))
-        .collect();
-    let expected: Vec<(To, Vec<(&str, &str)>, &[u8])> =
-        replies.iter().map(|(to, headers, body)| (to.clone(), headers.to_vec(), *body)).collect();
+    let found: Vec<String> = done.replies.iter().map(plain).collect();
+    let expected: Vec<String> =
+        replies.iter().map(|(to, headers, body)| format!("{to:?} {headers:?} {body:?}")).collect();
     assert_eq!(found, expected);
 }
 
