@@ -39,7 +39,7 @@ pub enum Work {
         ticket: Option<Ticket>,
     },
     /// A SUBSCRIBE that wants one answer.
-    Ask(Ask),
+    Ask(Box<Ask>),
     /// It began, ended, subscribed or unsubscribed: what the configuration wants done about it.
     Announce(Occasion, Destination),
     /// The same, for one handler.
@@ -52,7 +52,7 @@ pub enum Purpose {
     /// To handle a SEND.
     Send(Option<Ticket>),
     /// To answer a SUBSCRIBE.
-    Ask(Ask),
+    Ask(Box<Ask>),
     /// To tell a handler something.
     Tell,
 }

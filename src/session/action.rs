@@ -43,7 +43,7 @@ pub enum Action {
         ticket: Option<Ticket>,
     },
     /// Have an application destination answer a SUBSCRIBE once. Always answered, after the MESSAGE if there is one.
-    Ask(Ask),
+    Ask(Box<Ask>),
     /// Register a subscription.
     Subscribe(Subscribe),
     /// Bring the next messages to a subscription that browses.

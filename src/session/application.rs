@@ -60,7 +60,7 @@ impl Live {
             !OWN_HEADERS.contains(&name) && !OF_THE_FRAME.contains(&name) && !is_private(name, options)
         });
         let destination = Destination::new(request.destination);
-        actions.push_back(Action::Ask(Ask { subscription, id: request.id, destination, headers, ticket }));
+        actions.push_back(Action::Ask(Box::new(Ask { subscription, id: request.id, destination, headers, ticket })));
         Ok(())
     }
 

@@ -117,10 +117,11 @@ impl Live {
         verdict: Verdict,
         actions: &mut VecDeque<Action>,
     ) -> Result<(), (Fault, Option<ByteString>)> {
+        let mut subscribed = None;
         match (ticket, verdict) {
             (Some(ticket), Ok(matched)) => {
                 if let Some(Awaited::Subscribe(key)) = self.receipts.answer(ticket, matched) {
-                    actions.extend(self.subscriptions.find(key).map(|live| Action::Note(live.is_live())));
+                    subscribed = self.subscriptions.find(key).map(|live| Action::Note(live.is_live()));
                 }
             }
             (None, Ok(_)) => {}
@@ -130,6 +131,7 @@ impl Live {
             }
         }
         self.receipts.give(actions);
+        actions.extend(subscribed);
         Ok(())
     }
 

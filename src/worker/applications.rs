@@ -137,7 +137,7 @@ impl Hub {
     }
 
     /// A SUBSCRIBE to an application destination.
-    pub(super) fn ask(&mut self, session: SessionId, ask: Ask) {
+    pub(super) fn ask(&mut self, session: SessionId, ask: Box<Ask>) {
         let unused = || Refusal::NoHandler(ask.destination.text().clone());
         let refusal = if self.applications.table.is_used() { self.no_room(1) } else { Some(unused()) };
         match refusal {
@@ -286,7 +286,7 @@ impl Hub {
         }
     }
 
-    fn start_ask(&mut self, session: SessionId, table: &Table, ask: Ask) {
+    fn start_ask(&mut self, session: SessionId, table: &Table, ask: Box<Ask>) {
         match table.for_ask(&ask.destination) {
             None | Some(Found::Route(..)) => {
                 self.refuse(session, Some(ask.ticket), Refusal::NoHandler(ask.destination.text().clone()));
