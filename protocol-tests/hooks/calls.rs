@@ -190,6 +190,19 @@ fn what_never_left_is_tried_again() {
 }
 
 #[test]
+fn a_connection_that_takes_too_long_was_not_made() {
+    // Connections are taken by the system, and then nobody speaks.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let authority = Authority::new("silent");
+    let caller = Caller::new(&format!("https://{}/", silent.local_addr().unwrap()), |options| {
+        options.ca_file = Some(authority.file().to_owned());
+        options.connect_timeout = Duration::from_millis(50);
+    });
+    assert_eq!(caller.send(b"").map(|_| ()), Err(Failure::Unavailable));
+    assert_eq!((caller.monitor.retries(), caller.ended("unavailable")), (2, 1));
+}
+
+#[test]
 fn a_time_limit_is_for_all_tries_together() {
     let limit = Duration::from_millis(300);
     let app = Application::start(|_, number| if number == 0 { Act::status(503) } else { Act::Stall });

@@ -100,14 +100,6 @@ impl Application {
         Application::serve(TcpListener::bind("127.0.0.1:0").unwrap(), None, Box::new(decide))
     }
 
-    /// The same at a port that somebody knows already.
-    pub(crate) fn start_at(
-        address: SocketAddr,
-        decide: impl Fn(&Got, usize) -> Act + Send + Sync + 'static,
-    ) -> Application {
-        Application::serve(TcpListener::bind(address).unwrap(), None, Box::new(decide))
-    }
-
     /// The same over TLS.
     pub(crate) fn start_tls(
         config: ServerConfig,

@@ -106,9 +106,12 @@ pub(super) fn read_refusal(incoming: &Incoming) -> Failure {
 /// What a status of the fives, or "busy", comes to where there is no other try.
 pub(super) fn failure_of(status: StatusCode) -> Failure {
     match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Failure::Unavailable,
         // It is there, but failed.
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::NOT_IMPLEMENTED => Failure::Broken,
-        _ => Failure::Unavailable,
+        _ => Failure::Broken,
     }
 }
 

@@ -146,7 +146,7 @@ impl Shared {
                 Tried::Missed { miss, failure: answer::failure_of(status), why: format!("it answered {status}") }
             }
             Verdict::Refused => {
-                debug!(hook = self.options.name, %status, "the application refused");
+                self.note_refusal(status);
                 Tried::Answered(Err(answer::read_refusal(&incoming)))
             }
             Verdict::Odd => self.complain(&Odd { status }),
@@ -154,6 +154,18 @@ impl Shared {
                 Ok(done) => Tried::Answered(Ok(done)),
                 Err(misunderstood) => self.complain(&misunderstood),
             },
+        }
+    }
+
+    /// Most refusals are between the client and the application; these are between the broker and the application.
+    fn note_refusal(&self, status: StatusCode) {
+        let hook = &self.options.name;
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                warn!(hook, %status, "the application does not believe us: is the secret right?")
+            }
+            StatusCode::METHOD_NOT_ALLOWED => warn!(hook, %status, "the application takes no POST: is the URL right?"),
+            _ => debug!(hook, %status, "the application refused"),
         }
     }
 
