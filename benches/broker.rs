@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gumboot::broker::{Command, Consumer, Effects, Interest, Note, Options, Shard, Subscriber};
+use gumboot::broker::{Change, Command, Consumer, Effects, Interest, Note, Options, Shard, Subscriber};
 use gumboot::clock::Clock;
 use gumboot::destination::{Destination, Pattern, Style};
 use gumboot::headers::Headers;
@@ -39,6 +39,8 @@ impl Effects for Counting {
     fn verdict(&mut self, _: SessionId, _: Option<Ticket>, _: Verdict) {}
 
     fn post(&mut self, _: WorkerId, _: Command) {}
+
+    fn store(&mut self, _: u64, _: Vec<Change>) {}
 
     fn note(&mut self, _: Note) {}
 }

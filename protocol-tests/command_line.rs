@@ -282,11 +282,38 @@ fn one_connection_too_many_is_told_so() {
     let expected = ["HTTP/1.1 503 ", "\r\nretry-after: ", "limit of 2 connections (limits.connections)"];
     assert!(expected.iter().all(|part| refused.contains(part)), "{refused}");
 
+    // What the client said already does not cost it the reason.
+    let mut talkative = TcpStream::connect(&broker.tcp).unwrap();
+    let mut heard = String::new();
+    talkative.write_all(b"CONNECT\naccept-version:1.2\n\n\0").unwrap();
+    talkative.read_to_string(&mut heard).unwrap();
+    assert!(heard.contains("\ncode:too-many-connections\n"), "{heard}");
+
     // Once one has gone there is room again; the broker learns of it in its own time.
     drop(first);
     let deadline = Instant::now() + Duration::from_secs(20);
     while greet(&broker.tcp) != *b"CONNECTED" {
         assert!(Instant::now() < deadline, "still refused");
+    }
+}
+
+#[test]
+fn a_store_that_is_none_is_left_alone() {
+    let place = Place::new("foreign");
+    fs::create_dir_all(place.0.join("data")).unwrap();
+    place.write("data/thesis.txt", "precious");
+    let sets = ["websocket.bind=127.0.0.1:0", "tcp.bind=127.0.0.1:0", "admin.bind=127.0.0.1:0", "store.path=data"];
+    let arguments = sets.map(|set| ["--set", set]).concat();
+    for engine in ["store.engine=sled", "store.engine=redb"] {
+        let output = place.run(&[&arguments[..], &["--set", engine]].concat(), &[]);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.contains("error: data is not empty and is no store of this program: set store.path"),
+            "{errors}"
+        );
+        assert_eq!(fs::read_to_string(place.0.join("data/thesis.txt")).unwrap(), "precious");
+        assert_eq!(output.stdout, b"", "nobody could connect");
     }
 }
 

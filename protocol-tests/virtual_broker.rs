@@ -7,9 +7,9 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gumboot::broker::Interest;
+use gumboot::broker::{Command, Interest, UNAWAITED};
 use gumboot::clock::Clock;
-use gumboot::message::WorkerId;
+use gumboot::message::{Sequences, WorkerId};
 use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post};
 
 /// What time of day it is when a virtual broker starts.
@@ -62,16 +62,19 @@ impl VirtualBroker {
         let options = Arc::new(options);
         let workers = usize::from(interest.workers());
         let interest = Arc::new(interest);
+        let sequences = Sequences::above(0);
         let hub = |index: usize| {
             let id = WorkerId(index as u16);
-            Hub::new(
+            let mut hub = Hub::new(
                 Clock::new(now, START_EPOCH_MS),
                 id,
                 1,
                 Arc::clone(&options),
                 Arc::clone(&interest),
                 Arc::new(Counters::default()),
-            )
+            );
+            hub.use_store(sequences.clone());
+            hub
         };
         VirtualBroker {
             now,
@@ -157,6 +160,12 @@ impl VirtualBroker {
         while let Some(event) = self.hubs[hub].poll_event() {
             self.handle(hub, event);
         }
+        // The disk of a virtual broker is quick and never fails.
+        let submissions = self.hubs[hub].take_submissions().into_iter();
+        let awaited = submissions.map(|submission| submission.ticket).filter(|ticket| *ticket != UNAWAITED);
+        let stored: Vec<Post> =
+            awaited.map(|ticket| Post::Command(Command::Stored { ticket, result: Ok(()) })).collect();
+        self.hubs[hub].receive_posts(self.now, stored);
     }
 
     /// Delivers one batch of posts, `choice` picking the link. Answers whether there was one.

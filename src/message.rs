@@ -4,6 +4,7 @@ mod terms;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -118,6 +119,11 @@ pub struct Content {
 }
 
 impl Content {
+    /// Whether its sender asked for it to outlive the broker's process: `persistent:true`.
+    pub fn is_persistent(&self) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.persistent)
+    }
+
     /// Bytes this content keeps in memory, for limits and metrics.
     pub fn footprint(&self) -> usize {
         size_of::<Message>() + self.headers.footprint() + self.body.len()
@@ -133,6 +139,24 @@ pub struct Message {
     pub origin: SessionId,
     /// What was sent.
     pub content: Content,
+}
+
+/// Hands out the numbers that stored messages are known by, to all workers at once. They are the order within each queue.
+#[derive(Clone, Debug)]
+pub struct Sequences {
+    next: Arc<AtomicU64>,
+}
+
+impl Sequences {
+    /// Sequences above the highest one in use, zero where there is none.
+    pub fn above(highest: u64) -> Sequences {
+        Sequences { next: Arc::new(AtomicU64::new(highest.saturating_add(1))) }
+    }
+
+    /// The next one: higher than all before. Never zero.
+    pub fn next(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// Names one delivery of a queue message at the queue's home, so that its settlement finds it without a look-up by name.
@@ -253,6 +277,14 @@ pub enum Refusal {
     /// What handles an application destination did not do it (A3).
     #[error("{}: {}", .0.destination, .0.detail)]
     Unhandled(Box<Unhandled>),
+    /// The store did not take a message or a settlement that must outlive the process (Q6).
+    #[error("it could not be stored: {why}")]
+    NotStored {
+        /// Stable code for the wire, such as `store-full`.
+        code: &'static str,
+        /// What the store says.
+        why: ByteString,
+    },
     /// A limit was reached: its config key and its value.
     #[error("{what} would pass the limit of {limit} ({key})")]
     Limit {
@@ -278,7 +310,7 @@ impl Refusal {
             Refusal::NoHandler(_) => "no-handler",
             Refusal::Protected(_) => "not-allowed",
             Refusal::Unhandled(unhandled) => unhandled.code,
-            Refusal::Limit { code, .. } => code,
+            Refusal::NotStored { code, .. } | Refusal::Limit { code, .. } => code,
         }
     }
 }

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gumboot::broker::{
-    Command, Consumer, Effects, Interest, Note, Options, QueueStats, Shard, Subscriber, TransactionId,
+    Change, Command, Consumer, Effects, Interest, Note, Options, QueueStats, Shard, Subscriber, TransactionId,
 };
 use gumboot::clock::Clock;
 use gumboot::destination::{Destination, Pattern, Style};
 use gumboot::headers::Headers;
 use gumboot::message::{
-    Content, Delivery, Message, Operation, Outcome, SessionId, SubscriberId, SubscriptionKey, Tag, Ticket, Verdict,
-    WhenSlow, WorkerId,
+    Content, Delivery, Message, Operation, Outcome, Sequences, SessionId, SubscriberId, SubscriptionKey, Tag, Ticket,
+    Verdict, WhenSlow, WorkerId,
 };
 
 /// Names this start of the broker.
@@ -43,6 +43,8 @@ pub(crate) struct Log {
     pub(crate) queue: Vec<(SubscriberId, Delivery)>,
     pub(crate) verdicts: Vec<(SessionId, Option<Ticket>, Verdict)>,
     pub(crate) notes: Vec<Note>,
+    /// What is to be stored, by whom.
+    pub(crate) stores: Vec<(WorkerId, u64, Vec<Change>)>,
 }
 
 struct Recording<'a> {
@@ -71,6 +73,10 @@ impl Effects for Recording<'_> {
         link.expect("a worker that exists").commands.push_back(command);
     }
 
+    fn store(&mut self, ticket: u64, changes: Vec<Change>) {
+        self.log.stores.push((self.from, ticket, changes));
+    }
+
     fn note(&mut self, note: Note) {
         self.log.notes.push(note);
     }
@@ -78,7 +84,12 @@ impl Effects for Recording<'_> {
 
 impl Net {
     pub(crate) fn new(workers: u16, options: Options) -> Net {
-        let (interest, options) = (Arc::new(Interest::new(workers)), Arc::new(options));
+        Net::with_interest(Interest::new(workers), options)
+    }
+
+    fn with_interest(interest: Interest, options: Options) -> Net {
+        let workers = interest.workers();
+        let (interest, options) = (Arc::new(interest), Arc::new(options));
         let now = Instant::now();
         let clock = Clock::new(now, START_EPOCH_MS);
         let shard = |id| Shard::new(clock, id, BOOT, Arc::clone(&options), Arc::clone(&interest));
@@ -91,6 +102,14 @@ impl Net {
             links: ids().flat_map(|from| ids().map(move |to| link(from, to))).collect(),
             interest,
         }
+    }
+
+    /// As [`Net::new`], but with a store, which is the test itself.
+    pub(crate) fn durable(workers: u16, options: Options) -> Net {
+        let mut net = Net::with_interest(Interest::seeded(workers, 1), options);
+        let sequences = Sequences::above(0);
+        net.shards.iter_mut().for_each(|shard| shard.use_store(sequences.clone()));
+        net
     }
 
     /// Gives a command to a worker, and leaves what it posts on its way.

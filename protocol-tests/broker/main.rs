@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod browse;
+mod durable;
 mod harness;
 mod model;
 mod policies;

@@ -1,5 +1,5 @@
-//! HTTP hooks against a small application that misbehaves on demand: alone (`calls`), and within a broker (`broker`); and
-//! the applications of the examples.
+//! HTTP hooks against a small application that misbehaves on demand: alone (`calls`), and within a broker (`broker`);
+//! and the applications of the examples.
 
 #![allow(clippy::unwrap_used)]
 

@@ -308,11 +308,7 @@ impl Model {
         let wrong = |law, text: &str, other: Option<usize>| {
             Violation::new(law, format!("{text}: {frame}"), std::iter::once(own.session).chain(other))
         };
-        let count = frame.header("redelivery-count").map_or(Some(0), |text| text.parse::<u32>().ok());
-        let count = count.ok_or_else(|| wrong(Law::Redelivery, "no number", None))?;
-        if (frame.header("redelivered") == Some("true")) != (count > 0) {
-            return Err(wrong(Law::Redelivery, "`redelivered` and its count do not go together", None));
-        }
+        let count = redeliveries(frame, own.session)?;
         let hold = self.messages[number].hold;
         if self.is_late(subscription, number, count, frame.header("dead-letter-reason").is_some()) {
             // When all is quiet this subscription must have ended.
@@ -402,4 +398,15 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// How often a message was handed out before, as its headers say.
+fn redeliveries(frame: &Frame, session: usize) -> Result<u32, Violation> {
+    let wrong = |text: &str| Violation::new(Law::Redelivery, format!("{text}: {frame}"), [session]);
+    let count = frame.header("redelivery-count").map_or(Some(0), |text| text.parse::<u32>().ok());
+    let count = count.ok_or_else(|| wrong("no number"))?;
+    if (frame.header("redelivered") == Some("true")) != (count > 0) {
+        return Err(wrong("`redelivered` and its count do not go together"));
+    }
+    Ok(count)
 }

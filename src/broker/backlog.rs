@@ -1,6 +1,7 @@
 //! The messages of one queue that wait for a consumer, in their order.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +16,8 @@ use crate::message::{Message, SessionId};
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) message: Arc<Message>,
+    /// Its number in the store, where it is kept there too.
+    pub(super) stored: Option<NonZeroU64>,
     /// From when on it is not to be delivered.
     pub(super) expires: Option<Instant>,
     /// How often it was handed out.
@@ -56,7 +59,7 @@ pub(super) struct Backlog {
     /// The sequence of the next message to come.
     next: u64,
     /// Of rank 0, without end, never handed out and never passed over: what a plain queue has. In order.
-    fresh: VecDeque<(u64, Arc<Message>)>,
+    fresh: VecDeque<Fresh>,
     /// Others that may be handed out.
     ready: BTreeMap<Place, Entry>,
     parked: Parked,
@@ -65,6 +68,14 @@ pub(super) struct Backlog {
     delayed: BTreeMap<(Instant, u64), Entry>,
     /// Where those are that can be handed out and will expire, by when.
     expiring: BTreeMap<(Instant, u64), (Place, SessionId)>,
+}
+
+/// Little, since there are many.
+#[derive(Debug)]
+struct Fresh {
+    sequence: u64,
+    stored: Option<NonZeroU64>,
+    message: Arc<Message>,
 }
 
 /// Messages that a consumer passed over because its own session had sent them, so that it need not look at them again.
@@ -78,11 +89,17 @@ struct Parked {
 impl Entry {
     /// A message that nobody has had yet.
     pub(super) fn new(message: Arc<Message>) -> Entry {
-        Entry { message, expires: None, handed_out: 0, refused: 0, returned: 0, rank: 0 }
+        Entry { message, stored: None, expires: None, handed_out: 0, refused: 0, returned: 0, rank: 0 }
     }
 
     fn at(&self, sequence: u64) -> Place {
         Place { rank: self.rank, sequence }
+    }
+}
+
+impl From<Fresh> for Entry {
+    fn from(fresh: Fresh) -> Entry {
+        Entry { stored: fresh.stored, ..Entry::new(fresh.message) }
     }
 }
 
@@ -97,8 +114,8 @@ impl Backlog {
     /// Adds a new message behind all others of its rank.
     pub(super) fn push(&mut self, entry: Entry) {
         let sequence = self.next_sequence();
-        if entry.rank == 0 && entry.expires.is_none() {
-            self.fresh.push_back((sequence, entry.message));
+        if entry.rank == 0 && entry.expires.is_none() && entry.handed_out == 0 {
+            self.fresh.push_back(Fresh { sequence, stored: entry.stored, message: entry.message });
         } else {
             self.put_back(sequence, entry);
         }
@@ -106,9 +123,9 @@ impl Backlog {
 
     /// Adds a new message behind all others, of which nothing is asked, to a queue without priorities.
     #[inline]
-    pub(super) fn push_plain(&mut self, message: Arc<Message>) {
+    pub(super) fn push_plain(&mut self, stored: Option<NonZeroU64>, message: Arc<Message>) {
         let sequence = self.next_sequence();
-        self.fresh.push_back((sequence, message));
+        self.fresh.push_back(Fresh { sequence, stored, message });
     }
 
     /// Puts a message that was handed out back into its place.
@@ -189,8 +206,8 @@ impl Backlog {
     /// Takes the first message that `consumer` may get (M5), of those that wait for nobody else.
     #[inline]
     pub(super) fn take(&mut self, key: ConsumerKey, consumer: &Consumer, max_groups: usize) -> Option<(u64, Entry)> {
-        if self.is_plain() && !consumer.no_local && self.fresh.front().is_some_and(|(_, message)| is_plain(message)) {
-            return self.take_fresh().map(|(sequence, message)| (sequence, Entry::new(message)));
+        if self.is_plain() && !consumer.no_local && self.fresh.front().is_some_and(|first| is_plain(&first.message)) {
+            return self.take_fresh().map(|fresh| (fresh.sequence, Entry::from(fresh)));
         }
         self.take_for(key, consumer, max_groups)
     }
@@ -222,7 +239,7 @@ impl Backlog {
 
     /// Takes the message out that has waited longest among those of the last rank.
     pub(super) fn take_oldest(&mut self) -> Option<Entry> {
-        let fresh = self.fresh.front().map(|(sequence, _)| Place { rank: 0, sequence: *sequence });
+        let fresh = self.first_fresh();
         let ready = oldest(&self.ready);
         let parked = self.parked.by_origin.iter().filter_map(|(origin, entries)| Some((oldest(entries)?, *origin)));
         let parked = parked.min_by_key(|(place, _)| age(*place));
@@ -230,7 +247,7 @@ impl Backlog {
         let of_parked = parked.map(|(place, _)| place);
         let place = [fresh, ready, of_parked, lane].into_iter().flatten().min_by_key(|place| age(*place))?;
         let entry = if fresh == Some(place) {
-            self.fresh.pop_front().map(|(_, message)| Entry::new(message))
+            self.fresh.pop_front().map(Entry::from)
         } else if ready == Some(place) {
             self.ready.remove(&place)
         } else if let Some((_, origin)) = parked.filter(|(parked, _)| *parked == place) {
@@ -252,12 +269,12 @@ impl Backlog {
         let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let start = match after {
             None => 0,
-            Some(Place { rank: 0, sequence }) => self.fresh.partition_point(|(fresh, _)| *fresh <= sequence),
+            Some(Place { rank: 0, sequence }) => self.fresh.partition_point(|fresh| fresh.sequence <= sequence),
             Some(_) => self.fresh.len(),
         };
         let fresh = self.fresh.range(start..).take(most);
-        let mut found: Vec<_> =
-            fresh.map(|(sequence, message)| (Place { rank: 0, sequence: *sequence }, Arc::clone(message), 0)).collect();
+        let place = |fresh: &Fresh| Place { rank: 0, sequence: fresh.sequence };
+        let mut found: Vec<_> = fresh.map(|fresh| (place(fresh), Arc::clone(&fresh.message), 0)).collect();
         let maps = [&self.ready].into_iter().chain(self.parked.by_origin.values()).chain(self.groups.lanes());
         for map in maps {
             let entries = map.range(from).take(most);
@@ -274,7 +291,7 @@ impl Backlog {
     }
 
     fn first_fresh(&self) -> Option<Place> {
-        self.fresh.front().map(|(sequence, _)| Place { rank: 0, sequence: *sequence })
+        self.fresh.front().map(|first| Place { rank: 0, sequence: first.sequence })
     }
 
     fn take_next(&mut self) -> Option<(Place, Entry)> {
@@ -283,12 +300,12 @@ impl Backlog {
         if let Some(ready) = ready.filter(|ready| fresh.is_none_or(|fresh| *ready.key() < fresh)) {
             return Some(ready.remove_entry());
         }
-        let (_, message) = self.take_fresh()?;
-        Some((fresh?, Entry::new(message)))
+        let entry = Entry::from(self.take_fresh()?);
+        Some((fresh?, entry))
     }
 
     #[inline]
-    fn take_fresh(&mut self) -> Option<(u64, Arc<Message>)> {
+    fn take_fresh(&mut self) -> Option<Fresh> {
         let first = self.fresh.pop_front();
         if self.fresh.is_empty() && self.fresh.capacity() > 1024 {
             self.fresh = VecDeque::new();

@@ -170,7 +170,9 @@ pub enum Command {
         /// Who answers.
         home: WorkerId,
         /// Whether this home can do its part.
-        answer: Result<(), Refusal>,
+        ///
+        /// What must be stored for it, together with the parts of all other homes.
+        answer: Result<Vec<Change>, Refusal>,
     },
     /// Second phase at one home: apply what was prepared, or forget it.
     Finish {
@@ -194,7 +196,55 @@ pub enum Command {
         /// redelivery delay.
         accepted: bool,
     },
+    /// The store has answered what [`Effects::store`] of this shard asked of it.
+    Stored {
+        /// As it was asked.
+        ticket: u64,
+        /// Whether it is now as durable as the store promises. A failure: it has no effect.
+        result: Result<(), Refusal>,
+    },
+    /// Put a message back into the queue that lives here, as the store has kept it. Before anything else happens, and in the
+    /// order of the sequences.
+    Restore {
+        /// The message.
+        message: Arc<Message>,
+        /// Its number in the store.
+        sequence: u64,
+        /// How often it was refused before.
+        redeliveries: u32,
+    },
 }
+
+/// One change of what is stored.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Keep a message of a queue.
+    Append {
+        /// Its number in the store.
+        sequence: u64,
+        /// The message, addressed to its queue.
+        message: Arc<Message>,
+        /// When it was taken, in milliseconds since 1970.
+        taken_at: u64,
+        /// When it is no longer wanted, in milliseconds since 1970.
+        expires_at: Option<u64>,
+    },
+    /// Remember what a message has been through.
+    State {
+        /// The message.
+        sequence: u64,
+        /// How often it was refused.
+        redeliveries: u32,
+    },
+    /// Forget a message.
+    Delete {
+        /// The message.
+        sequence: u64,
+    },
+}
+
+/// The ticket of changes that nobody waits for.
+pub const UNAWAITED: u64 = 0;
 
 /// What a shard does to the world around it. The driver, the simulation and the unit tests each bring their own.
 pub trait Effects {
@@ -207,6 +257,9 @@ pub trait Effects {
     /// A command for another worker's shard. What is posted from one worker to another arrives in that order, and
     /// none of it is lost: the order of topic messages, and transactions, rest on that.
     fn post(&mut self, worker: WorkerId, command: Command);
+    /// Changes of what is stored, to be made all or none. [`Command::Stored`] with this ticket is to tell when that is done,
+    /// unless the ticket is [`UNAWAITED`]. Only called on shards that [use a store](super::Shard::use_store).
+    fn store(&mut self, ticket: u64, changes: Vec<Change>);
     /// Something an operator wants counted or logged.
     fn note(&mut self, note: Note);
 }

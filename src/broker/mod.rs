@@ -4,6 +4,7 @@
 //! names hash to it. A command that concerns another worker's shard leaves as an effect, [`Effects::post`], and is
 //! applied there.
 
+mod admission;
 mod backlog;
 mod command;
 mod consumers;
@@ -16,10 +17,11 @@ mod queue;
 mod queues;
 mod relays;
 mod shard;
+mod storage;
 mod topics;
 mod transaction;
 
-pub use command::{Command, Consumer, Effects, Note, Subscriber, TransactionId};
+pub use command::{Change, Command, Consumer, Effects, Note, Subscriber, TransactionId, UNAWAITED};
 pub use interest::Interest;
 pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
 pub use queue::QueueStats;

@@ -81,6 +81,8 @@ pub struct QueueOptions {
     pub max_queues: usize,
     /// How many messages a queue keeps, those handed out but unsettled included: `queues.max_messages`, 1,000,000.
     pub max_messages: usize,
+    /// Whether all messages outlive the process, as if each said `persistent:true`: `queues.durable`, no.
+    pub durable: bool,
     /// How many bytes of messages a queue keeps: `queues.max_bytes`, 256 MiB.
     pub max_bytes: usize,
     /// How many consumers a queue has: `queues.max_consumers`, 10,000.
@@ -135,6 +137,7 @@ impl Default for QueueOptions {
         QueueOptions {
             max_queues: 100_000,
             max_messages: 1_000_000,
+            durable: false,
             max_bytes: 256 << 20,
             max_consumers: 10_000,
             redelivery_delay: Duration::from_secs(1),

@@ -1,11 +1,15 @@
 //! One queue: each message goes to one consumer, in order, until it is settled (Q1).
 
+mod stored;
+
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::admission::Admission;
 use super::backlog::{Backlog, Entry, Place};
-use super::command::{Consumer, Effects};
+use super::command::{Change, Consumer, Effects};
 use super::consumers::{ConsumerKey, Consumers};
 use super::options::{Overflow, QueueOptions, WhenExpired};
 use super::policy::Rules;
@@ -13,7 +17,7 @@ use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::hash::Keyed;
 use crate::headers::Headers;
-use crate::message::{Content, Delivery, Message, Outcome, Refusal, SessionId, SubscriberId, Tag, WhenSlow};
+use crate::message::{Content, Delivery, Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Terms, WhenSlow};
 
 /// The waits of a message are kept between these, so that none of them is a loop without rest or passes the end of
 /// time.
@@ -54,6 +58,10 @@ pub(super) struct Queue {
     dying: BTreeMap<u64, (Entry, &'static str)>,
     kept: Load,
     reserved: Load,
+    /// Messages on their way into the store, and what came behind them.
+    admission: Admission,
+    /// What is to be changed in the store for what has happened here.
+    changes: Vec<Change>,
     /// Since when nobody would notice if it were gone, where it stays for a while.
     idle_since: Option<Instant>,
     /// It lives as long as it has consumers, whatever it holds.
@@ -69,6 +77,8 @@ pub(super) enum Pushed {
     Added(usize),
     /// The queue is full, and the dead letters are to get it.
     Overflowed(Arc<Message>),
+    /// It waits for the store; its source is told later.
+    Waiting,
 }
 
 #[derive(Debug)]
@@ -98,6 +108,8 @@ impl Queue {
             dying: BTreeMap::new(),
             kept: Load::default(),
             reserved: Load::default(),
+            admission: Admission::default(),
+            changes: Vec::new(),
             idle_since: None,
             is_temporary,
             wake: None,
@@ -161,7 +173,7 @@ impl Queue {
             dropped += 1;
         }
         self.check_delay(now, clock, &message)?;
-        self.add(now, clock, message);
+        self.add(now, clock, Entry::new(message));
         Ok(Pushed::Added(dropped))
     }
 
@@ -182,7 +194,13 @@ impl Queue {
     }
 
     /// Adds a message, and answers how many others were dropped for it.
-    pub(super) fn push_reserved(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) -> usize {
+    pub(super) fn push_reserved(
+        &mut self,
+        now: Instant,
+        clock: &Clock,
+        message: Arc<Message>,
+        stored: Option<NonZeroU64>,
+    ) -> usize {
         self.reserved.subtract(&message);
         let mut dropped = 0;
         while self.rules.options.overflow == Overflow::DropOldest
@@ -191,7 +209,7 @@ impl Queue {
         {
             dropped += 1;
         }
-        self.add(now, clock, message);
+        self.add(now, clock, Entry { stored, ..Entry::new(message) });
         dropped
     }
 
@@ -240,6 +258,12 @@ impl Queue {
         }
     }
 
+    /// The number in the store of what is claimed. With `forget` the store is told by others that it is settled.
+    pub(super) fn claimed(&mut self, sequence: u64, forget: bool) -> Option<NonZeroU64> {
+        let entry = &mut self.unsettled.get_mut(&sequence)?.entry;
+        if forget { entry.stored.take() } else { entry.stored }
+    }
+
     /// Leaves what was claimed as it was, or puts it back if its consumer is gone meanwhile.
     pub(super) fn unclaim(&mut self, sequence: u64) {
         let Some(unsettled) = self.unsettled.get_mut(&sequence) else {
@@ -254,7 +278,7 @@ impl Queue {
     /// What the dead-letter queue `to` is to get for a dying message.
     pub(super) fn letter(&self, sequence: u64, to: &Destination, epoch_ms: u64) -> Option<Message> {
         let (entry, reason) = self.dying.get(&sequence)?;
-        Some(letter(&entry.message, to, reason, entry.handed_out, epoch_ms))
+        Some(letter(&entry.message, to, (reason, entry.handed_out), entry.stored.is_some(), epoch_ms))
     }
 
     /// Why a message is dying.
@@ -265,7 +289,7 @@ impl Queue {
     /// Forgets a dying message.
     pub(super) fn bury(&mut self, sequence: u64) {
         if let Some((entry, _)) = self.dying.remove(&sequence) {
-            self.kept.subtract(&entry.message);
+            self.forget(&entry);
         }
     }
 
@@ -291,7 +315,7 @@ impl Queue {
     pub(super) fn expire(&mut self, now: Instant) -> Option<Option<u64>> {
         let (sequence, entry) = self.backlog.take_expired(now)?;
         if self.rules.options.expired == WhenExpired::Drop || !self.has_dead_letters() {
-            self.kept.subtract(&entry.message);
+            self.forget(&entry);
             return Some(None);
         }
         self.dying.insert(sequence, (entry, "expired"));
@@ -396,7 +420,7 @@ impl Queue {
             groups.wake(consumer);
         }
         match outcome {
-            Outcome::Consumed => self.kept.subtract(&entry.message),
+            Outcome::Consumed => self.forget(&entry),
             Outcome::Returned => {
                 entry.returned = entry.returned.saturating_add(1);
                 // Once at once; but a consumer who stays and cannot be reached must not make a loop without rest.
@@ -426,6 +450,9 @@ impl Queue {
             self.dying.insert(sequence, (entry, "max-deliveries"));
             return true;
         }
+        if let Some(stored) = entry.stored {
+            self.changes.push(Change::State { sequence: stored.get(), redeliveries: entry.refused });
+        }
         let delay = match delay {
             Some(delay) => delay.min(options.max_delay),
             None => wait(entry.refused - 1, options),
@@ -443,11 +470,12 @@ impl Queue {
 
     /// Adds a message for which there is space.
     #[inline]
-    fn add(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) {
-        self.kept.add(&message);
+    fn add(&mut self, now: Instant, clock: &Clock, mut entry: Entry) {
+        let message = &entry.message;
+        self.kept.add(message);
         let options = &self.rules.options;
         if message.content.terms.is_none() && options.ttl.is_none() && !options.priority {
-            return self.backlog.push_plain(message);
+            return self.backlog.push_plain(entry.stored, entry.message);
         }
         let (mut expires, mut priority) = (options.ttl.and_then(|ttl| now.checked_add(ttl)), None);
         if let Some(terms) = &message.content.terms {
@@ -456,9 +484,8 @@ impl Queue {
                 expires = clock.instant(own.epoch_ms(clock.epoch_ms(now)));
             }
         }
-        let rank = rank(priority, options);
-        let due = due(now, clock, &message).filter(|due| *due > now);
-        let entry = Entry { expires, rank, ..Entry::new(message) };
+        let due = due(now, clock, message).filter(|due| *due > now);
+        (entry.expires, entry.rank) = (expires, rank(priority, options));
         match due {
             Some(due) => {
                 let sequence = self.backlog.next_sequence();
@@ -468,9 +495,17 @@ impl Queue {
         }
     }
 
+    /// A message leaves this queue for good.
+    fn forget(&mut self, entry: &Entry) {
+        self.kept.subtract(&entry.message);
+        if let Some(stored) = entry.stored {
+            self.changes.push(Change::Delete { sequence: stored.get() });
+        }
+    }
+
     fn drop_oldest(&mut self) -> Result<(), ()> {
         let dropped = self.backlog.take_oldest().ok_or(())?;
-        self.kept.subtract(&dropped.message);
+        self.forget(&dropped);
         Ok(())
     }
 
@@ -505,8 +540,14 @@ impl Queue {
     }
 }
 
-/// What the dead-letter queue `to` is to get for a message that was handed out so often.
-pub(super) fn letter(message: &Message, to: &Destination, reason: &str, handed_out: u32, epoch_ms: u64) -> Message {
+/// What the dead-letter queue `to` is to get for a message that was given up for a reason, handed out so often.
+pub(super) fn letter(
+    message: &Message,
+    to: &Destination,
+    (reason, handed_out): (&str, u32),
+    is_stored: bool,
+    epoch_ms: u64,
+) -> Message {
     let (count, time) = (handed_out.to_string(), epoch_ms.to_string());
     let added = [
         ("original-destination", message.content.destination.as_str()),
@@ -517,9 +558,9 @@ pub(super) fn letter(message: &Message, to: &Destination, reason: &str, handed_o
     let names = added.map(|(name, _)| name);
     let others = message.content.headers.iter().filter(|(name, _)| !names.contains(name));
     let headers = Headers::from_iter(added.into_iter().chain(others));
-    // Its end and its delay were those of its life before.
-    let content =
-        Content { destination: to.clone(), headers, mandatory: false, terms: None, ..message.content.clone() };
+    // Its end and its delay were those of its life before, but it is to outlive the process if it was before.
+    let terms = is_stored.then(|| Box::new(Terms { persistent: true, ..Terms::default() }));
+    let content = Content { destination: to.clone(), headers, mandatory: false, terms, ..message.content.clone() };
     Message { id: message.id, origin: message.origin, content }
 }
 

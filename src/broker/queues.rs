@@ -1,16 +1,21 @@
 //! The queues that live on one worker.
 
+mod stored;
+
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
-use super::command::{Command, Consumer, Effects, Note, TransactionId};
+use super::admission::Source;
+use super::command::{Change, Command, Consumer, Effects, Note, TransactionId, UNAWAITED};
 use super::interest::Interest;
 use super::options::Options;
 use super::policy::Policies;
 use super::queue::{Pushed, Queue, QueueStats, letter};
+use super::storage::{Awaited, Storage};
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Spaces};
 use crate::hash::Keyed;
@@ -18,7 +23,7 @@ use crate::message::{Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Ti
 
 new_key_type! {
     /// Names a queue of this worker; never used again for another one.
-    struct QueueKey;
+    pub(super) struct QueueKey;
 }
 
 #[derive(Debug)]
@@ -35,12 +40,13 @@ pub(super) struct Queues {
     wakes: BTreeSet<(Instant, QueueKey)>,
     /// What transactions have reserved and claimed here. Their coordinators bound how many there are.
     prepared: HashMap<TransactionId, Prepared, Keyed>,
+    storage: Storage,
 }
 
 /// One transaction's part here.
 #[derive(Debug, Default)]
 struct Prepared {
-    messages: Vec<(QueueKey, Arc<Message>)>,
+    messages: Vec<(QueueKey, Arc<Message>, Option<NonZeroU64>)>,
     claims: Vec<(QueueKey, u64, Outcome)>,
 }
 
@@ -57,7 +63,12 @@ impl Queues {
             names: HashMap::default(),
             wakes: BTreeSet::new(),
             prepared: HashMap::default(),
+            storage: Storage::default(),
         }
+    }
+
+    pub(super) fn storage(&mut self) -> &mut Storage {
+        &mut self.storage
     }
 
     pub(super) fn len(&self) -> usize {
@@ -68,7 +79,8 @@ impl Queues {
         self.queues.values().map(Queue::stats)
     }
 
-    /// Takes a message in. None: the dead letters on another worker are asked to take it, and will answer the ticket.
+    /// Takes a message in. None: it must be stored first, or the dead letters on another worker are asked to take it, and the
+    /// ticket is answered later.
     pub(super) fn enqueue<E: Effects>(
         &mut self,
         now: Instant,
@@ -81,24 +93,34 @@ impl Queues {
             Ok(None) => return Some(nobody(&message, effects)),
             Err(refusal) => return Some(Err(refusal)),
         };
-        match self.push(now, key, message, effects) {
+        match self.push(now, key, message, Source::Sender(ticket), effects) {
             Ok(Pushed::Added(_)) => Some(Ok(1)),
+            Ok(Pushed::Waiting) => None,
             Ok(Pushed::Overflowed(message)) => self.divert(now, &message, ticket, effects),
             Err(refusal) => Some(Err(refusal)),
         }
     }
 
-    /// Takes a message in that is here because another queue could not keep it. It does not travel any further.
+    /// Takes a message in that is here because another queue could not keep it. It does not travel any further. None: it must
+    /// be stored first, and its source is told later.
     pub(super) fn enqueue_letter<E: Effects>(
         &mut self,
         now: Instant,
         letter: Arc<Message>,
+        source: Source,
         effects: &mut E,
-    ) -> Result<(), Refusal> {
-        let key = self.open(&letter.content.destination)?;
-        match self.push(now, key, letter, effects)? {
-            Pushed::Added(_) => Ok(()),
-            Pushed::Overflowed(letter) => Err(self.policies.rules_for(&letter.content.destination).too_many_messages()),
+    ) -> Option<Result<(), Refusal>> {
+        let key = match self.open(&letter.content.destination) {
+            Ok(key) => key,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        match self.push(now, key, letter, source, effects) {
+            Ok(Pushed::Added(_)) => Some(Ok(())),
+            Ok(Pushed::Waiting) => None,
+            Ok(Pushed::Overflowed(letter)) => {
+                Some(Err(self.policies.rules_for(&letter.content.destination).too_many_messages()))
+            }
+            Err(refusal) => Some(Err(refusal)),
         }
     }
 
@@ -108,11 +130,16 @@ impl Queues {
         now: Instant,
         key: QueueKey,
         message: Arc<Message>,
+        source: Source,
         effects: &mut E,
     ) -> Result<Pushed, Refusal> {
         let Some(queue) = self.queues.get_mut(key) else {
             return Ok(Pushed::Added(0));
         };
+        let stored = if queue.must_store(&message) { self.storage.next_sequence() } else { None };
+        if stored.is_some() || queue.admits_in_order() {
+            return self.line_up(now, key, (message, stored), source, effects);
+        }
         let pushed = queue.push(now, &self.clock, message);
         if let Ok(Pushed::Added(dropped @ 1..)) = &pushed {
             effects.note(Note::Dropped { queue: queue.name().clone(), reason: "overflow", count: *dropped });
@@ -134,11 +161,12 @@ impl Queues {
         let Some(target) = rules.options.dead_letter.as_ref().filter(|target| *target != queue) else {
             return Some(Err(rules.too_many_messages()));
         };
-        let letter = Arc::new(letter(message, target, "queue-full", 0, self.clock.epoch_ms(now)));
+        let is_stored = rules.options.durable || message.content.is_persistent();
+        let letter = Arc::new(letter(message, target, ("queue-full", 0), is_stored, self.clock.epoch_ms(now)));
         let home = self.interest.home_of(target);
         effects.note(Note::DeadLettered { queue: queue.clone(), reason: "queue-full" });
         if home == self.home {
-            return Some(self.enqueue_letter(now, letter, effects).map(|()| 1));
+            return self.enqueue_letter(now, letter, Source::Sender(ticket), effects).map(|result| result.map(|()| 1));
         }
         effects.post(home, Command::Divert { message: letter, ticket });
         None
@@ -192,21 +220,26 @@ impl Queues {
         }
     }
 
-    /// Settles what `session` holds; tags that name nothing it holds are ignored.
+    /// Settles what `session` holds; tags that name nothing it holds are ignored. False: it must be stored first, and the ticket
+    /// is answered then.
     pub(super) fn settle<E: Effects>(
         &mut self,
         now: Instant,
         session: SessionId,
         tags: &[Tag],
         outcome: Outcome,
+        ticket: Option<Ticket>,
         effects: &mut E,
-    ) {
-        let mut touched = None;
+    ) -> bool {
+        let (mut touched, mut changes) = (None, Vec::new());
         for tag in tags {
             let key = key_of(tag);
             let queue = self.queues.get_mut(key);
             if queue.is_some_and(|queue| queue.settle(now, session, tag.sequence, outcome)) {
                 self.send_letter(now, key, tag.sequence, effects);
+            }
+            if let Some(queue) = self.queues.get_mut(key) {
+                changes.append(queue.changes());
             }
             if let Some(earlier) = touched.replace(key).filter(|earlier| *earlier != key) {
                 self.tend(now, earlier, effects);
@@ -215,9 +248,21 @@ impl Queues {
         if let Some(key) = touched {
             self.tend(now, key, effects);
         }
+        match ticket {
+            _ if changes.is_empty() => true,
+            None => {
+                effects.store(UNAWAITED, changes);
+                true
+            }
+            Some(ticket) => {
+                self.storage.submit(changes, Awaited::Settled { session, ticket }, effects);
+                false
+            }
+        }
     }
 
-    /// Reserves space for a transaction's messages and claims what it settles; or does nothing at all.
+    /// Reserves space for a transaction's messages and claims what it settles, and answers what must be stored before it
+    /// applies; or does nothing at all.
     pub(super) fn prepare<E: Effects>(
         &mut self,
         now: Instant,
@@ -225,8 +270,8 @@ impl Queues {
         messages: Vec<Arc<Message>>,
         settles: Vec<(Vec<Tag>, Outcome)>,
         effects: &mut E,
-    ) -> Result<(), Refusal> {
-        let mut prepared = Prepared::default();
+    ) -> Result<Vec<Change>, Refusal> {
+        let (mut prepared, mut changes) = (Prepared::default(), Vec::new());
         for message in messages {
             let reserved = self.take_up(&message.content.destination).and_then(|key| {
                 let Some(key) = key else {
@@ -237,7 +282,10 @@ impl Queues {
                 reserved.inspect_err(|_| self.tend(now, key, effects)).map(|()| Some(key))
             });
             match reserved {
-                Ok(Some(key)) => prepared.messages.push((key, message)),
+                Ok(Some(key)) => {
+                    let stored = self.append(now, key, &message, &mut changes);
+                    prepared.messages.push((key, message, stored));
+                }
                 Ok(None) => {}
                 Err(refusal) => {
                     self.undo(now, prepared, effects);
@@ -248,14 +296,16 @@ impl Queues {
         for (tags, outcome) in settles {
             for tag in tags {
                 let key = key_of(&tag);
-                let queue = self.queues.get_mut(key);
-                if queue.is_some_and(|queue| queue.claim(transaction.session, tag.sequence)) {
+                let Some(queue) = self.queues.get_mut(key) else { continue };
+                if queue.claim(transaction.session, tag.sequence) {
                     prepared.claims.push((key, tag.sequence, outcome));
+                    let stored = queue.claimed(tag.sequence, false).filter(|_| outcome == Outcome::Consumed);
+                    changes.extend(stored.map(|stored| Change::Delete { sequence: stored.get() }));
                 }
             }
         }
         self.prepared.insert(transaction, prepared);
-        Ok(())
+        Ok(changes)
     }
 
     /// Applies what was prepared, or undoes it.
@@ -276,15 +326,22 @@ impl Queues {
         let mut touched = BTreeSet::new();
         for (key, sequence, outcome) in prepared.claims {
             touched.insert(key);
-            let queue = self.queues.get_mut(key);
-            if queue.is_some_and(|queue| queue.conclude(now, sequence, outcome)) {
+            let Some(queue) = self.queues.get_mut(key) else { continue };
+            if outcome == Outcome::Consumed {
+                queue.claimed(sequence, true);
+            }
+            if queue.conclude(now, sequence, outcome) {
                 self.send_letter(now, key, sequence, effects);
             }
         }
-        for (key, message) in prepared.messages {
+        for (key, message, stored) in prepared.messages {
             touched.insert(key);
             let Some(queue) = self.queues.get_mut(key) else { continue };
-            let count = queue.push_reserved(now, &self.clock, message);
+            if queue.admits_in_order() {
+                queue.line_up_reserved(message, stored);
+                continue;
+            }
+            let count = queue.push_reserved(now, &self.clock, message, stored);
             if count > 0 {
                 effects.note(Note::Dropped { queue: queue.name().clone(), reason: "overflow", count });
             }
@@ -353,19 +410,20 @@ impl Queues {
         };
         let home = self.interest.home_of(target);
         if home == self.home {
-            let result = self.enqueue_letter(now, letter, effects);
-            let accepted = result.is_ok();
-            if let Err(refusal) = result {
-                effects.note(Note::LimitReached(refusal));
+            if let Some(result) = self.enqueue_letter(now, letter, Source::Letter(from), effects) {
+                let accepted = result.is_ok();
+                if let Err(refusal) = result {
+                    effects.note(Note::LimitReached(refusal));
+                }
+                self.letter_answered(now, from, accepted, effects);
             }
-            self.letter_answered(now, from, accepted, effects);
         } else {
             effects.post(home, Command::DeadLetter { message: letter, from });
         }
     }
 
     fn undo<E: Effects>(&mut self, now: Instant, prepared: Prepared, effects: &mut E) {
-        for (key, message) in prepared.messages {
+        for (key, message, _) in prepared.messages {
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.unreserve(&message);
             }
@@ -406,11 +464,15 @@ impl Queues {
                 key: "queues.max_queues",
             });
         }
+        Ok(self.make(name))
+    }
+
+    fn make(&mut self, name: &Destination) -> QueueKey {
         let name = name.detached();
         let queue = Queue::new(name.clone(), self.policies.rules_for(&name), self.is_temporary(&name));
         let key = self.queues.insert(queue);
         self.names.insert(name, key);
-        Ok(key)
+        key
     }
 
     fn with(&mut self, key: QueueKey, act: impl FnOnce(&mut Queue) -> Result<(), Refusal>) -> Result<(), Refusal> {
@@ -426,6 +488,9 @@ impl Queues {
         let Some(queue) = self.queues.get_mut(key) else {
             return;
         };
+        if !queue.changes().is_empty() {
+            effects.store(UNAWAITED, std::mem::take(queue.changes()));
+        }
         let (home, number) = (self.home, key.data().as_ffi());
         queue.hand_out(|sequence| Tag { home, queue: number, sequence }, effects);
         let is_over = queue.is_over(now);

@@ -5,20 +5,22 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::admission::Source;
 use super::command::{Command, Consumer, Effects, Note, TransactionId};
 use super::interest::Interest;
 use super::options::Options;
 use super::queue::QueueStats;
 use super::queues::Queues;
 use super::relays::Relays;
+use super::storage::Awaited;
 use super::topics::Topics;
 use super::transaction::{Commits, Pending, Plan};
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Unknown};
 use crate::headers::Headers;
 use crate::message::{
-    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict,
-    WhenSlow, WorkerId,
+    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tag,
+    Ticket, Verdict, WhenSlow, WorkerId,
 };
 
 /// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
@@ -73,6 +75,12 @@ impl Shard {
         }
     }
 
+    /// From now on there is a store, in which messages have these sequences; all shards of a broker share them. What must
+    /// outlive the process then waits for [`Effects::store`]; otherwise nothing is stored.
+    pub fn use_store(&mut self, sequences: Sequences) {
+        self.queues.storage().use_sequences(sequences);
+    }
+
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
@@ -91,8 +99,9 @@ impl Shard {
             }
             Command::Divert { message, ticket } => {
                 let origin = message.origin;
-                let verdict = self.queues.enqueue_letter(now, message, effects).map(|()| 1);
-                answer(origin, ticket, verdict, effects);
+                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Sender(ticket), effects) {
+                    answer(origin, ticket, result.map(|()| 1), effects);
+                }
             }
             Command::Subscribe { subscriber, pattern, ticket } => {
                 let verdict = self.topics.subscribe(subscriber, &pattern, &self.options).map(|()| 0);
@@ -125,15 +134,16 @@ impl Shard {
                 self.queues.finish(now, transaction, apply, effects);
             }
             Command::DeadLetter { message, from } => {
-                let result = self.queues.enqueue_letter(now, message, effects);
-                let accepted = result.is_ok();
-                if let Err(refusal) = result {
-                    effects.note(Note::LimitReached(refusal));
+                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Letter(from), effects) {
+                    self.queues.answer_letter(now, from, result, effects);
                 }
-                effects.post(from.home, Command::DeadLettered { from, accepted });
             }
             Command::DeadLettered { from, accepted } => {
                 self.queues.dead_lettered(now, from, accepted, effects);
+            }
+            Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
+            Command::Restore { message, sequence, redeliveries } => {
+                self.queues.restore(now, message, sequence, redeliveries, effects);
             }
         }
     }
@@ -286,8 +296,9 @@ impl Shard {
         match tags.first().map(|tag| tag.home).filter(|home| *home != self.id) {
             Some(home) => effects.post(home, Command::Settle { session, tags, outcome, ticket }),
             None => {
-                self.queues.settle(now, session, &tags, outcome, effects);
-                answer(session, ticket, Ok(0), effects);
+                if self.queues.settle(now, session, &tags, outcome, ticket, effects) {
+                    answer(session, ticket, Ok(0), effects);
+                }
             }
         }
     }
@@ -364,9 +375,9 @@ impl Shard {
         mut plan: Plan,
         effects: &mut E,
     ) -> Result<Pending, Refusal> {
-        let mut ready = Vec::new();
+        let (mut ready, mut changes) = (Vec::new(), Vec::new());
         if let Some(part) = plan.parts.remove(&self.id) {
-            self.queues.prepare(now, transaction, part.messages, part.settles, effects)?;
+            changes = self.queues.prepare(now, transaction, part.messages, part.settles, effects)?;
             ready.push(self.id);
         }
         let waiting = plan.parts.len();
@@ -374,12 +385,40 @@ impl Shard {
             let prepare = Command::Prepare { transaction, messages: part.messages, settles: part.settles };
             effects.post(home, prepare);
         }
-        Ok(Pending { topics: plan.topics, queued: plan.queued, waiting, ready, refusal: None })
+        Ok(Pending { topics: plan.topics, queued: plan.queued, waiting, ready, changes, refusal: None })
     }
 
-    /// All homes have answered: do it, or forget it.
-    fn conclude<E: Effects>(&mut self, now: Instant, transaction: TransactionId, pending: Pending, effects: &mut E) {
+    /// The store has answered.
+    fn stored<E: Effects>(&mut self, now: Instant, ticket: u64, result: Result<(), Refusal>, effects: &mut E) {
+        match self.queues.storage().take(ticket) {
+            None => {}
+            Some(Awaited::Admission { queue, place }) => self.queues.stored(now, queue, place, result, effects),
+            Some(Awaited::Settled { session, ticket }) => {
+                answer(session, Some(ticket), result.map(|()| 0), effects);
+            }
+            Some(Awaited::Commit(transaction)) => {
+                if let Some(mut pending) = self.commits.take(transaction) {
+                    pending.refusal = result.err();
+                    self.conclude(now, transaction, pending, effects);
+                }
+            }
+        }
+    }
+
+    /// All homes have answered: do it, once what must be stored is, or forget it.
+    fn conclude<E: Effects>(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        mut pending: Pending,
+        effects: &mut E,
+    ) {
         let apply = pending.refusal.is_none();
+        if apply && !pending.changes.is_empty() {
+            let changes = std::mem::take(&mut pending.changes);
+            self.commits.insert(transaction, pending);
+            return self.queues.storage().submit(changes, Awaited::Commit(transaction), effects);
+        }
         for home in pending.ready {
             if home == self.id {
                 self.queues.finish(now, transaction, apply, effects);
@@ -462,7 +501,7 @@ fn reached_or_refused(reached: u32, content: &Content) -> Verdict {
 }
 
 /// Tells a session what it has to know: an answer to every ticket, and refusals without one.
-fn answer<E: Effects>(session: SessionId, ticket: Option<Ticket>, verdict: Verdict, effects: &mut E) {
+pub(super) fn answer<E: Effects>(session: SessionId, ticket: Option<Ticket>, verdict: Verdict, effects: &mut E) {
     if let Err(refusal @ Refusal::Limit { .. }) = &verdict {
         effects.note(Note::LimitReached(refusal.clone()));
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::command::TransactionId;
+use super::command::{Change, TransactionId};
 use crate::hash::Keyed;
 use crate::message::{Message, Outcome, Refusal, Tag, WorkerId};
 
@@ -51,6 +51,8 @@ pub(super) struct Pending {
     pub(super) queued: u32,
     /// How many homes have not answered.
     pub(super) waiting: usize,
+    /// What must be stored before it applies.
+    pub(super) changes: Vec<Change>,
     /// The homes that have prepared their part.
     pub(super) ready: Vec<WorkerId>,
     /// Why it cannot apply.
@@ -72,17 +74,25 @@ impl Commits {
         self.pending.insert(transaction, pending);
     }
 
+    /// Takes out a transaction that waited for the store.
+    pub(super) fn take(&mut self, transaction: TransactionId) -> Option<Pending> {
+        self.pending.remove(&transaction)
+    }
+
     /// Takes a home's answer; gives the transaction back when it was the last one.
     pub(super) fn answer(
         &mut self,
         transaction: TransactionId,
         home: WorkerId,
-        answer: Result<(), Refusal>,
+        answer: Result<Vec<Change>, Refusal>,
     ) -> Option<Pending> {
         let pending = self.pending.get_mut(&transaction)?;
         pending.waiting = pending.waiting.saturating_sub(1);
         match answer {
-            Ok(()) => pending.ready.push(home),
+            Ok(mut changes) => {
+                pending.ready.push(home);
+                pending.changes.append(&mut changes);
+            }
             Err(refusal) => pending.refusal = pending.refusal.take().or(Some(refusal)),
         }
         if pending.waiting > 0 {

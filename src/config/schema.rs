@@ -1,6 +1,7 @@
 //! Every key there is: its name, its type, its range, the option it sets. The defaults are those of the options.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::broker::{self, Overflow, QueueOptions, QueuePolicy, TopicOptions, Top
 use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unknown};
 use crate::log::{self, Format, Levels};
 use crate::message::WhenSlow;
+use crate::store::{self, Engine, Sync};
 use crate::websocket::{deflate, origin};
 use crate::{server, session, sockjs, stomp};
 
@@ -38,6 +40,9 @@ const WHEN_SLOW: [(&str, WhenSlow); 3] = [
 const OVERFLOWS: [(&str, Overflow); 3] =
     [("reject", Overflow::Reject), ("drop-oldest", Overflow::DropOldest), ("dead-letter", Overflow::DeadLetter)];
 const WHEN_EXPIRED: [(&str, WhenExpired); 2] = [("dead-letter", WhenExpired::DeadLetter), ("drop", WhenExpired::Drop)];
+
+const ENGINES: [(&str, Engine); 3] = [("sled", Engine::Sled), ("redb", Engine::Redb), ("memory", Engine::Memory)];
+const SYNCS: [(&str, bool); 2] = [("always", true), ("interval", false)];
 
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
@@ -72,7 +77,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("websocket", |section| read_websocket(section, server));
     root.section("sockjs", |section| read_sockjs(section, &mut server.sockjs));
     let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
-    root.section("admin", |section| read_listener(section, &mut server.admin));
+    root.section("admin", |section| read_admin(section, server));
+    root.section("store", |section| read_store(section, &mut server.store));
     root.section("limits", |section| read_limits(section, server));
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);
@@ -176,6 +182,7 @@ fn read_queue_policy(
 /// What may differ from queue to queue.
 fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mut u32) {
     section.count("prefetch", prefetch, 1..=MANY);
+    section.flag("durable", &mut queue.durable);
     section.count("max_messages", &mut queue.max_messages, 1..=MANY);
     section.size("max_bytes", &mut queue.max_bytes, KIB..=1024 * GIB);
     section.choice("overflow", &mut queue.overflow, &OVERFLOWS);
@@ -194,6 +201,18 @@ fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mu
     section.flag("exclusive", &mut queue.exclusive);
     section.flag("single_active_consumer", &mut queue.single_active_consumer);
     section.duration_or_never("idle_expiry", &mut queue.idle_expiry, YEAR);
+}
+
+fn read_store(section: &mut Section<'_>, store: &mut store::Options) {
+    section.choice("engine", &mut store.engine, &ENGINES);
+    let parse = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+    let write = |path: &PathBuf| path.display().to_string();
+    section.text("path", &mut store.path, r#"a directory, such as "./gumboot-data""#, parse, write);
+    let mut is_always = true;
+    section.choice("sync", &mut is_always, &SYNCS);
+    let mut interval = Duration::from_millis(100);
+    section.duration("sync_interval", &mut interval, millis(1)..=hours(1));
+    store.sync = if is_always { Sync::Always } else { Sync::Interval(interval) };
 }
 
 fn read_heart_beat(section: &mut Section<'_>, session: &mut session::Options) {
@@ -298,9 +317,15 @@ fn read_tcp(section: &mut Section<'_>, server: &mut server::Options) -> bool {
     continue_on_error
 }
 
+fn read_admin(section: &mut Section<'_>, server: &mut server::Options) {
+    read_listener(section, &mut server.admin);
+    section.count("connections", &mut server.admin_connections, 1..=10_000);
+}
+
 fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {
     let worker = &mut server.worker;
     section.count("connections", &mut server.connections, 1..=MANY);
+    section.count("new_connections", &mut server.new_connections, 1..=100_000);
     section.size("outbox_bytes", &mut worker.outbox_bytes, 4 * KIB..=GIB);
     section.count("inbox", &mut worker.inbox_batches, 16..=1_000_000);
     let frame = &mut worker.limits;

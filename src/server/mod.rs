@@ -1,6 +1,8 @@
 //! Starting the broker, handing out sockets, and going away in order.
 
 mod accept;
+mod refuse;
+mod storage;
 mod thread;
 
 use std::io;
@@ -15,6 +17,7 @@ use crate::app::hook::{Hooks, SetupError};
 use crate::broker::Interest;
 use crate::message::WorkerId;
 use crate::sockjs;
+use crate::store;
 use crate::transport::{http, tcp};
 use crate::worker::{self, Counters};
 
@@ -34,6 +37,10 @@ pub struct Options {
     pub anonymous_anywhere: bool,
     /// Connections at a time, over all transports. Default: 100 000. Key `limits.connections`.
     pub connections: usize,
+    /// Accepted connections that may wait for one worker to take them on. Default: 256. Key `limits.new_connections`.
+    pub new_connections: usize,
+    /// Connections to the admin port at a time. Default: 64. Key `admin.connections`.
+    pub admin_connections: usize,
     /// After how much silence the system probes a TCP connection. Default: 60 s. Key `tcp.keepalive`.
     pub keepalive: Option<Duration>,
     /// How long clients have to take what is queued for them when the broker goes away. Default: 10 s. Key
@@ -43,6 +50,8 @@ pub struct Options {
     pub http: http::Options,
     /// SockJS on that port.
     pub sockjs: sockjs::Options,
+    /// Where messages are kept that outlive the process. Default: nowhere. Keys in `[store]`; the program's default is on disk.
+    pub store: store::Options,
     /// What workers do.
     pub worker: worker::Options,
 }
@@ -56,10 +65,13 @@ impl Default for Options {
             admin: vec![SocketAddr::from(([127, 0, 0, 1], 15672))],
             anonymous_anywhere: false,
             connections: 100_000,
+            new_connections: 256,
+            admin_connections: 64,
             keepalive: Some(Duration::from_secs(60)),
             drain_timeout: Duration::from_secs(10),
             http: http::Options::default(),
             sockjs: sockjs::Options::default(),
+            store: store::Options { engine: store::Engine::Memory, ..store::Options::default() },
             worker: worker::Options::default(),
         }
     }
@@ -95,6 +107,12 @@ pub enum StartError {
     /// A hook cannot be made, for want of its secret or of certificates.
     #[error(transparent)]
     Hook(#[from] SetupError),
+    /// The store cannot be opened.
+    #[error("{0}")]
+    Store(#[from] store::OpenError),
+    /// The store cannot be read.
+    #[error("the store cannot be read back: {0}")]
+    Read(store::StoreError),
     /// The system gives no thread or no runtime.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -109,6 +127,8 @@ pub struct Server {
     counters: Vec<Arc<Counters>>,
     stage: watch::Sender<Stage>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    /// Outlives the workers, so that what they asked for last is stored.
+    committer: Option<store::Committer>,
     drain_timeout: Duration,
 }
 
@@ -135,17 +155,19 @@ impl Server {
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start(options: Options) -> Result<Server, StartError> {
-        let websocket = bind(&options.websocket, "websocket.bind", options.anonymous_anywhere)?;
-        let tcp = bind(&options.tcp, "tcp.bind", options.anonymous_anywhere)?;
-        let admin = bind(&options.admin, "admin.bind", options.anonymous_anywhere)?;
-        if websocket.is_empty() && tcp.is_empty() {
-            return Err(StartError::NoListener);
-        }
-        let hooks = Hooks::new(&options.worker.app.hooks)?;
         let workers = match options.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             chosen => chosen.min(usize::from(u16::MAX)),
         };
+        check_reach(&options)?;
+        let hooks = Hooks::new(&options.worker.app.hooks)?;
+        // First, so that a second broker by mistake does not touch the store. Who connects now waits until what was stored is
+        // back: nobody accepts before that.
+        let websocket = bind(&options.websocket, "websocket.bind")?;
+        let tcp = bind(&options.tcp, "tcp.bind")?;
+        let admin = bind(&options.admin, "admin.bind")?;
+        let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
+        let storage = storage::open(&options.store, &interest)?;
         let (stage, _) = watch::channel(Stage::Serving);
         let mut server = Server {
             websocket: addresses(&websocket),
@@ -154,10 +176,11 @@ impl Server {
             counters: (0..workers).map(|_| Arc::default()).collect(),
             stage,
             threads: Vec::new(),
+            committer: None,
             drain_timeout: options.drain_timeout,
         };
         let options = Arc::new(options);
-        let entrances = server.start_workers(&options)?;
+        let entrances = server.start_workers(&options, interest, storage)?;
         let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
         let admin = Admin::new(counters.clone(), hooks.monitors);
@@ -218,15 +241,26 @@ impl Server {
         self.counters.iter().map(|counters| counters.connections.read()).sum()
     }
 
-    fn start_workers(&mut self, options: &Arc<Options>) -> Result<Vec<thread::Entrance>, StartError> {
+    fn start_workers(
+        &mut self,
+        options: &Arc<Options>,
+        interest: Arc<Interest>,
+        storage: Option<storage::Opened>,
+    ) -> Result<Vec<thread::Entrance>, StartError> {
         let workers = self.counters.len();
-        let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
         // Differs between starts, and that is all it has to do.
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u32);
         let conduits = sockjs::Registry::new(&options.sockjs);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
+        let (store_senders, store_receivers) = worker::inboxes(workers, options.worker.inbox_batches);
+        let (mut ways, mut restored) = (None, Vec::new());
+        if let Some(opened) = storage {
+            let (committer, way) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
+            self.committer = Some(committer);
+            (ways, restored) = way;
+        }
         let mut entrances = Vec::new();
-        for (index, inbox) in receivers.into_iter().enumerate() {
+        for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
             let plan = thread::Plan {
                 id: WorkerId(index as u16),
                 boot,
@@ -236,6 +270,9 @@ impl Server {
                 counters: self.counters.get(index).map(Arc::clone).unwrap_or_default(),
                 outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
                 inbox,
+                answers,
+                way: ways.clone(),
+                restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
@@ -251,6 +288,9 @@ impl Server {
             // A worker that panicked has said so already.
             let _ = thread.join();
         }
+        if let Some(committer) = self.committer.take() {
+            committer.stop();
+        }
     }
 }
 
@@ -260,12 +300,24 @@ impl Drop for Server {
     }
 }
 
-fn bind(wanted: &[SocketAddr], key: &'static str, anywhere: bool) -> Result<Vec<std::net::TcpListener>, StartError> {
+/// Refuses addresses that are open to other machines where that was not asked for (E4).
+fn check_reach(options: &Options) -> Result<(), StartError> {
+    let lists = [(&options.websocket, "websocket.bind"), (&options.tcp, "tcp.bind"), (&options.admin, "admin.bind")];
+    for (addresses, key) in lists {
+        let open = addresses.iter().find(|address| !is_loopback(address.ip()));
+        if let Some(address) = open.filter(|_| !options.anonymous_anywhere) {
+            return Err(StartError::OpenToAll { address: *address, key });
+        }
+    }
+    if options.websocket.is_empty() && options.tcp.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    Ok(())
+}
+
+fn bind(wanted: &[SocketAddr], key: &'static str) -> Result<Vec<std::net::TcpListener>, StartError> {
     let listen = |address: &SocketAddr| {
         let address = *address;
-        if !anywhere && !is_loopback(address.ip()) {
-            return Err(StartError::OpenToAll { address, key });
-        }
         tcp::listen(address).map_err(|error| StartError::Listen { address, key, error })
     };
     wanted.iter().map(listen).collect()

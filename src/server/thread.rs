@@ -12,14 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use super::{Options, Stage};
 use crate::broker::Interest;
 use crate::clock::Clock;
-use crate::message::WorkerId;
+use crate::message::{Sequences, WorkerId};
 use crate::sockjs::{Endpoints, Opened, Registry};
+use crate::store::Submitter;
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
-use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Worker};
-
-/// Sockets that may wait for one worker.
-const WAITING_SOCKETS: usize = 256;
+use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Storage, Worker};
 
 /// Batches taken from the inbox at a time.
 const BATCHES: usize = 64;
@@ -52,13 +50,19 @@ pub(super) struct Plan {
     pub(super) counters: Arc<Counters>,
     pub(super) outward: Outward,
     pub(super) inbox: mpsc::Receiver<Batch>,
+    /// The store's answers. Apart from the inbox, which waits while the store has too much to do.
+    pub(super) answers: mpsc::Receiver<Batch>,
+    /// The way to the store, where there is one.
+    pub(super) way: Option<(Sequences, Submitter)>,
+    /// What the store has kept of the queues that live here.
+    pub(super) restored: Batch,
     pub(super) stage: watch::Sender<Stage>,
 }
 
 impl Plan {
     /// Starts the thread.
     pub(super) fn start(self) -> io::Result<(Entrance, JoinHandle<()>)> {
-        let (entrance, arrivals) = mpsc::channel(WAITING_SOCKETS);
+        let (entrance, arrivals) = mpsc::channel(self.options.new_connections);
         let name = format!("worker-{}", self.id.0);
         let handle = spawn(&name, move || {
             let _alarm = Alarm(self.stage.clone());
@@ -69,11 +73,18 @@ impl Plan {
 
     async fn run(self, arrivals: mpsc::Receiver<Arrival>) {
         let options = Arc::new(self.options.worker.clone());
-        let hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
-        let worker = Worker::new(hub, self.outward);
+        let mut hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
+        let storage = self.way.map(|(sequences, submitter)| {
+            hub.use_store(sequences);
+            Storage::new(self.id, submitter)
+        });
+        let worker = Worker::new(hub, self.outward, storage);
+        // Before anything else reaches this worker.
+        worker.receive_posts(std::iter::once(self.restored));
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
+        tokio::task::spawn_local(receive_answers(Rc::clone(&worker), self.answers));
         let door = Door::new(Rc::clone(&worker), self.options, self.conduits);
         tokio::task::spawn_local(Rc::new(door).receive_arrivals(arrivals));
         let mut stage = self.stage.subscribe();
@@ -102,6 +113,14 @@ async fn receive_posts(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Batch>) {
     while inbox.recv_many(&mut batches, BATCHES).await > 0 {
         worker.receive_posts(batches.drain(..));
         // Those who sent them may have more, but this worker's connections come first.
+        tokio::task::yield_now().await;
+        worker.has_room().await;
+    }
+}
+
+async fn receive_answers(worker: Rc<Worker>, mut answers: mpsc::Receiver<Batch>) {
+    while let Some(batch) = answers.recv().await {
+        worker.receive_posts(std::iter::once(batch));
         tokio::task::yield_now().await;
     }
 }

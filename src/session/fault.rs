@@ -139,6 +139,7 @@ impl Fault {
             Fault::Refused(Refusal::NoHandler(_)) => "nobody handles the application destination".into(),
             Fault::Refused(Refusal::Protected(_)) => "the destination is not for clients".into(),
             Fault::Refused(Refusal::Unhandled(_)) => "the application did not handle it".into(),
+            Fault::Refused(Refusal::NotStored { .. }) => "it could not be stored".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
             Fault::Silent(_) => "heart-beat missed".into(),
@@ -179,6 +180,7 @@ impl Fault {
             Fault::Refused(Refusal::Unhandled(unhandled)) => {
                 format!("{} was not handled: {}.", shown(&unhandled.destination), shown(&unhandled.detail))
             }
+            Fault::Refused(Refusal::NotStored { why, .. }) => format!("It could not be stored: {why}."),
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
             Fault::ConnectTimeout(limit) => {
                 format!("No CONNECT came within {} ms (connect_timeout).", limit.as_millis())
@@ -213,6 +215,10 @@ impl Fault {
             }
             Fault::Refused(Refusal::Protected(_)) => "Use another destination, or a session with the right to it.",
             Fault::Refused(Refusal::Unhandled(_)) => "Ask the application why, or try again later.",
+            Fault::Refused(Refusal::NotStored { .. }) => {
+                "Try again when the broker's store is well again; its log says more. Send without persistent:true \
+                 what may be lost."
+            }
             Fault::Refused(Refusal::Limit { .. }) => {
                 "Try again later, or raise the limit in the broker's configuration."
             }
@@ -349,7 +355,7 @@ fn close_code_of(refusal: &Refusal) -> CloseCode {
         Refusal::UnknownDestination(_) | Refusal::NotOwner(_) => CloseCode::NotAllowed,
         Refusal::NoHandler(_) | Refusal::Protected(_) => CloseCode::NotAllowed,
         Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. } => CloseCode::TryLater,
-        Refusal::Unhandled(_) => CloseCode::TryLater,
+        Refusal::Unhandled(_) | Refusal::NotStored { .. } => CloseCode::TryLater,
     }
 }
 

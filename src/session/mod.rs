@@ -38,6 +38,9 @@ use heartbeat::Due;
 use live::Live;
 use receipts::Receipts;
 
+/// Why a session ended whose client closed its side without a DISCONNECT.
+const CLOSED_BY_PEER: &str = "closed-by-peer";
+
 /// The protocol state of one STOMP connection.
 ///
 /// A session only reacts. Its driver
@@ -81,10 +84,12 @@ enum State {
     },
     /// Between CONNECTED and the end.
     Live(Live),
-    /// DISCONNECT has come; RECEIPTs of frames before it are still due.
+    /// DISCONNECT has come, or the end of what the client sends; RECEIPTs of frames before it are still due.
     Leaving {
-        /// The last of them is that of the DISCONNECT.
+        /// The last of them is that of the DISCONNECT, if there was one.
         receipts: Receipts,
+        /// What [`Close`] will name.
+        reason: &'static str,
         /// As it was before: whether a refused SUBSCRIBE or SEND leaves the others to be answered (X3).
         continues: bool,
         /// When we stop waiting for them.
@@ -203,8 +208,9 @@ impl Session {
                 }
                 None => {}
             },
-            State::Leaving { deadline, .. } if *deadline <= now => {
-                self.end(CloseCode::Normal, "disconnect");
+            State::Leaving { deadline, reason, .. } if *deadline <= now => {
+                let reason = *reason;
+                self.end(CloseCode::Normal, reason);
             }
             State::Waiting { .. } | State::Leaving { .. } | State::Closed => {}
         }
@@ -213,6 +219,16 @@ impl Session {
     /// The broker shuts down.
     pub fn handle_closing(&mut self, _now: Instant) {
         self.end(CloseCode::GoingAway, "going-away");
+    }
+
+    /// The client will send nothing more, but may still read: what it sent takes effect and is answered before the end.
+    /// Its subscriptions go at once, as with [`Session::handle_lost`].
+    pub fn handle_ended(&mut self, now: Instant) {
+        match self.state {
+            State::Live(_) => self.leave_for(now, false, CLOSED_BY_PEER),
+            State::Waiting { .. } => self.end(CloseCode::Normal, CLOSED_BY_PEER),
+            State::Leaving { .. } | State::Closed => {}
+        }
     }
 
     /// The transport is gone. Gives what the end of a session gives, without a `Close`.
@@ -340,29 +356,30 @@ impl Session {
                 live::go_on_after(&fault, receipt.as_deref(), &mut self.actions);
             }
             Err(fault) => return Err(fault),
-            Ok(()) if is_last => self.disconnect(now),
+            Ok(()) if is_last => self.leave_for(now, true, "disconnect"),
             Ok(()) => {}
         }
         Ok(())
     }
 
     /// Live to Leaving, and on to Closed if nothing is due any more (X5).
-    fn disconnect(&mut self, now: Instant) {
+    fn leave_for(&mut self, now: Instant, by_client: bool, reason: &'static str) {
         if let State::Live(live) = &mut self.state {
-            live.subscriptions.unsubscribe_all(true, &mut self.actions);
+            live.subscriptions.unsubscribe_all(by_client, &mut self.actions);
             let receipts = std::mem::take(&mut live.receipts);
             let deadline = now + self.options.disconnect_timeout;
-            self.state = State::Leaving { receipts, continues: live.continues, deadline };
+            self.state = State::Leaving { receipts, reason, continues: live.continues, deadline };
             self.leave();
         }
     }
 
     /// Leaving: gives the RECEIPTs whose turn has come, and ends after the last.
     fn leave(&mut self) {
-        if let State::Leaving { receipts, .. } = &mut self.state {
+        if let State::Leaving { receipts, reason, .. } = &mut self.state {
             receipts.give(&mut self.actions);
             if receipts.is_empty() {
-                self.end(CloseCode::Normal, "disconnect");
+                let reason = *reason;
+                self.end(CloseCode::Normal, reason);
             }
         }
     }

@@ -9,7 +9,7 @@
 //! = 0 3                                        the verdict on ticket 0: three matched. `= - unroutable`: a refusal
 //! @ 8000                                       the clock is there, and handle_timeout is called
 //! received 100, sent 100                       bytes came, or went
-//! writable, overflow, closing, lost, too-long, bad-bytes
+//! writable, overflow, closing, ended, lost, too-long, bad-bytes
 //! ```
 
 #![allow(clippy::expect_used)]
@@ -111,6 +111,7 @@ impl Player {
             "sent" => self.session.note_sent(self.at(rest)),
             "writable" => self.session.handle_writable(now),
             "closing" => self.session.handle_closing(now),
+            "ended" => self.session.handle_ended(now),
             "lost" => self.session.handle_lost(now),
             "too-long" => {
                 self.session.handle_fault(now, &DecodeError::BodyTooLong { limit: 9 });

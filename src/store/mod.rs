@@ -17,21 +17,23 @@ mod options;
 mod record;
 mod redb;
 mod sled;
+mod survey;
 mod transfer;
 mod wire;
 
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::message::Sequences;
 pub use committer::{Answer, Busy, Committer, Failure, Sink, Submission, Submitter};
 pub use error::{Damage, OpenError, StoreError};
 pub use memory::Memory;
 pub use options::{CommitterOptions, Engine, Options, Sync};
 pub use record::{MessageRecord, Record, RecordError, StateRecord};
 pub use redb::open_on_backend;
-pub use transfer::{Moved, TransferError, export, import, verify};
+pub use survey::{Holding, Survey, verify};
+pub use transfer::{Moved, TransferError, export, import, import_as};
 
 /// One change of the stored state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +106,13 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// What is committed meanwhile may be seen or not. `visit` must not commit.
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError>;
 
+    /// Visits what [`Store::scan`] visits, and goes on after a record that cannot be read: that one is told as its damage.
+    ///
+    /// An engine whose own files are damaged may have to stop all the same, with an error.
+    fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.scan(&mut |record| visit(Ok(record)))
+    }
+
     /// The message with this sequence, where it is there.
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError>;
 
@@ -122,20 +131,13 @@ pub fn open(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
     }
 }
 
-/// Hands out sequences, to all workers at once.
-#[derive(Clone, Debug)]
-pub struct Sequences {
-    next: Arc<AtomicU64>,
-}
-
-impl Sequences {
-    /// Sequences above the highest one in use, which is [`Usage::highest_sequence`] at the start.
-    pub fn above(highest: u64) -> Sequences {
-        Sequences { next: Arc::new(AtomicU64::new(highest.saturating_add(1))) }
-    }
-
-    /// The next one: higher than all before. Never zero.
-    pub fn next(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+/// Opens the store that the options describe. Where there is none, none is made: that is an error, as is an engine that keeps
+/// nothing.
+pub fn open_existing(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
+    let path = &options.path;
+    match options.engine {
+        Engine::Memory => Err(OpenError::NotOnDisk),
+        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open_existing(path, Engine::Sled, ())?)),
+        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open_existing(path, Engine::Redb, redb::Place::File)?)),
     }
 }

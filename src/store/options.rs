@@ -17,7 +17,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { engine: Engine::Sled, path: PathBuf::from("data"), sync: Sync::Always }
+        Options { engine: Engine::Sled, path: PathBuf::from("./gumboot-data"), sync: Sync::Always }
     }
 }
 

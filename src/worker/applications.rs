@@ -88,7 +88,7 @@ impl Hub {
     /// A session ended, and all its subscriptions did.
     pub(super) fn depart(&mut self, key: ConnectionKey) {
         let Some(connection) = self.peers.connections.get(key) else { return };
-        let reason = connection.ended.unwrap_or("connection-lost");
+        let reason = connection.why.unwrap_or("connection-lost");
         let session = self.peers.session_id(key);
         if self.applications.calls.close(session) {
             self.announce(session, Occasion::Disconnected { reason }, Destination::new(""));

@@ -21,6 +21,7 @@ use super::hub::{Event, Hub};
 use super::inbox::Outward;
 use super::peers::{ConnectionKey, Peer};
 use super::post::Post;
+use super::storage::Storage;
 use crate::transport::Io;
 
 /// What one read takes at most: the size of the worker's one read buffer.
@@ -42,14 +43,17 @@ struct State {
     sockets: SecondaryMap<ConnectionKey, Socket>,
     scratch: Box<[u8]>,
     outward: Outward,
+    storage: Option<Storage>,
     /// The time of this turn, once somebody asked for it.
     turn: Option<Instant>,
     /// Wakes the task that ends turns.
     turn_end: Option<Waker>,
     /// Wakes the task that waits for deadlines, when the next one moved to before what it waits for.
     clock: Option<(Option<Instant>, Waker)>,
-    /// Connections that were not read from because another worker's inbox was full.
+    /// Connections that were not read from because another worker's inbox, or the store's, was full.
     held_back: Vec<ConnectionKey>,
+    /// Wakes the task that takes posts of other workers, when there is room in the store's inbox again.
+    room: Option<Waker>,
 }
 
 struct Socket {
@@ -67,16 +71,18 @@ struct Socket {
 }
 
 impl Worker {
-    pub(crate) fn new(hub: Hub, outward: Outward) -> Rc<Worker> {
+    pub(crate) fn new(hub: Hub, outward: Outward, storage: Option<Storage>) -> Rc<Worker> {
         let state = State {
             hub,
             sockets: SecondaryMap::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             outward,
+            storage,
             turn: None,
             turn_end: None,
             clock: None,
             held_back: Vec::new(),
+            room: None,
         };
         Rc::new(Worker { state: RefCell::new(state) })
     }
@@ -119,6 +125,13 @@ impl Worker {
                     worker.relieved(relieved);
                 });
             }
+            if let Some(pause) = state.storage.as_mut().and_then(Storage::pause) {
+                let worker = Rc::clone(&self);
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(pause).await;
+                    worker.try_store();
+                });
+            }
             Poll::<()>::Pending
         })
         .await;
@@ -149,7 +162,21 @@ impl Worker {
         .await;
     }
 
-    /// Takes what other workers have for this one.
+    /// Waits until this worker may take on what others have for it: not while the store's inbox is full, or what is to be stored
+    /// would pile up here. The store's own answers come another way, so there is always room again.
+    pub(crate) async fn has_room(&self) {
+        poll_fn(|context| {
+            let mut state = self.state.borrow_mut();
+            if !state.storage.as_ref().is_some_and(Storage::is_congested) {
+                return Poll::Ready(());
+            }
+            state.room = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes what other workers, or the store, have for this one.
     pub(crate) fn receive_posts(&self, batches: impl Iterator<Item = Vec<Post>>) {
         let mut state = self.state.borrow_mut();
         let now = state.now();
@@ -174,14 +201,17 @@ impl Worker {
     fn relieved(&self, relieved: super::inbox::Relieved) {
         let mut state = self.state.borrow_mut();
         state.outward.relieved(relieved);
-        if !state.outward.is_congested() {
-            for key in std::mem::take(&mut state.held_back) {
-                if let Some(socket) = state.sockets.get_mut(key) {
-                    socket.held_back = false;
-                }
-                state.wake(key);
-            }
+        state.release();
+        state.end_turn_soon();
+    }
+
+    /// Tries again to hand over what there was no room for.
+    fn try_store(&self) {
+        let mut state = self.state.borrow_mut();
+        if let Some(storage) = &mut state.storage {
+            storage.retry();
         }
+        state.release();
         state.end_turn_soon();
     }
 }
@@ -213,6 +243,29 @@ impl State {
         }
     }
 
+    /// Whether so much is on its way to others that nothing more should be taken on.
+    fn is_congested(&self) -> bool {
+        self.outward.is_congested() || self.storage.as_ref().is_some_and(Storage::is_congested)
+    }
+
+    /// Reads those again that were held back, if there is room now.
+    fn release(&mut self) {
+        if !self.storage.as_ref().is_some_and(Storage::is_congested)
+            && let Some(room) = self.room.take()
+        {
+            room.wake();
+        }
+        if self.is_congested() {
+            return;
+        }
+        for key in std::mem::take(&mut self.held_back) {
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.held_back = false;
+            }
+            self.wake(key);
+        }
+    }
+
     fn wake(&mut self, key: ConnectionKey) {
         if let Some(waker) = self.sockets.get_mut(key).and_then(|socket| socket.waker.as_ref()) {
             waker.wake_by_ref();
@@ -235,8 +288,9 @@ impl State {
 
     /// Reads once. More that may be there is read after the others had their turn.
     fn read(&mut self, key: ConnectionKey, context: &mut Context<'_>) {
+        let is_congested = self.is_congested();
         let Some(socket) = self.sockets.get_mut(key) else { return };
-        if self.outward.is_congested() {
+        if is_congested {
             if !socket.held_back {
                 socket.held_back = true;
                 self.held_back.push(key);
@@ -306,6 +360,10 @@ impl State {
                 }
             }
             self.outward.send(&mut self.hub);
+            if let Some(storage) = &mut self.storage {
+                storage.send(&mut self.hub);
+                self.release();
+            }
             self.handle_events();
             if !self.hub.has_output() {
                 break;

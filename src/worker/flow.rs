@@ -383,6 +383,18 @@ impl Hub {
         self.arm(key);
     }
 
+    /// Once all that a peer sent before it closed its writing side is taken up, the session has heard everything.
+    pub(super) fn end_session(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.peers.connections.get_mut(key)
+            && connection.ended
+            && connection.unread.is_empty()
+        {
+            connection.session.handle_ended(self.peers.now);
+            self.peers.stirred.push(key);
+            self.settle_sessions();
+        }
+    }
+
     /// The session ends, whatever the reason: its subscriptions go.
     pub(super) fn lose(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.peers.connections.get_mut(key) {
@@ -414,7 +426,7 @@ impl Hub {
         detail: &str,
     ) {
         let Some(connection) = self.peers.connections.get_mut(key) else { return };
-        connection.ended = Some(reason);
+        connection.why = Some(reason);
         self.peers.counters.closed(reason);
         let (transport, peer) = (connection.peer.transport, connection.peer.address);
         let session = self.peers.session_id(key);

@@ -18,12 +18,12 @@ use super::applications::Applications;
 use super::counters::Counters;
 use super::encoder::{Encoder, Framing};
 use super::outbox::Outbox;
-use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase};
+use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase, Submission};
 use super::post::{Post, Posts};
 use super::timers::Timers;
 use crate::broker::{Effects, Interest, Shard};
 use crate::clock::Clock;
-use crate::message::{SessionId, WorkerId};
+use crate::message::{Sequences, SessionId, WorkerId};
 use crate::session::Session;
 use crate::stomp::Decoder;
 use crate::websocket::deflate::Codec;
@@ -78,6 +78,11 @@ impl Hub {
         }
     }
 
+    /// From now on there is a store: what [`Hub::take_submissions`] gives is to be stored, and the answers come as posts.
+    pub fn use_store(&mut self, sequences: Sequences) {
+        self.shard.use_store(sequences);
+    }
+
     /// Takes a connection on. Its WebSocket handshake, if it has one, is done.
     pub fn open(&mut self, now: Instant, peer: Peer, framing: Framing) -> ConnectionKey {
         self.peers.now = now;
@@ -102,9 +107,10 @@ impl Hub {
                 framing,
                 peer,
                 phase: Phase::Open,
-                ended: None,
+                why: None,
                 unread: Vec::new(),
                 paused: false,
+                ended: false,
                 last_received: now,
                 pinged: false,
                 armed: None,
@@ -142,11 +148,16 @@ impl Hub {
         self.arm(key);
     }
 
-    /// The peer closed its writing side. What is queued for it still goes out.
+    /// The peer closed its writing side. Over TCP that says no more than that it has nothing left to say: what it sent
+    /// takes effect and is answered. A WebSocket says so by a close packet, and is broken without one.
     pub fn ended(&mut self, now: Instant, key: ConnectionKey) {
         self.peers.now = now;
-        let Some(connection) = self.peers.connections.get(key) else { return };
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
         match connection.phase {
+            Phase::Open if connection.framing == Framing::Stream => {
+                connection.ended = true;
+                self.end_session(key);
+            }
             Phase::Open => {
                 self.log_close(key, "closed-by-peer", None, "");
                 self.lose(key);
@@ -249,6 +260,7 @@ impl Hub {
         if let Some(connection) = self.peers.connections.get_mut(key) {
             connection.intake = Some(intake);
         }
+        self.end_session(key);
         self.arm(key);
     }
 
@@ -257,9 +269,9 @@ impl Hub {
         self.peers.fresh_bytes() > self.options.turn_bytes
     }
 
-    /// Whether anything waits to be written or posted.
+    /// Whether anything waits to be written, posted or stored.
     pub fn has_output(&self) -> bool {
-        self.peers.is_dirty() || !self.peers.posts.is_empty()
+        self.peers.is_dirty() || !self.peers.posts.is_empty() || self.peers.has_submissions()
     }
 
     /// Ends the turn and answers with the connections to write to. Write each until its outbox is empty or its socket
@@ -318,6 +330,11 @@ impl Hub {
         self.peers.posts.take(worker)
     }
 
+    /// What this turn has for the store, in order.
+    pub fn take_submissions(&mut self) -> Vec<Submission> {
+        self.peers.take_submissions()
+    }
+
     /// Whether there is anything for other workers.
     pub fn has_posts(&self) -> bool {
         !self.peers.posts.is_empty()
@@ -328,6 +345,3 @@ impl Hub {
         self.peers.connections.len()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,6 +16,7 @@ mod options;
 mod outbox;
 mod peers;
 mod post;
+mod storage;
 mod timers;
 
 #[cfg(test)]
@@ -27,5 +28,6 @@ pub use encoder::Framing;
 pub use hub::{Event, Hub};
 pub(crate) use inbox::{Batch, Outward, inboxes};
 pub use options::Options;
-pub use peers::{ConnectionKey, Peer};
+pub use peers::{ConnectionKey, Peer, Submission};
 pub use post::Post;
+pub(crate) use storage::{Storage, answers, restored};

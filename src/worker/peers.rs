@@ -11,7 +11,7 @@ use super::encoder::{Encoder, Envelope, Framing};
 use super::labels::{LabelKey, Labels};
 use super::outbox::{Outbox, Run, Source};
 use super::post::{Post, Posts};
-use crate::broker::{Command, Effects, Note, Subscriber};
+use crate::broker::{Change, Command, Effects, Note, Subscriber, UNAWAITED};
 use crate::message::{
     Delivery, Message, SessionId, SubscriberId, SubscriptionKey, Ticket, Verdict, WhenSlow, WorkerId,
 };
@@ -65,11 +65,13 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     pub(super) phase: Phase,
     /// Why the session ended, once it did.
-    pub(super) ended: Option<&'static str>,
+    pub(super) why: Option<&'static str>,
     /// STOMP bytes that came while the session did not want any.
     pub(super) unread: Vec<u8>,
     /// Whether the driver was told not to read.
     pub(super) paused: bool,
+    /// Whether the peer closed its writing side.
+    pub(super) ended: bool,
     pub(super) last_received: Instant,
     /// Whether a ping was sent since then.
     pub(super) pinged: bool,
@@ -112,6 +114,15 @@ impl Connection {
     }
 }
 
+/// Changes for the store, to be made all or none.
+#[derive(Debug)]
+pub struct Submission {
+    /// For [`Command::Stored`]; nobody waits for [`UNAWAITED`].
+    pub ticket: u64,
+    /// What to change.
+    pub changes: Vec<Change>,
+}
+
 /// The connections of one worker and what is on its way to them and to other workers.
 #[derive(Debug)]
 pub(super) struct Peers {
@@ -130,6 +141,10 @@ pub(super) struct Peers {
     /// Answers to tickets of the worker itself.
     pub(super) routed: Vec<(u64, Verdict)>,
     pub(super) posts: Posts,
+    /// What is to be stored, and with which tickets. Ended with the turn.
+    pub(super) submissions: Vec<Submission>,
+    /// Changes that nobody waits for: one submission of the turn.
+    unawaited: Vec<Change>,
     pub(super) counters: Arc<Counters>,
     outbox_limit: usize,
 }
@@ -154,6 +169,8 @@ impl Peers {
             stirred: Vec::new(),
             routed: Vec::new(),
             posts,
+            submissions: Vec::new(),
+            unawaited: Vec::new(),
             counters,
             outbox_limit,
         }
@@ -241,14 +258,26 @@ impl Peers {
         self.labels.fresh() + self.private.len()
     }
 
+    /// What this turn has for the store.
+    pub(super) fn take_submissions(&mut self) -> Vec<Submission> {
+        let mut submissions = std::mem::take(&mut self.submissions);
+        if !self.unawaited.is_empty() {
+            submissions.push(Submission { ticket: UNAWAITED, changes: std::mem::take(&mut self.unawaited) });
+        }
+        submissions
+    }
+
+    pub(super) fn has_submissions(&self) -> bool {
+        !self.submissions.is_empty() || !self.unawaited.is_empty()
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
     /// Whether a connection's outbox takes a message of this size. One that is larger than the limit goes out alone.
     fn has_room(&self, key: ConnectionKey, size: usize) -> bool {
-        let queued = self.connections.get(key).map(|connection| connection.outbox.queued());
-        queued.is_some_and(|queued| queued == 0 || queued + size <= self.outbox_limit)
+        self.connections.get(key).is_some_and(|connection| connection.outbox.has_room(size, self.outbox_limit))
     }
 
     /// Gives a subscription's encoding back that [`Labels::acquire`] gave out for it.
@@ -278,6 +307,7 @@ impl Peers {
         let content = &delivery.message.content;
         let room = self.has_room(key, content.body.len() + content.headers.footprint());
         if let Some(connection) = self.connections.get_mut(key) {
+            let room = room || (delivery.tag.is_none() && !connection.blocked);
             connection.session.handle_delivery(self.now, subscription, delivery, room);
             self.stirred.push(key);
         }
@@ -292,9 +322,9 @@ impl Effects for Peers {
         // that it shares is appended, and that is all.
         if !subscriber.paced && connection.phase == Phase::Open && !connection.session.has_held() {
             let Some(shape) = self.labels.encoding(subscriber.label, message, &mut self.encoder) else { return };
-            let queued = connection.outbox.queued();
-            // A message larger than the limit can still be sent, alone.
-            if queued == 0 || queued + shape.len() <= self.outbox_limit {
+            // Whoever is not blocked has taken all that it was ever offered: however much comes in one turn, such as by one
+            // COMMIT, its peer is not slow yet.
+            if !connection.blocked || connection.outbox.has_room(shape.len(), self.outbox_limit) {
                 push_shape(&mut connection.outbox, Source::Label(subscriber.label), shape);
                 self.counters.deliveries.add(1);
                 if !connection.dirty {
@@ -335,6 +365,13 @@ impl Effects for Peers {
 
     fn post(&mut self, worker: WorkerId, command: Command) {
         self.posts.push(worker, Post::Command(command));
+    }
+
+    fn store(&mut self, ticket: u64, mut changes: Vec<Change>) {
+        match ticket {
+            UNAWAITED => self.unawaited.append(&mut changes),
+            ticket => self.submissions.push(Submission { ticket, changes }),
+        }
     }
 
     fn note(&mut self, note: Note) {

@@ -118,6 +118,68 @@ fn b3_a_silent_websocket_peer_is_pinged_and_then_given_up() {
     assert_eq!(player.events(), [Event::Removed(key)]);
 }
 
+/// G5: no policy for slow consumers speaks about answers, so a peer that leaves them unread is not read.
+#[test]
+fn a_peer_that_does_not_read_its_answers_is_not_read() {
+    let mut player = Player::new(Options { outbox_bytes: 500, ..Options::default() });
+    let client = player.connect();
+    let frame = "SEND\ndestination:/topic/a\nreceipt:one\n\n\0";
+    let mut sent = 0;
+    while player.hub.wants_input(client) {
+        player.say(client, frame);
+        sent += 1;
+        assert!(sent < 100, "{} bytes are unread", player.hub.queued(client));
+    }
+    let before = player.hub.queued(client);
+    player.say(client, &frame.repeat(50));
+    assert_eq!(player.hub.queued(client), before, "what it sends all the same has to wait");
+    player.hear(client);
+    assert_eq!(player.events(), [Event::Resumed(client)]);
+    player.hub.resume(player.now, client);
+    assert!(player.hub.queued(client) > 500, "it is taken up again, up to the limit");
+    assert!(!player.hub.wants_input(client));
+}
+
+/// G3: a client may say all it wants to say, close its side, and read the answers.
+#[test]
+fn what_came_before_the_end_of_input_takes_effect_and_is_answered() {
+    let mut player = Player::new(Options { outbox_bytes: 200, ..Options::default() });
+    let client = player.connect();
+    let frames: String = (0..30).map(|number| format!("SEND\ndestination:/queue/a\nreceipt:{number}\n\nm\0")).collect();
+    player.say(client, &frames);
+    player.hub.ended(player.now, client);
+    let mut heard = String::new();
+    loop {
+        heard.push_str(&player.hear(client));
+        match player.events()[..] {
+            [Event::Resumed(_)] => player.hub.resume(player.now, client),
+            [Event::Finished(_)] => break,
+            ref events => panic!("{events:?} after {heard}"),
+        }
+    }
+    assert_eq!(heard.matches("RECEIPT\n").count(), 30, "{heard}");
+    assert_eq!(player.counters.closes().get("closed-by-peer"), Some(&1));
+}
+
+/// Law 8 the other way round: who reads is not slow, however much comes at once.
+#[test]
+fn g5_a_large_commit_costs_a_reading_subscriber_nothing() {
+    let mut player = Player::new(Options { outbox_bytes: 200, ..Options::default() });
+    let clients: Vec<_> = (0..3).map(|_| player.connect()).collect();
+    let [publisher, reading, stuck] = clients[..] else { panic!("three were made") };
+    for client in [reading, stuck] {
+        player.say(client, "SUBSCRIBE\nid:sub-0\ndestination:/topic/a\n\n\0");
+    }
+    // What one socket does not take makes it a slow one.
+    player.say(publisher, "SEND\ndestination:/topic/a\n\nm\0");
+    assert_eq!(player.hear(reading).matches("MESSAGE\n").count(), 1);
+    let send = "SEND\ndestination:/topic/a\ntransaction:t\n\nm\0".repeat(50);
+    player.say(publisher, &format!("BEGIN\ntransaction:t\n\n\0{send}COMMIT\ntransaction:t\n\n\0"));
+    assert_eq!(player.hear(reading).matches("MESSAGE\n").count(), 50);
+    assert_eq!(player.counters.closes().get("slow-consumer"), Some(&1));
+    assert!(player.hear(stuck).contains("code:slow-consumer"));
+}
+
 /// A text packet with the key 0, which leaves it readable.
 fn masked(text: &str) -> Vec<u8> {
     let mut packet = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];

@@ -1,8 +1,8 @@
 //! Stops calling an application that is down: it then has time to come back, and senders are told at once instead of
 //! after a time limit.
 //!
-//! *Closed*, all calls go through. After some failures in a row it is *open*: no call goes through for a while. Then it is
-//! *half open*: single calls go through, one at a time, and decide whether it closes or opens again.
+//! *Closed*, all calls go through. After some failures in a row it is *open*: no call goes through for a while. Then it
+//! is *half open*: single calls go through, one at a time, and decide whether it closes or opens again.
 
 use std::time::{Duration, Instant};
 
@@ -159,8 +159,8 @@ mod tests {
     use super::*;
 
     /// Plays a script on a breaker that opens after 2 failures for 10 s and wants 2 probes. Each letter is a call that
-    /// ends at once: `a`live, `d`own, or abandoned (`x`); `r` is one that is refused; `+` lets 5 s pass. Answers with the
-    /// state at the end.
+    /// ends at once: `a`live, `d`own, or abandoned (`x`); `r` is one that is refused; `+` lets 5 s pass. Answers with
+    /// the state at the end.
     #[track_caller]
     fn play(script: &str) -> State {
         let options = Options { failures: 2, pause: Duration::from_secs(10), probes: 2 };

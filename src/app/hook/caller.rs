@@ -193,8 +193,8 @@ struct Odd {
     status: StatusCode,
 }
 
-/// A call under way. Whoever drops it before it ended has waited for long enough: then the application did not answer in
-/// time.
+/// A call under way. Whoever drops it before it ended has waited for long enough: then the application did not answer
+/// in time.
 struct Call<'h> {
     hook: &'h Shared,
     /// Given out by the breaker, if it was asked already.

@@ -1,8 +1,8 @@
 //! HTTP hooks: application destinations that are answered by a POST to an application of any language.
 //!
-//! `request` says what is sent, [`signature`] how it is signed, and `answer` what an answer means; [`backoff`] decides on
-//! further tries, and [`breaker`] whether to call at all. These are pure. `client` has the connections, and `caller` joins all of
-//! them to a [`Handler`](super::Handler).
+//! `request` says what is sent, [`signature`] how it is signed, and `answer` what an answer means; [`backoff`] decides
+//! on further tries, and [`breaker`] whether to call at all. These are pure. `client` has the connections, and `caller`
+//! joins all of them to a [`Handler`](super::Handler).
 
 mod answer;
 pub mod backoff;

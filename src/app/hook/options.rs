@@ -37,7 +37,8 @@ pub struct Options {
     pub breaker: breaker::Options,
     /// How many requests may be under way; more wait. Default: 64. Key `app.hook.concurrency`.
     pub concurrency: usize,
-    /// How long a new connection may take, with look-up of the name and TLS. Default: 2 s. Key `app.hook.connect_timeout`.
+    /// How long a new connection may take, with look-up of the name and TLS. Default: 2 s. Key
+    /// `app.hook.connect_timeout`.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept. Many servers close theirs after 5 s; a request that meets the end of its
     /// connection has failed. Default: 4 s. Key `app.hook.keep_idle`.

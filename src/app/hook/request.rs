@@ -1,7 +1,7 @@
 //! What the application is sent: one POST for each thing that it is told.
 //!
-//! In both modes, headers say what happened and to whom. In the mode `json` the body is one object that has all of it, and in
-//! the mode `raw` the body is the message's own and further headers have the rest.
+//! In both modes, headers say what happened and to whom. In the mode `json` the body is one object that has all of it,
+//! and in the mode `raw` the body is the message's own and further headers have the rest.
 
 use std::fmt::Write;
 
@@ -107,8 +107,8 @@ impl Facts {
     }
 }
 
-/// Visible ASCII but for `%` stands for itself: destinations and most names stay as they are, and nothing can end the header.
-/// `decodeURIComponent` and its like read it.
+/// Visible ASCII but for `%` stands for itself: destinations and most names stay as they are, and nothing can end the
+/// header. `decodeURIComponent` and its like read it.
 fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

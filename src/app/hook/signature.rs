@@ -97,8 +97,8 @@ impl<'r> Signed<'r> {
         value
     }
 
-    /// Checks the value of the signature's header: one `v1` of it must be right for one of the secrets. `now_seconds` is
-    /// the time since 1970, and `tolerance` how far from it the time of signing may be: 5 minutes are usual.
+    /// Checks the value of the signature's header: one `v1` of it must be right for one of the secrets. `now_seconds`
+    /// is the time since 1970, and `tolerance` how far from it the time of signing may be: 5 minutes are usual.
     ///
     /// How long it takes does not tell how much of a wrong signature is right.
     ///

@@ -55,6 +55,28 @@ fn x5_the_receipts_before_it_come_first() {
     );
 }
 
+/// A client that closes its side without a DISCONNECT still gets its answers (G3), and its messages go back (Q4).
+#[test]
+fn g3_the_receipts_before_the_end_of_input() {
+    check_connected(
+        "1.2",
+        Options::default(),
+        "> SUBSCRIBE id:a destination:/queue/a
+         < #0 subscribe 0=a queue /queue/a credit:100
+         > SEND destination:/topic/a receipt:r
+         < #1 send /topic/a |
+         ended
+         < #- unsubscribe 0=a queue /queue/a
+         = 0 0
+         = 1 2
+         < RECEIPT receipt-id:r matched:2
+         < close 1000 closed-by-peer
+         ended
+         lost",
+    );
+    check(Options::default(), "ended\n < close 1000 closed-by-peer");
+}
+
 #[test]
 fn x5_a_refusal_before_it_is_told() {
     check_connected(

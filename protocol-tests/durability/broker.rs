@@ -1,0 +1,57 @@
+//! The real program, started on a store that stays.
+
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+pub(crate) struct Broker {
+    child: Child,
+    address: String,
+}
+
+impl Broker {
+    pub(crate) fn start(folder: &Path, engine: &str) -> io::Result<Broker> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("broker.log"))?;
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gumboot"))
+            .current_dir(folder)
+            .args(["--set", "websocket.enabled=false", "--set", "tcp.bind=127.0.0.1:0"])
+            .args(["--set", "admin.enabled=false", "--set", "server.workers=3"])
+            .args(["--set", "queues.redelivery_delay=10ms", "--set", "queues.max_deliveries=1000"])
+            .args(["--set", &format!("store.engine={engine}"), "--set", "store.path=./data"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let output = child.stdout.take().map(BufReader::new);
+        let lines = output.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
+        let address =
+            lines.filter_map(|line| line.split_once("listening on tcp://").map(|(_, at)| at.to_owned())).next();
+        let mut broker = Broker { child, address: String::new() };
+        match address {
+            Some(address) => broker.address = address,
+            None => {
+                broker.kill();
+                let said = std::fs::read_to_string(folder.join("broker.log")).unwrap_or_default();
+                return Err(io::Error::other(format!("the broker did not start; it said:\n{said}")));
+            }
+        }
+        Ok(broker)
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        // Both fail when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

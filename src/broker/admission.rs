@@ -1,0 +1,97 @@
+//! The messages of one queue that are on their way into the store, in order (Q6).
+//!
+//! A message is not in its queue before it is durable, or a consumer could settle what a crash then loses or brings back. What
+//! comes behind it waits too, whether it is to be stored or not: the order of a sender holds (G4). Space is reserved for all.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use crate::message::{Message, Tag, Ticket};
+
+/// Who is to be told what became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The session that sent it.
+    Sender(Option<Ticket>),
+    /// The queue that gave it up.
+    Letter(Tag),
+    /// Nobody: a transaction, which is done.
+    Nobody,
+}
+
+/// The line. Bounded by the limits of the queue, since space is reserved for all that wait.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    /// The place of the first one.
+    first: u64,
+    line: VecDeque<Place>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// The store has not answered.
+    Storing(Admitted),
+    /// Waits only for those before it.
+    Ready(Admitted),
+    /// The store did not take it.
+    Free,
+}
+
+/// A message that may enter.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) message: Arc<Message>,
+    pub(super) stored: Option<NonZeroU64>,
+    pub(super) source: Source,
+}
+
+impl Admission {
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    /// Adds a message at the end, and answers with its place. One that is not to be stored is ready.
+    pub(super) fn line_up(&mut self, message: Arc<Message>, stored: Option<NonZeroU64>, source: Source) -> u64 {
+        let place = self.first + self.line.len() as u64;
+        let admitted = Admitted { message, stored, source };
+        self.line.push_back(if stored.is_some() { Place::Storing(admitted) } else { Place::Ready(admitted) });
+        place
+    }
+
+    /// The store has what is at this place.
+    pub(super) fn ready(&mut self, place: u64) {
+        if let Some(at) = self.at(place)
+            && let Place::Storing(admitted) = std::mem::replace(at, Place::Free)
+        {
+            *at = Place::Ready(admitted);
+        }
+    }
+
+    /// The store does not take what is at this place.
+    pub(super) fn fail(&mut self, place: u64) -> Option<(Arc<Message>, Source)> {
+        match std::mem::replace(self.at(place)?, Place::Free) {
+            Place::Storing(Admitted { message, source, .. }) => Some((message, source)),
+            Place::Ready(_) | Place::Free => None,
+        }
+    }
+
+    /// Takes the first message out if it is ready.
+    pub(super) fn next(&mut self) -> Option<Admitted> {
+        loop {
+            if let Place::Storing(_) = self.line.front()? {
+                return None;
+            }
+            let first = self.line.pop_front()?;
+            self.first += 1;
+            if let Place::Ready(admitted) = first {
+                return Some(admitted);
+            }
+        }
+    }
+
+    fn at(&mut self, place: u64) -> Option<&mut Place> {
+        let index = usize::try_from(place.checked_sub(self.first)?).ok()?;
+        self.line.get_mut(index)
+    }
+}

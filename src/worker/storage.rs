@@ -1,0 +1,141 @@
+//! A worker's way to the store, and the form of messages there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hub::Hub;
+use super::peers::Submission;
+use super::post::Post;
+use crate::broker::{Change, Command, UNAWAITED};
+use crate::destination::Destination;
+use crate::message::{Content, Message, Moment, Refusal, SessionId, Terms, WorkerId};
+use crate::store::{self, Answer, Busy, MessageRecord, StateRecord, StoreOp, Submitter};
+
+/// How long to wait until there may be room again: about what one commit takes.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The priority of messages that say none.
+const USUAL_PRIORITY: u8 = 4;
+
+/// A worker's way to the store.
+///
+/// As with full inboxes, the worker never waits: what does not fit stays here, and the worker reads nothing from its
+/// connections or its inbox until it fits. So what can gather here is what one turn makes, and what follows from the answers
+/// of the store.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    own: WorkerId,
+    submitter: Submitter,
+    left: VecDeque<store::Submission>,
+    /// Whether somebody waits to try again.
+    is_awaited: bool,
+}
+
+impl Storage {
+    pub(crate) fn new(own: WorkerId, submitter: Submitter) -> Storage {
+        Storage { own, submitter, left: VecDeque::new(), is_awaited: false }
+    }
+
+    /// Hands over what the hub has for the store.
+    pub(super) fn send(&mut self, hub: &mut Hub) {
+        for Submission { ticket, changes } in hub.take_submissions() {
+            let operations = changes.into_iter().map(operation).collect();
+            self.left.push_back(store::Submission { from: self.own, ticket, operations });
+        }
+        self.hand_over();
+    }
+
+    /// Tries again after [`Storage::pause`].
+    pub(super) fn retry(&mut self) {
+        self.is_awaited = false;
+        self.hand_over();
+    }
+
+    /// Whether there was no room, so that nothing more should be taken on.
+    pub(super) fn is_congested(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// How long to wait before [`Storage::retry`], if nobody does yet.
+    pub(super) fn pause(&mut self) -> Option<Duration> {
+        let waits = self.is_congested() && !self.is_awaited;
+        self.is_awaited |= waits;
+        waits.then_some(PAUSE)
+    }
+
+    fn hand_over(&mut self) {
+        while let Some(submission) = self.left.pop_front() {
+            if let Err(Busy(submission)) = self.submitter.submit(submission) {
+                self.left.push_front(submission);
+                return;
+            }
+        }
+    }
+}
+
+/// What the store's answers are to a worker; those that nobody waits for are left out.
+pub(crate) fn answers(answers: Vec<Answer>) -> Vec<Post> {
+    let awaited = answers.into_iter().filter(|answer| answer.ticket != UNAWAITED);
+    let post = |Answer { ticket, outcome }| {
+        let refusal =
+            |failure: store::Failure| Refusal::NotStored { code: failure.code(), why: failure.to_string().into() };
+        Post::Command(Command::Stored { ticket, result: outcome.map_err(refusal) })
+    };
+    awaited.map(post).collect()
+}
+
+/// A message as the store has kept it.
+pub(crate) fn restored(record: MessageRecord, redeliveries: u32) -> Command {
+    let MessageRecord { sequence, queue, id, headers, body, is_text, expires_at, deliver_at, priority, group, .. } =
+        record;
+    let terms = Terms {
+        expires: expires_at.map(Moment::At),
+        due: deliver_at.map(Moment::At),
+        priority: (priority != USUAL_PRIORITY).then_some(priority),
+        group,
+        persistent: true,
+    };
+    let content = Content {
+        destination: Destination::new(queue),
+        headers,
+        body,
+        is_text,
+        exclude_origin: false,
+        mandatory: false,
+        terms: Some(Box::new(terms)),
+    };
+    // Its sender is gone, and no session ever has this key.
+    let origin = SessionId { worker: WorkerId(0), key: 0 };
+    Command::Restore { message: Arc::new(Message { id, origin, content }), sequence, redeliveries }
+}
+
+fn operation(change: Change) -> StoreOp {
+    match change {
+        Change::Append { sequence, message, taken_at, expires_at } => {
+            StoreOp::Append(Arc::new(record(sequence, &message, taken_at, expires_at)))
+        }
+        Change::State { sequence, redeliveries } => {
+            StoreOp::State(StateRecord { sequence, redeliveries, not_before: 0 })
+        }
+        Change::Delete { sequence } => StoreOp::Delete(sequence),
+    }
+}
+
+fn record(sequence: u64, message: &Message, taken_at: u64, expires_at: Option<u64>) -> MessageRecord {
+    let content = &message.content;
+    let terms = content.terms.as_deref();
+    MessageRecord {
+        sequence,
+        queue: content.destination.text().clone(),
+        id: message.id,
+        headers: content.headers.clone(),
+        body: content.body.clone(),
+        is_text: content.is_text,
+        enqueued_at: taken_at,
+        expires_at,
+        deliver_at: terms.and_then(|terms| terms.due).map(|due| due.epoch_ms(taken_at)),
+        priority: terms.and_then(|terms| terms.priority).unwrap_or(USUAL_PRIORITY),
+        group: terms.and_then(|terms| terms.group.clone()),
+    }
+}
