@@ -67,10 +67,11 @@ fn prepared(config: &str) -> (Command, PathBuf) {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let file = std::env::temp_dir().join(format!("gumboot-hooks-{}-{number}.toml", std::process::id()));
     fs::write(&file, config).unwrap();
-    let ports = ["websocket.bind=127.0.0.1:0", "tcp.bind=127.0.0.1:0", "admin.bind=127.0.0.1:0", "server.workers=2"];
+    let ports = ["websocket.bind=127.0.0.1:0", "tcp.bind=127.0.0.1:0", "admin.bind=127.0.0.1:0"];
+    let others = ["server.workers=2", "store.engine=memory"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_gumboot"));
     command.env_clear().env("CHAT_SECRET", SECRET).arg("--config").arg(&file);
-    command.args(ports.iter().flat_map(|setting| ["--set", setting]));
+    command.args(ports.iter().chain(&others).flat_map(|setting| ["--set", setting]));
     (command, file)
 }
 

@@ -61,7 +61,7 @@ pub enum Failure {
     /// The handler says no, or cannot; in its own words, which the client gets to read.
     #[error("{0}")]
     Application(ByteString),
-    /// The handler panicked, or broke its part of the bargain; whose words are for the log alone.
+    /// The handler panicked, or did what it must not. What exactly, the log alone is told.
     #[error("the handler failed")]
     Broken,
     /// No answer within the time limit.

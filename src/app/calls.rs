@@ -136,14 +136,15 @@ impl Calls {
         self.sessions.insert(id, Box::new(presence));
     }
 
-    /// A session ended. What it still wanted is done, and then it is forgotten. Answers whether it was there.
-    pub fn close(&mut self, session: SessionId) -> bool {
-        match self.sessions.get_mut(&session).filter(|presence| !presence.gone) {
-            Some(presence) => {
-                presence.gone = true;
-                true
-            }
-            None => false,
+    /// Whether a session has begun and not ended.
+    pub fn is_open(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|presence| !presence.gone)
+    }
+
+    /// A session ended. What it still wanted is done, and then it is forgotten.
+    pub fn close(&mut self, session: SessionId) {
+        if let Some(presence) = self.sessions.get_mut(&session) {
+            presence.gone = true;
         }
     }
 
@@ -290,12 +291,5 @@ impl Call {
             Purpose::Ask(ask) => Some(ask.ticket),
             Purpose::Tell => None,
         }
-    }
-}
-
-impl Presence {
-    /// Whether the session has ended.
-    pub fn is_gone(&self) -> bool {
-        self.gone
     }
 }

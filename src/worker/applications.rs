@@ -39,6 +39,11 @@ impl Applications {
         Applications { table: Arc::new(table), calls: Calls::default(), jobs: Vec::new(), clock }
     }
 
+    /// Whether there are requests for handlers.
+    pub(super) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
     /// When the time of a request is over.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.calls.deadline()
@@ -90,8 +95,9 @@ impl Hub {
         let Some(connection) = self.peers.connections.get(key) else { return };
         let reason = connection.why.unwrap_or("connection-lost");
         let session = self.peers.session_id(key);
-        if self.applications.calls.close(session) {
+        if self.applications.calls.is_open(session) {
             self.announce(session, Occasion::Disconnected { reason }, Destination::new(""));
+            self.applications.calls.close(session);
             self.advance(session);
         }
     }

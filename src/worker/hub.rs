@@ -271,7 +271,8 @@ impl Hub {
 
     /// Whether anything waits to be written, posted or stored.
     pub fn has_output(&self) -> bool {
-        self.peers.is_dirty() || !self.peers.posts.is_empty() || self.peers.has_submissions()
+        let has_jobs = self.applications.has_jobs();
+        self.peers.is_dirty() || !self.peers.posts.is_empty() || self.peers.has_submissions() || has_jobs
     }
 
     /// Ends the turn and answers with the connections to write to. Write each until its outbox is empty or its socket
