@@ -62,8 +62,9 @@ impl Hub {
         }
         let then = Then::Answer(destination);
         self.applications.calls.route(call, session, ticket, then, contents.len());
-        for content in contents {
-            self.apply(Command::Publish { origin: session, content, ticket: Some(Ticket::internal(call.0)) });
+        for (index, content) in contents.into_iter().enumerate() {
+            let part = if index == 0 { call } else { self.applications.calls.part_of(call) };
+            self.apply(Command::Publish { origin: session, content, ticket: Some(Ticket::internal(part.0)) });
         }
     }
 
