@@ -7,6 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gumboot::app::Failure;
 use gumboot::broker::{Command, Interest, UNAWAITED};
 use gumboot::clock::Clock;
 use gumboot::message::{Sequences, WorkerId};
@@ -156,6 +157,10 @@ impl VirtualBroker {
                 assert_ne!(hub, to, "a worker posts to itself");
                 self.links.entry((hub, to)).or_default().push_back(posts);
             }
+        }
+        // There are no handlers here to call.
+        for job in self.hubs[hub].take_jobs() {
+            self.hubs[hub].answer(self.now, job.call, Err(Failure::Unavailable));
         }
         while let Some(event) = self.hubs[hub].poll_event() {
             self.handle(hub, event);

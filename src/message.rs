@@ -50,6 +50,12 @@ impl SessionId {
         let MessageId { boot, worker, sequence } = MessageId::parse(name)?;
         Some((boot, SessionId { worker, key: sequence }))
     }
+
+    /// The sender of what a worker sends by itself, such as the answer of an application. No session is called so: nobody
+    /// hears its verdicts, and nothing counts as its own.
+    pub fn of_broker(worker: WorkerId) -> SessionId {
+        SessionId { worker, key: u64::MAX }
+    }
 }
 
 /// Names a subscription within its session; never used again in that session.
@@ -265,6 +271,9 @@ pub enum Refusal {
     /// A temporary queue of another session.
     #[error("{0} is a temporary queue of another session")]
     NotOwner(ByteString),
+    /// It is under the prefix of user destinations, but names none.
+    #[error("{0} names no user destination")]
+    NoStream(ByteString),
     /// Another subscription has the queue for itself.
     #[error("another subscription has {0} for itself")]
     Exclusive(ByteString),
@@ -306,6 +315,7 @@ impl Refusal {
             Refusal::Unroutable(_) => "unroutable",
             Refusal::UnknownDestination(_) => "unknown-destination",
             Refusal::NotOwner(_) => "not-owner",
+            Refusal::NoStream(_) => "bad-user-destination",
             Refusal::Exclusive(_) => "exclusive",
             Refusal::NoHandler(_) => "no-handler",
             Refusal::Protected(_) => "not-allowed",

@@ -35,7 +35,7 @@ function answer({ event, destination, captures, encoding, body, session }) {
   if (event === 'ask' && destination === '/app/rooms') return [200, json, Object.fromEntries(rooms)];
   if (event === 'send' && captures.room) {
     const { room } = captures;
-    if (encoding !== 'json' || !body?.text) return [422, json, { message: 'send JSON such as {"text": "hello"}' }];
+    if (encoding !== 'json' || !body?.text) return [422, json, { message: 'send a JSON object with a text' }];
     rooms.set(room, (rooms.get(room) ?? 0) + 1);
     return [200, several, {
       // One message to the room, which is /topic/chat/{room}, and one to the sender alone, at /user/queue/chat/{room}.

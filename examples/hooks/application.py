@@ -45,7 +45,7 @@ def answer(told):
     if told["event"] == "send" and "room" in told["captures"]:
         room = told["captures"]["room"]
         if told["encoding"] != "json" or not isinstance(told["body"], dict) or not told["body"].get("text"):
-            return 422, JSON, {"message": 'send JSON such as {"text": "hello"}'}
+            return 422, JSON, {"message": "send a JSON object with a text"}
         rooms[room] = rooms.get(room, 0) + 1
         # One message to the room, which is /topic/chat/{room}, and one to the sender alone, at /user/queue/chat/{room}.
         return 200, REPLIES, {

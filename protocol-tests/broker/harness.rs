@@ -9,7 +9,7 @@ use gumboot::broker::{
     Change, Command, Consumer, Effects, Interest, Note, Options, QueueStats, Shard, Subscriber, TransactionId,
 };
 use gumboot::clock::Clock;
-use gumboot::destination::{Destination, Pattern, Style};
+use gumboot::destination::{Destination, Pattern, Spaces, Style};
 use gumboot::headers::Headers;
 use gumboot::message::{
     Content, Delivery, Message, Operation, Outcome, Sequences, SessionId, SubscriberId, SubscriptionKey, Tag, Ticket,
@@ -182,6 +182,19 @@ impl Net {
     pub(crate) fn unsubscribe(&mut self, id: SubscriberId, text: &str) {
         let command = Command::Unsubscribe { subscriber: id, pattern: pattern(text), ticket: None };
         self.give(id.session.worker, command);
+    }
+
+    /// Subscribes to a stream of one's own.
+    pub(crate) fn subscribe_own(&mut self, id: SubscriberId, text: &str, user: Option<&str>, no_local: bool) {
+        let spaces = Spaces::default();
+        let space = spaces.resolve(text).expect("a prefix takes it");
+        let stream = space.own_stream(text, &id.session.name(BOOT), user).expect("a pattern").expect("a stream");
+        let subscriber = Subscriber { id, label: 0, no_local, paced: false };
+        self.give(id.session.worker, Command::SubscribeOwn { subscriber, stream, ticket: Some(Ticket(0)) });
+    }
+
+    pub(crate) fn unsubscribe_own(&mut self, id: SubscriberId) {
+        self.give(id.session.worker, Command::UnsubscribeOwn { subscriber: id, ticket: None });
     }
 
     pub(crate) fn consume(&mut self, id: SubscriberId, queue: &Destination, credit: u32, no_local: bool) {

@@ -11,3 +11,4 @@ mod queues;
 mod temporary;
 mod topics;
 mod transactions;
+mod users;

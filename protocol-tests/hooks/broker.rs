@@ -134,6 +134,36 @@ fn a1_a_message_is_posted_and_its_answer_goes_round() {
 }
 
 #[test]
+fn a1_answers_reach_the_sender_and_users_alone() {
+    let app = Application::start(|got, _| {
+        let other = String::from_utf8(got.body.clone()).unwrap();
+        let to = |to: &str| json!({"to": to, "body": to});
+        Act::replies(&json!({"replies": [to("sender"), to(&format!("user:{other}"))]}).to_string())
+    });
+    let broker = Broker::start(&hook(&app, "mode = \"raw\""));
+    let (mut ann, mut bob) = (broker.connect(), broker.connect());
+    for client in [&mut ann, &mut bob] {
+        client.subscribe("mine", "/user/queue/chat/tea");
+    }
+    // Without logins, a session's name is its user's (P3).
+    let told = bob.request("SEND", &[TO_TEA], &ann.session);
+    assert_eq!(told.iter().map(|frame| frame.body.as_str()).collect::<Vec<_>>(), ["sender"]);
+    assert_eq!(told[0].header("destination"), "/user/queue/chat/tea");
+    assert_eq!(ann.body(), format!("user:{}", ann.session));
+}
+
+#[test]
+fn a3_whoever_listens_for_errors_hears_of_them_there() {
+    let app =
+        Application::start(|_, _| Act::Answer(403, vec![("content-type", "text/plain".into())], b"not you".into()));
+    let broker = Broker::start(&hook(&app, ""));
+    let mut client = Client::connect(&broker.tcp, &[]);
+    client.subscribe("errors", "/user/queue/errors");
+    let told = client.request("SEND", &[TO_TEA], "x");
+    assert_eq!((told[0].header("code"), told[0].body.contains("not you")), ("app-refused", true), "{told:?}");
+}
+
+#[test]
 fn a2_a_subscribe_asks_once() {
     let app = Application::start(|got, _| match got.header("gumboot-event") {
         "ask" => Act::answer("application/json", r#"["tea"]"#),

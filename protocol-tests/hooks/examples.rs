@@ -50,8 +50,10 @@ fn chat(interpreter: &str, file: &str) {
     assert_eq!(ann.subscribe("rooms", "/app/rooms")[0].body, "{}");
     ann.subscribe("tea", "/topic/chat/tea");
     let json = |text: &str| text.replace([' ', '\n'], "");
+    bob.subscribe("heard", "/user/queue/chat/tea");
     let say = [("destination", "/app/chat/tea"), ("content-type", "application/json")];
-    bob.request("SEND", &say, r#"{"text": "hällo"}"#);
+    let heard = bob.request("SEND", &say, r#"{"text": "hällo"}"#);
+    assert_eq!(heard[0].body, "you are heard in tea");
     let message = ann.expect("MESSAGE");
     let name = bob.session.clone();
     let said: serde_json::Value = serde_json::from_str(&message.body).unwrap();
@@ -61,7 +63,7 @@ fn chat(interpreter: &str, file: &str) {
     bob.write("SEND", &[("destination", "/app/chat/tea"), ("receipt", "r")], "no JSON");
     let error = bob.expect("ERROR");
     assert_eq!(error.header("code"), "app-refused");
-    assert!(error.body.contains(r#"send JSON such as {"text": "hello"}"#), "{error:?}");
+    assert!(error.body.contains("send a JSON object with a text"), "{error:?}");
 
     drop(bob);
     assert_eq!(json(&ann.body()), format!(r#"{{"from":"{name}","left":true}}"#));

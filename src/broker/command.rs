@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::destination::{Destination, Pattern};
+use crate::destination::{Destination, OwnStream, Pattern};
 use crate::message::{
     Content, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WhenSlow,
     WorkerId,
 };
 
-/// A topic subscription of one of this worker's sessions.
+/// A subscription of one of this worker's sessions to topics, or to streams of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscriber {
     /// Whose it is.
@@ -32,6 +32,26 @@ pub struct Consumer {
     pub no_local: bool,
 }
 
+/// Whose streams a message to a user destination goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of every session of a user.
+    User,
+    /// Those of one session.
+    Session,
+}
+
+/// Whom a message to a user destination is for, and what of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Which kind of name the key is made of.
+    pub whose: Whose,
+    /// What it goes by: made by `Space::stream_key`, and nothing that a client could subscribe to.
+    pub key: Destination,
+    /// The destination as its sender wrote it.
+    pub asked: Destination,
+}
+
 /// Names a transaction while the shards that it touches prepare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionId {
@@ -46,6 +66,10 @@ pub struct TransactionId {
 #[derive(Debug)]
 pub enum Command {
     /// Route what a session sent, by the kind of its destination.
+    ///
+    /// What the broker says by itself goes this way too, with [`SessionId::of_broker`] for its sender. To answer one
+    /// session it sends to `/user/{the session's name}/...`, and to a user `/user/{the user's name}/...` with `%2F` for
+    /// each `/` in the name, as a client would.
     Publish {
         /// The sender.
         origin: SessionId,
@@ -61,7 +85,16 @@ pub enum Command {
         /// Set where the sender waits for a RECEIPT: to be answered by `Relayed`.
         ticket: Option<Ticket>,
     },
-    /// The answer to `Relay`, for the worker of the sender.
+    /// As `Relay`, for a message to a user destination.
+    RelayToUser {
+        /// Whom it is for.
+        recipient: Box<Recipient>,
+        /// The message. It shows what its receivers subscribed to.
+        message: Arc<Message>,
+        /// As in `Relay`.
+        ticket: Option<Ticket>,
+    },
+    /// The answer to `Relay` and `RelayToUser`, for the worker of the sender.
     Relayed {
         /// The sender.
         session: SessionId,
@@ -100,6 +133,22 @@ pub enum Command {
         subscriber: SubscriberId,
         /// What it took.
         pattern: Pattern,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
+    /// A session subscribed to streams of its own (P1).
+    SubscribeOwn {
+        /// The subscription.
+        subscriber: Subscriber,
+        /// What it takes.
+        stream: OwnStream,
+        /// Answered when it is live.
+        ticket: Option<Ticket>,
+    },
+    /// A session gave up a subscription to streams of its own, or is gone.
+    UnsubscribeOwn {
+        /// The subscription.
+        subscriber: SubscriberId,
         /// Answered when it is gone.
         ticket: Option<Ticket>,
     },
@@ -248,7 +297,7 @@ pub const UNAWAITED: u64 = 0;
 
 /// What a shard does to the world around it. The driver, the simulation and the unit tests each bring their own.
 pub trait Effects {
-    /// A topic message for a subscriber of this worker.
+    /// A message of a topic or to a user destination, for a subscriber of this worker.
     fn deliver_topic(&mut self, subscriber: &Subscriber, message: &Arc<Message>, when_slow: WhenSlow);
     /// A queue message for a consumer, who may live on any worker.
     fn deliver(&mut self, consumer: SubscriberId, delivery: Delivery);
@@ -269,6 +318,8 @@ pub trait Effects {
 pub enum Note {
     /// A message reached nobody.
     Unrouted(Destination),
+    /// A message to a user destination reached nobody: the user is unknown or absent, or did not subscribe (P5).
+    UserAbsent(Destination),
     /// A message for a destination under no prefix was dropped, as `profile = "spring"` asks (U8).
     UnknownDropped(Destination),
     /// A message moved to the dead letters.

@@ -20,8 +20,9 @@ mod shard;
 mod storage;
 mod topics;
 mod transaction;
+mod users;
 
-pub use command::{Change, Command, Consumer, Effects, Note, Subscriber, TransactionId, UNAWAITED};
+pub use command::{Change, Command, Consumer, Effects, Note, Recipient, Subscriber, TransactionId, UNAWAITED, Whose};
 pub use interest::Interest;
 pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
 pub use queue::QueueStats;

@@ -1,5 +1,7 @@
 //! One worker's part of the broker.
 
+mod users;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,17 +15,18 @@ use super::queue::QueueStats;
 use super::queues::Queues;
 use super::relays::Relays;
 use super::storage::Awaited;
-use super::topics::Topics;
-use super::transaction::{Commits, Pending, Plan};
+use super::topics::{Reached, Topics};
+use super::transaction::{Broadcast, Commits, Pending, Plan};
+use super::users::Users;
 use crate::clock::Clock;
-use crate::destination::{Destination, Kind, Unknown};
+use crate::destination::{Destination, Kind, Space, Unknown};
 use crate::headers::Headers;
 use crate::message::{
     Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tag,
     Ticket, Verdict, WhenSlow, WorkerId,
 };
 
-/// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
+/// The subscriptions of one worker's sessions to topics and to their own streams, and the queues whose names hash to it.
 ///
 /// Every command takes effect before [`Shard::apply`] returns, as far as this shard goes, and what other shards have
 /// to do has then been posted. After [`Shard::apply`] and [`Shard::handle_timeout`], ask [`Shard::poll_timeout`] when
@@ -38,6 +41,7 @@ pub struct Shard {
     options: Arc<Options>,
     interest: Arc<Interest>,
     topics: Topics,
+    users: Users,
     queues: Queues,
     commits: Commits,
     relays: Relays,
@@ -46,9 +50,9 @@ pub struct Shard {
 /// What an operator may want to know about a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStats {
-    /// Topic subscriptions.
+    /// Subscriptions to topics and to user destinations.
     pub subscriptions: usize,
-    /// Different patterns among them.
+    /// Different patterns over topics among them.
     pub patterns: usize,
     /// Destinations for which the way to the subscribers is remembered.
     pub routes: usize,
@@ -66,7 +70,8 @@ impl Shard {
             clock,
             boot,
             named: 0,
-            topics: Topics::new(id, Arc::clone(&interest), &options),
+            topics: Topics::new(id, Arc::clone(interest.topics()), &options),
+            users: Users::new(id, &interest, &options),
             queues: Queues::new(id, clock, Arc::clone(&interest), &options),
             commits: Commits::default(),
             relays: Relays::default(),
@@ -85,7 +90,15 @@ impl Shard {
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
-            Command::Relay { message, ticket } => self.relay(&message, ticket, effects),
+            Command::Relay { message, ticket } => {
+                let topic = &message.content.destination;
+                let reached = self.topics.relay(topic, &message, &self.options.topics, effects);
+                arrived(&message, ticket, reached, effects);
+            }
+            Command::RelayToUser { recipient, message, ticket } => {
+                let reached = self.users.relay(&recipient, &message, &self.options.topics, effects);
+                arrived(&message, ticket, reached, effects);
+            }
             Command::Relayed { session, ticket, reached } => {
                 if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
                     answer(session, Some(ticket), verdict, effects);
@@ -103,14 +116,10 @@ impl Shard {
                     answer(origin, ticket, result.map(|()| 1), effects);
                 }
             }
-            Command::Subscribe { subscriber, pattern, ticket } => {
-                let verdict = self.topics.subscribe(subscriber, &pattern, &self.options).map(|()| 0);
-                answer(subscriber.id.session, ticket, verdict, effects);
-            }
-            Command::Unsubscribe { subscriber, pattern: _, ticket } => {
-                self.topics.unsubscribe(subscriber);
-                answer(subscriber.session, ticket, Ok(0), effects);
-            }
+            command @ (Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::SubscribeOwn { .. }
+            | Command::UnsubscribeOwn { .. }) => self.change_subscriptions(command, effects),
             Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
             Command::Browse { reader, queue, after, ticket } => {
                 self.browse(now, reader, queue, after, ticket, effects);
@@ -161,7 +170,7 @@ impl Shard {
     /// How much there is here.
     pub fn stats(&self) -> ShardStats {
         ShardStats {
-            subscriptions: self.topics.subscriptions(),
+            subscriptions: self.topics.subscriptions() + self.users.subscriptions(),
             patterns: self.topics.patterns(),
             routes: self.topics.remembered_routes(),
             queues: self.queues.len(),
@@ -185,10 +194,7 @@ impl Shard {
         let verdict = match self.kind_of(&content.destination) {
             Some(Kind::Topic) => {
                 let message = self.message(now, origin, content);
-                let reached = self.topics.publish(&message, ticket, &self.options.topics, effects);
-                if reached.total() == 0 {
-                    effects.note(Note::Unrouted(message.content.destination.clone()));
-                }
+                let reached = self.publish_to_topic(&message, ticket, effects);
                 if let (Some(ticket), 1..) = (ticket, reached.relays) {
                     let mandatory = message.content.mandatory.then(|| message.content.destination.text().clone());
                     self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
@@ -196,6 +202,10 @@ impl Shard {
                 }
                 reached_or_refused(reached.total(), &message.content)
             }
+            Some(Kind::User) => match self.publish_to_user(now, origin, content, ticket, effects) {
+                Some(verdict) => verdict,
+                None => return,
+            },
             // What comes here of application destinations is for workers.
             Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                 let message = self.message(now, origin, content);
@@ -214,12 +224,20 @@ impl Shard {
         answer(origin, ticket, verdict, effects);
     }
 
-    fn relay<E: Effects>(&mut self, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
-        let reached = self.topics.relay(message, &self.options.topics, effects);
-        if let Some(ticket) = ticket {
-            let session = message.origin;
-            effects.post(session.worker, Command::Relayed { session, ticket, reached });
+    #[inline]
+    fn publish_to_topic<E: Effects>(
+        &mut self,
+        message: &Arc<Message>,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) -> Reached {
+        let relay = |message| Command::Relay { message, ticket };
+        let topic = &message.content.destination;
+        let reached = self.topics.publish(topic, message, &self.options.topics, effects, relay);
+        if reached.total() == 0 {
+            effects.note(Note::Unrouted(topic.clone()));
         }
+        reached
     }
 
     fn consume<E: Effects>(
@@ -350,10 +368,19 @@ impl Shard {
                 Some(Kind::Topic) => {
                     let message = self.message(now, origin, content);
                     if message.content.mandatory {
-                        let reached = self.topics.reach(&message, &self.options.topics);
+                        let topic = &message.content.destination;
+                        let reached = self.topics.reach(topic, &message, &self.options.topics);
                         reached_or_refused(reached, &message.content)?;
                     }
-                    plan.topics.push(message);
+                    plan.broadcasts.push(Broadcast { message, recipient: None });
+                }
+                Some(Kind::User) => {
+                    let (message, recipient) = self.message_to_user(now, origin, content)?;
+                    if message.content.mandatory {
+                        let reached = self.users.reach(&recipient, &message, &self.options.topics);
+                        reached_if_mandatory(reached, true, &recipient.asked)?;
+                    }
+                    plan.broadcasts.push(Broadcast { message, recipient: Some(Box::new(recipient)) });
                 }
                 Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                     let message = self.message(now, origin, content);
@@ -385,7 +412,7 @@ impl Shard {
             let prepare = Command::Prepare { transaction, messages: part.messages, settles: part.settles };
             effects.post(home, prepare);
         }
-        Ok(Pending { topics: plan.topics, queued: plan.queued, waiting, ready, changes, refusal: None })
+        Ok(Pending { broadcasts: plan.broadcasts, queued: plan.queued, waiting, ready, changes, refusal: None })
     }
 
     /// The store has answered.
@@ -431,13 +458,13 @@ impl Shard {
             return answer(session, Some(ticket), Err(refusal), effects);
         }
         let (mut reached, mut relays) = (pending.queued, 0);
-        for message in pending.topics {
-            let topic = self.topics.publish(&message, Some(ticket), &self.options.topics, effects);
-            if topic.total() == 0 {
-                effects.note(Note::Unrouted(message.content.destination.clone()));
-            }
-            reached = reached.saturating_add(topic.here);
-            relays += topic.relays;
+        for Broadcast { message, recipient } in pending.broadcasts {
+            let got = match recipient {
+                None => self.publish_to_topic(&message, Some(ticket), effects),
+                Some(recipient) => self.hand_to_user(&recipient, &message, Some(ticket), effects),
+            };
+            reached = reached.saturating_add(got.here);
+            relays += got.relays;
         }
         match relays {
             0 => answer(session, Some(ticket), Ok(reached), effects),
@@ -446,7 +473,11 @@ impl Shard {
     }
 
     fn kind_of(&self, destination: &Destination) -> Option<Kind> {
-        self.options.destinations.resolve(destination.as_str()).map(|space| space.kind)
+        self.space_of(destination).map(|space| space.kind)
+    }
+
+    fn space_of(&self, destination: &Destination) -> Option<&Space> {
+        self.options.destinations.resolve(destination.as_str())
     }
 
     /// What becomes of content for a destination under no prefix (U8).
@@ -486,7 +517,7 @@ impl Shard {
 
     /// The session of a temporary queue, if it can be there.
     fn owner_of(&self, queue: &Destination) -> Option<SessionId> {
-        let name = self.options.destinations.resolve(queue.as_str())?.owner_of(queue.as_str())?;
+        let name = self.space_of(queue)?.owner_of(queue.as_str())?;
         let (boot, session) = SessionId::parse_name(name)?;
         (boot == self.boot && session.worker.0 < self.interest.workers()).then_some(session)
     }
@@ -494,9 +525,21 @@ impl Shard {
 
 /// Reaching nobody is fine unless the sender said it is not (M6).
 fn reached_or_refused(reached: u32, content: &Content) -> Verdict {
-    match content.mandatory && reached == 0 {
-        true => Err(Refusal::Unroutable(content.destination.text().clone())),
+    reached_if_mandatory(reached, content.mandatory, &content.destination)
+}
+
+fn reached_if_mandatory(reached: u32, is_mandatory: bool, asked: &Destination) -> Verdict {
+    match is_mandatory && reached == 0 {
+        true => Err(Refusal::Unroutable(asked.text().clone())),
         false => Ok(reached),
+    }
+}
+
+/// Tells the sender's worker that its message has arrived here, where it waits for that.
+fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, reached: u32, effects: &mut E) {
+    if let Some(ticket) = ticket {
+        let session = message.origin;
+        effects.post(session.worker, Command::Relayed { session, ticket, reached });
     }
 }
 

@@ -1,4 +1,6 @@
 //! The topic subscriptions of one worker's sessions, and the ways from destinations to them.
+//!
+//! What a message goes by is an argument beside it: for a topic it is the destination that the message shows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +9,12 @@ use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
 use super::command::{Command, Effects, Subscriber};
-use super::interest::{Counts, Interest, Stamp};
+use super::interest::{Counts, Stamp, Table};
 use super::matcher::Matcher;
 use super::options::{Options, TopicOptions};
 use crate::destination::{Destination, Pattern};
 use crate::hash::Keyed;
-use crate::message::{Message, Refusal, SubscriberId, Ticket, WhenSlow, WorkerId};
+use crate::message::{Message, Refusal, SubscriberId, WhenSlow, WorkerId};
 
 new_key_type! {
     /// Names the subscribers of one pattern.
@@ -25,7 +27,7 @@ const MAX_REMEMBERED: usize = 512;
 #[derive(Debug)]
 pub(super) struct Topics {
     worker: WorkerId,
-    interest: Arc<Interest>,
+    interest: Arc<Table>,
     index: Matcher<ListKey>,
     lists: SlotMap<ListKey, List>,
     /// Where each subscription is, so that taking one away costs the same however many there are.
@@ -71,7 +73,7 @@ struct Routes {
 }
 
 impl Topics {
-    pub(super) fn new(worker: WorkerId, interest: Arc<Interest>, options: &Options) -> Topics {
+    pub(super) fn new(worker: WorkerId, interest: Arc<Table>, options: &Options) -> Topics {
         Topics {
             worker,
             interest,
@@ -167,34 +169,43 @@ impl Topics {
         }
     }
 
-    /// Gives `message` to this worker's subscribers and to the other workers that have some; answers how many
-    /// subscriptions that were (M6).
+    /// Gives `message`, which goes by `key`, to this worker's subscribers, and to the other workers that have some, as what
+    /// `relay` makes of it; answers how many subscriptions that were (M6).
+    #[inline]
     pub(super) fn publish<E: Effects>(
         &mut self,
+        key: &Destination,
         message: &Arc<Message>,
-        ticket: Option<Ticket>,
         options: &TopicOptions,
         effects: &mut E,
+        relay: impl Fn(Arc<Message>) -> Command,
     ) -> Reached {
-        let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
+        let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
         let mut reached = Reached { here: fan_out(route, &self.lists, message, effects), elsewhere: 0, relays: 0 };
         for (worker, count) in others(route, self.interest.workers(), self.worker) {
             reached.elsewhere = reached.elsewhere.saturating_add(count);
             reached.relays += 1;
-            effects.post(worker, Command::Relay { message: Arc::clone(message), ticket });
+            effects.post(worker, relay(Arc::clone(message)));
         }
         reached
     }
 
     /// Gives a message of another worker to this worker's subscribers.
-    pub(super) fn relay<E: Effects>(&mut self, message: &Arc<Message>, options: &TopicOptions, effects: &mut E) -> u32 {
-        let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
+    #[inline]
+    pub(super) fn relay<E: Effects>(
+        &mut self,
+        key: &Destination,
+        message: &Arc<Message>,
+        options: &TopicOptions,
+        effects: &mut E,
+    ) -> u32 {
+        let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
         fan_out(route, &self.lists, message, effects)
     }
 
     /// How many subscriptions [`Topics::publish`] would reach.
-    pub(super) fn reach(&mut self, message: &Message, options: &TopicOptions) -> u32 {
-        let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
+    pub(super) fn reach(&mut self, key: &Destination, message: &Message, options: &TopicOptions) -> u32 {
+        let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
         let lists = route.lists.iter().filter_map(|list| self.lists.get(*list));
         let local = lists.flat_map(|list| &list.subscribers).filter(|subscriber| wants(subscriber, message)).count();
         let remote: u32 = others(route, self.interest.workers(), self.worker).map(|(_, count)| count).sum();
@@ -249,19 +260,20 @@ fn others(route: &Route, workers: u16, own: WorkerId) -> impl Iterator<Item = (W
 }
 
 impl Routes {
-    /// The route to `destination`, built anew if the one remembered may be wrong.
+    /// The way of what goes by `destination` and is `shown` as sent there, built anew if the one remembered may be wrong.
     #[inline]
     fn find(
         &mut self,
         destination: &Destination,
-        interest: &Interest,
+        shown: &Destination,
+        interest: &Table,
         index: &Matcher<ListKey>,
         options: &TopicOptions,
     ) -> &Route {
         let at = match self.names.get(destination) {
             Some(at) => *at,
             None => {
-                let route = Route::build(destination.detached(), interest, index, options);
+                let route = Route::build(destination.detached(), shown, interest, index, options);
                 match self.place_for(destination) {
                     Some(at) => self.remember(at, route),
                     None => return self.other.insert(route),
@@ -271,7 +283,7 @@ impl Routes {
         // Invariant: `names` and `remember` give only places that `routes` has, and places are never taken away.
         let route = &mut self.routes[at];
         if !interest.is_current(route.stamp) {
-            *route = Route::build(route.destination.clone(), interest, index, options);
+            *route = Route::build(route.destination.clone(), shown, interest, index, options);
         }
         route.used = true;
         route
@@ -314,7 +326,13 @@ impl Routes {
 }
 
 impl Route {
-    fn build(destination: Destination, interest: &Interest, index: &Matcher<ListKey>, options: &TopicOptions) -> Route {
+    fn build(
+        destination: Destination,
+        shown: &Destination,
+        interest: &Table,
+        index: &Matcher<ListKey>,
+        options: &TopicOptions,
+    ) -> Route {
         // The stamp comes first: a change after it makes the route invalid, whether the rest has seen it or not.
         let stamp = interest.stamp(&destination);
         let counts = interest.find(&destination);
@@ -322,7 +340,7 @@ impl Route {
         index.find_all(&destination, |list| lists.push(*list));
         // The index finds in no particular order. The oldest list first: the same input gives the same output.
         lists.sort_unstable();
-        let policy = options.policies.iter().find(|policy| policy.pattern.matches(&destination));
+        let policy = options.policies.iter().find(|policy| policy.pattern.matches(shown));
         let when_slow = policy.map_or(options.when_slow, |policy| policy.when_slow);
         Route { destination, stamp, lists, counts, when_slow, used: false }
     }

@@ -10,7 +10,7 @@ use crate::app::{
     Address, Announcement, Options, RESERVED_HEADERS, Route, Template, WorkerQueue, parse_to, read_address,
 };
 use crate::destination::{Destination, Kind, Spaces};
-use crate::session::{self, WorkRight};
+use crate::session::{self, Secret, WorkRight};
 
 /// The most of anything that waits: more than any machine holds.
 const MANY: u64 = 1_000_000_000;
@@ -121,13 +121,16 @@ fn read_worker(row: &mut Section<'_>, spaces: &Spaces) -> Option<Worker> {
     let mut tcp_only = false;
     row.flag("tcp_only", &mut tcp_only);
     // Without a login only TCP is left, which browsers do not speak.
-    let needs_login = !tcp_only;
-    let complete = complete & (!needs_login || row.requires("login") & row.requires("passcode"));
-    let (mut login, mut passcode) = (ByteString::new(), ByteString::new());
-    let text = |text: &str| Some(ByteString::from(text));
-    row.text("login", &mut login, "a name", text, ByteString::to_string);
-    row.text("passcode", &mut passcode, "a password", text, |_| "(secret)".to_owned());
-    let login = (!login.is_empty() || !passcode.is_empty()).then_some((login, passcode));
+    let mut complete = complete & (tcp_only || row.requires("login"));
+    let mut login = String::new();
+    row.text("login", &mut login, "a name", |text| (!text.is_empty()).then(|| text.to_owned()), String::clone);
+    let mut passcode = Secret::default();
+    let has_login = !tcp_only || !login.is_empty();
+    if has_login {
+        complete &= row.requires("passcode");
+        row.secret("passcode", &mut passcode, Secret::new);
+    }
+    let login = has_login.then_some((login, passcode));
     let destinations = addresses.iter().map(|address| ByteString::from(address.as_str().to_owned())).collect();
     let queue = |address: Address| {
         let queue = Destination::new(address.as_str().to_owned());

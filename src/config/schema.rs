@@ -17,16 +17,18 @@ use crate::broker::{self, Overflow, QueueOptions, QueuePolicy, TopicOptions, Top
 use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unknown};
 use crate::log::{self, Format, Levels};
 use crate::message::WhenSlow;
+use crate::session::{Relay, Secret};
 use crate::store::{self, Engine, Sync};
 use crate::websocket::{deflate, origin};
 use crate::{server, session, sockjs, stomp};
 
 const ACCESS: [(&str, bool); 2] = [("loopback", false), ("anywhere", true)];
 const FORMATS: [(&str, Format); 2] = [("human", Format::Human), ("json", Format::Json)];
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 5] = [
     ("topic", Kind::Topic),
     ("queue", Kind::Queue),
     ("temporary-queue", Kind::TemporaryQueue),
+    ("user", Kind::User),
     ("application", Kind::Application),
 ];
 const STYLES: [(&str, Style); 3] = [("ant", Style::Ant), ("amqp", Style::Amqp), ("activemq", Style::Activemq)];
@@ -72,7 +74,9 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     let rights = root.section("app", |section| applications::read(section, Arc::make_mut(&mut worker.app), session));
     root.section("heart_beat", |section| read_heart_beat(section, session));
     root.section("headers", |section| read_headers(section, &mut session.private_headers));
-    root.section("access", |section| section.choice("anonymous", &mut server.anonymous_anywhere, &ACCESS));
+    root.section("access", |section| read_access(section, &mut server.anonymous_anywhere, &mut session.trust_login));
+    let mut relays = Vec::new();
+    root.rows("relay", &mut relays, |_| Vec::new(), read_relay);
     root.section("server", |section| read_server(section, server));
     root.section("websocket", |section| read_websocket(section, server));
     root.section("sockjs", |section| read_sockjs(section, &mut server.sockjs));
@@ -83,7 +87,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);
     let work_rights = shared.work_rights.iter().cloned().chain(rights).collect();
-    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, work_rights, ..shared });
+    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, relays, work_rights, ..shared });
     options
 }
 
@@ -136,11 +140,11 @@ fn read_policy(row: &mut Section<'_>, spaces: &Spaces) -> Option<TopicPolicy> {
     let complete = row.requires("pattern") & row.requires("when_slow");
     let mut pattern: Option<Pattern> = None;
     let parse = |text: &str| {
-        let space = spaces.resolve(text).filter(|space| space.kind == Kind::Topic)?;
+        let space = spaces.resolve(text).filter(|space| matches!(space.kind, Kind::Topic | Kind::User))?;
         space.pattern(text).ok().map(Some)
     };
     let write = |pattern: &Option<Pattern>| pattern.as_ref().map_or("", Pattern::as_str).to_owned();
-    let expected = r#"a pattern under a prefix of kind "topic", such as "/topic/prices/**""#;
+    let expected = r#"a pattern under a prefix of kind "topic" or "user", such as "/topic/prices/**""#;
     row.text("pattern", &mut pattern, expected, parse, write);
     let mut when_slow = WhenSlow::default();
     row.choice("when_slow", &mut when_slow, &WHEN_SLOW);
@@ -169,7 +173,8 @@ fn read_queue_policy(
     row.requires("pattern");
     let mut pattern: Option<Pattern> = None;
     let parse = |text: &str| {
-        let space = spaces.resolve(text).filter(|space| space.kind != Kind::Topic)?;
+        let is_queue = |space: &&Space| matches!(space.kind, Kind::Queue | Kind::TemporaryQueue);
+        let space = spaces.resolve(text).filter(is_queue)?;
         space.pattern(text).ok().map(Some)
     };
     let write = |pattern: &Option<Pattern>| pattern.as_ref().map_or("", Pattern::as_str).to_owned();
@@ -224,6 +229,20 @@ fn read_heart_beat(section: &mut Section<'_>, session: &mut session::Options) {
 fn read_headers(section: &mut Section<'_>, private: &mut Vec<String>) {
     let name = |text: &str| (!text.is_empty() && !text.contains([':', '\n', '\r'])).then(|| text.to_owned());
     section.texts("private", private, "the name of a header", name, String::clone);
+}
+
+fn read_access(section: &mut Section<'_>, anonymous_anywhere: &mut bool, trust_login: &mut bool) {
+    section.choice("anonymous", anonymous_anywhere, &ACCESS);
+    section.flag("trust_login", trust_login);
+}
+
+fn read_relay(row: &mut Section<'_>) -> Option<Relay> {
+    let complete = row.requires("login") & row.requires("passcode");
+    let mut relay = Relay { login: String::new(), passcode: Secret::default() };
+    let login = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    row.text("login", &mut relay.login, "what the relay sends as `login`", login, String::clone);
+    row.secret("passcode", &mut relay.passcode, Secret::new);
+    complete.then_some(relay)
 }
 
 fn read_server(section: &mut Section<'_>, server: &mut server::Options) {
@@ -341,6 +360,7 @@ fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {
     session.max_outbox_bytes = worker.outbox_bytes;
     section.count("subscriptions_per_session", &mut session.max_subscriptions, 1..=MANY);
     section.size("id_bytes", &mut session.max_id_bytes, 16..=GIB);
+    section.size("user_bytes", &mut session.max_user_bytes, 1..=256);
     section.count("pending_receipts", &mut session.max_pending_receipts, 1..=MANY);
     section.count("transactions", &mut session.max_transactions, 0..=MANY);
     section.count("transaction_operations", &mut session.max_transaction_operations, 1..=MANY);

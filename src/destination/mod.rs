@@ -2,6 +2,7 @@
 
 mod pattern;
 mod spaces;
+mod user;
 
 use std::fmt;
 
@@ -10,6 +11,7 @@ use bytestring::ByteString;
 pub(crate) use pattern::{Glob, Segment};
 pub use pattern::{MAX_SEGMENTS, MAX_TEXT, Pattern, PatternError, Style};
 pub use spaces::{Kind, MAX_SPACES, Space, Spaces, SpacesError, Unknown};
+pub use user::{Addressee, OwnStream, is_nameable};
 
 /// A concrete destination, exactly as a client wrote it (U3): compared byte by byte, never normalised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

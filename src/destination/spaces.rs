@@ -1,4 +1,4 @@
-//! Which prefix makes a destination a topic or a queue.
+//! Which prefix makes a destination what it is.
 
 use bytestring::ByteString;
 
@@ -22,6 +22,8 @@ pub enum Kind {
     Queue,
     /// A queue that belongs to one session and is gone with it: two sessions mean different queues by the same name.
     TemporaryQueue,
+    /// A stream of messages that each session has of its own: a SUBSCRIBE means one's own, a SEND names whose (P1, P2).
+    User,
     /// A handler of the application gets each message, and subscribers none (A1 to A4).
     Application,
 }
@@ -115,7 +117,7 @@ impl Spaces {
     }
 }
 
-/// `/topic`, `/queue`, `/temp-queue` and `/app`, with patterns as Spring spells them; anything else is refused.
+/// `/topic`, `/queue`, `/temp-queue`, `/user` and `/app`, with patterns as Spring spells them; anything else is refused.
 impl Default for Spaces {
     fn default() -> Spaces {
         let space =
@@ -124,6 +126,7 @@ impl Default for Spaces {
             space("/temp-queue", Kind::TemporaryQueue),
             space("/queue", Kind::Queue),
             space("/topic", Kind::Topic),
+            space("/user", Kind::User),
             space("/app", Kind::Application),
         ];
         Spaces { spaces, unknown: Unknown::Refuse }

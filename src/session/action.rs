@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::destination::{Destination, Pattern};
+use crate::destination::{Destination, OwnStream, Pattern};
 use crate::headers::Headers;
 use crate::message::{Ask, Content, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
@@ -75,6 +75,8 @@ pub enum Action {
 pub struct Opened {
     /// What the session is called.
     pub name: ByteString,
+    /// What its user is called, where it has one.
+    pub user: Option<ByteString>,
     /// The headers of CONNECT, without the private ones.
     pub headers: Headers,
 }
@@ -90,7 +92,7 @@ pub enum Note {
     /// A SUBSCRIBE to a destination under no prefix was taken and will never get a message (U8, `profile = "spring"`).
     UnknownSubscribed(Destination),
     /// A subscription is live.
-    Subscribed(Destination),
+    Subscribed(Target),
     /// Messages that were held back for a slow client were dropped, as their topic's policy asks.
     Dropped {
         /// For which subscription.
@@ -111,7 +113,7 @@ pub struct Subscribe {
     pub target: Target,
     /// `no-local:true`: not to be given what this session sends (M5).
     pub no_local: bool,
-    /// False for a topic in ack mode `auto`: its messages change nothing in the session, so the driver writes the
+    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the driver writes the
     /// encoding that all such subscribers share without asking the session. True: every delivery goes through
     /// `Session::handle_delivery`.
     pub paced: bool,
@@ -144,6 +146,23 @@ pub enum Target {
     Topic(Pattern),
     /// One queue.
     Queue(Destination),
+    /// Streams of the session's own, and of its user's (P1).
+    Own(OwnStream),
+}
+
+impl Target {
+    /// What the session of this name subscribed to, in its own words.
+    pub fn in_words(&self, session: &str) -> Destination {
+        match self {
+            Target::Topic(pattern) => Destination::new(pattern.as_str().to_owned()),
+            Target::Queue(queue) => queue.clone(),
+            Target::Own(stream) => {
+                let key = stream.by_session.as_str();
+                let words = key.split_once(&format!("/{session}/")).map(|(prefix, rest)| format!("{prefix}/{rest}"));
+                Destination::new(words.unwrap_or_else(|| key.to_owned()))
+            }
+        }
+    }
 }
 
 /// A MESSAGE frame to write.

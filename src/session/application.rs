@@ -17,10 +17,11 @@ use crate::stomp::{self, Connect, OWN_HEADERS};
 const OF_THE_FRAME: [&str; 3] = ["id", "ack", "receipt"];
 
 /// What the application may know of the one who connects.
-pub(super) fn opened(name: ByteString, mut headers: Headers, options: &Options) -> Opened {
+pub(super) fn opened(name: ByteString, user: Option<&str>, mut headers: Headers, options: &Options) -> Opened {
     headers.keep_first_of_each();
     headers.retain(|name, _| !is_private(name, options));
-    Opened { name, headers }
+    let user = user.map(|user| ByteString::from(user.to_owned()));
+    Opened { name, user, headers }
 }
 
 /// The application destinations whose messages the one who connects may take.
@@ -28,8 +29,8 @@ pub(super) fn work_of(connect: &Connect, options: &Options) -> Option<Box<[ByteS
     let has = |right: &&super::WorkRight| match &right.login {
         None => true,
         Some((login, passcode)) => {
-            let said = |text: &Option<ByteString>| text.clone().unwrap_or_default();
-            is_same(login, &said(&connect.login)) & is_same(passcode, &said(&connect.passcode))
+            let said = connect.passcode.as_deref().unwrap_or_default();
+            connect.login.as_deref() == Some(login) && passcode.is(said)
         }
     };
     let destinations: Vec<_> = options.work_rights.iter().filter(has).flat_map(|right| &right.destinations).collect();
@@ -93,10 +94,4 @@ impl Live {
 fn is_private(name: &str, options: &Options) -> bool {
     let is_it = |private: &str| private.eq_ignore_ascii_case(name);
     is_it("login") || is_it("passcode") || options.private_headers.iter().any(|private| is_it(private))
-}
-
-/// Compares in a time that does not tell how much of it is right.
-fn is_same(secret: &str, said: &str) -> bool {
-    let differences = secret.bytes().zip(said.bytes()).fold(0, |all, (one, other)| all | (one ^ other));
-    secret.len() == said.len() && differences == 0
 }

@@ -46,6 +46,10 @@ pub(super) enum Violation {
     BadMillis(Box<str>),
     /// ACK or NACK names no delivery that is unsettled (Q8); the name.
     UnknownAck(Box<str>),
+    /// CONNECT has the login of a relay, and not its passcode (X4).
+    WrongPasscode,
+    /// CONNECT has a login that cannot be a user's name; the name.
+    BadUserName(Box<str>),
     /// No transaction of this name is open.
     UnknownTransaction(Box<str>),
     /// A transaction of this name is open already.
@@ -59,6 +63,8 @@ pub(super) enum Limit {
     Subscriptions(usize),
     /// `limits.id_bytes`, and the header that is too long.
     IdBytes(usize, &'static str),
+    /// `limits.user_bytes`
+    UserBytes(usize),
     /// `limits.transactions`
     Transactions(usize),
     /// `limits.transaction_operations`
@@ -103,9 +109,10 @@ impl Fault {
     pub(super) fn close_code(&self) -> CloseCode {
         match self {
             Fault::Decode(error) if error.config_key().is_some() => CloseCode::TooBig,
+            Fault::Violation(Violation::WrongPasscode) => CloseCode::NotAllowed,
             Fault::Decode(_) | Fault::Request(_) | Fault::Violation(_) => CloseCode::Protocol,
             Fault::ConnectTimeout(_) | Fault::Silent(_) => CloseCode::Protocol,
-            Fault::Limit(Limit::IdBytes(..) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
+            Fault::Limit(Limit::IdBytes(..) | Limit::UserBytes(_) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
             Fault::Refused(refusal) => close_code_of(refusal),
             Fault::Slow(_) => CloseCode::SlowConsumer,
@@ -135,6 +142,7 @@ impl Fault {
             Fault::Refused(Refusal::Unroutable(_)) => "nobody takes the message".into(),
             Fault::Refused(Refusal::UnknownDestination(_)) => "unknown destination".into(),
             Fault::Refused(Refusal::NotOwner(_)) => "the temporary queue belongs to another session".into(),
+            Fault::Refused(Refusal::NoStream(_)) => "not a user destination".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
             Fault::Refused(Refusal::NoHandler(_)) => "nobody handles the application destination".into(),
             Fault::Refused(Refusal::Protected(_)) => "the destination is not for clients".into(),
@@ -171,6 +179,9 @@ impl Fault {
             }
             Fault::Refused(Refusal::NotOwner(queue)) => {
                 format!("{} is a temporary queue of another session.", shown(queue))
+            }
+            Fault::Refused(Refusal::NoStream(to)) => {
+                format!("{} names no user destination.", shown(to))
             }
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
@@ -209,6 +220,9 @@ impl Fault {
                 "Use a configured prefix such as /topic or /queue, or add one under [[destinations]]."
             }
             Fault::Refused(Refusal::NotOwner(_)) => "Send to it; only its own session can subscribe to it.",
+            Fault::Refused(Refusal::NoStream(_)) => {
+                "Subscribe to /user/queue/x for your own messages; send to /user/{name}/queue/x, with %2F for / in the name."
+            }
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
             Fault::Refused(Refusal::NoHandler(_)) => {
                 "Use a destination that a route, a handler or a worker takes, or add one to the broker."
@@ -257,6 +271,8 @@ impl Violation {
             Violation::NoCommonVersion => "no-common-version",
             Violation::BadPrefetch(_) | Violation::BadMillis(_) => "bad-header",
             Violation::UnknownAck(_) => "unknown-ack",
+            Violation::WrongPasscode => "wrong-passcode",
+            Violation::BadUserName(_) => "bad-user-name",
             Violation::UnknownTransaction(_) => "unknown-transaction",
             Violation::TransactionExists(_) => "transaction-exists",
         }
@@ -270,6 +286,8 @@ impl Violation {
             Violation::BadPrefetch(_) => "the prefetch is not a number",
             Violation::BadMillis(_) => "a time is not a number of milliseconds",
             Violation::UnknownAck(_) => "no such unsettled message",
+            Violation::WrongPasscode => "wrong passcode",
+            Violation::BadUserName(_) => "the login cannot be a user's name",
             Violation::UnknownTransaction(_) => "no such transaction",
             Violation::TransactionExists(_) => "the transaction exists already",
         }
@@ -286,6 +304,10 @@ impl Violation {
             }
             Violation::UnknownAck(name) => {
                 format!("No message of the session that is to be settled has the name {}.", shown(name))
+            }
+            Violation::WrongPasscode => "The login is that of a relay, and the passcode is not.".into(),
+            Violation::BadUserName(name) => {
+                format!("{} has control characters or %2F in it, or is of the form of a session's name.", shown(name))
             }
             Violation::UnknownTransaction(name) => format!("No transaction {} is open.", shown(name)),
             Violation::TransactionExists(name) => format!("A transaction {} is open already.", shown(name)),
@@ -304,6 +326,8 @@ impl Violation {
             Violation::UnknownAck(_) => {
                 "Settle a message once, while its subscription lives: in 1.2 by its ack header, before by message-id."
             }
+            Violation::WrongPasscode => "Give the passcode that [[relay]] has for this login, or use another login.",
+            Violation::BadUserName(_) => "Use another login.",
             Violation::UnknownTransaction(_) => "Send BEGIN first, and COMMIT or ABORT once.",
             Violation::TransactionExists(_) => "COMMIT or ABORT it first, or use another name.",
         }
@@ -318,6 +342,7 @@ impl Limit {
                 ("too-many-subscriptions", "limits.subscriptions_per_session", "too many subscriptions", limit)
             }
             Limit::IdBytes(limit, _) => ("id-too-long", "limits.id_bytes", "a name is too long", limit),
+            Limit::UserBytes(limit) => ("user-name-too-long", "limits.user_bytes", "too many bytes in a login", limit),
             Limit::Transactions(limit) => {
                 ("too-many-transactions", "limits.transactions", "too many open transactions", limit)
             }
@@ -353,7 +378,7 @@ impl Slow {
 fn close_code_of(refusal: &Refusal) -> CloseCode {
     match refusal {
         Refusal::UnknownDestination(_) | Refusal::NotOwner(_) => CloseCode::NotAllowed,
-        Refusal::NoHandler(_) | Refusal::Protected(_) => CloseCode::NotAllowed,
+        Refusal::NoHandler(_) | Refusal::Protected(_) | Refusal::NoStream(_) => CloseCode::NotAllowed,
         Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. } => CloseCode::TryLater,
         Refusal::Unhandled(_) | Refusal::NotStored { .. } => CloseCode::TryLater,
     }

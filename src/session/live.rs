@@ -9,6 +9,7 @@ use super::application;
 use super::content::content_of;
 use super::fault::{Fault, Limit, Violation};
 use super::heartbeat::HeartBeats;
+use super::identity::Identity;
 use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::{Shown, Subscription};
@@ -29,6 +30,8 @@ const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
 pub(super) struct Live {
     /// What the session is called, and its temporary queues after it.
     pub(super) name: ByteString,
+    /// What its user is called, where it has one.
+    pub(super) user: Option<Box<str>>,
     pub(super) version: Version,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
     pub(super) continues: bool,
@@ -42,12 +45,20 @@ pub(super) struct Live {
 
 impl Live {
     /// The state right after CONNECTED.
-    pub(super) fn new(now: Instant, name: ByteString, version: Version, connect: &Connect, options: &Options) -> Live {
+    pub(super) fn new(
+        now: Instant,
+        name: ByteString,
+        identity: Identity,
+        version: Version,
+        connect: &Connect,
+        options: &Options,
+    ) -> Live {
         let asks = connect.headers.find("on-error") == Some("continue");
         Live {
             name,
+            user: identity.user,
             version,
-            continues: asks || options.continue_on_error,
+            continues: asks || identity.is_relay || options.continue_on_error,
             heart_beats: HeartBeats::agree(now, version, connect.heart_beat, options),
             subscriptions: Subscriptions::default(),
             receipts: Receipts::default(),
@@ -121,7 +132,8 @@ impl Live {
         match (ticket, verdict) {
             (Some(ticket), Ok(matched)) => {
                 if let Some(Awaited::Subscribe(key)) = self.receipts.answer(ticket, matched) {
-                    subscribed = self.subscriptions.find(key).map(|live| Action::Note(live.is_live()));
+                    let target = self.subscriptions.find(key).map(|live| live.target.clone());
+                    subscribed = target.map(|target| Action::Note(Note::Subscribed(target)));
                 }
             }
             (None, Ok(_)) => {}
@@ -197,7 +209,7 @@ impl Live {
             return self.ask(request, actions, options);
         }
         let credit = prefetch(&request, options)?;
-        let target = target(&request.destination, &self.name, options)?;
+        let target = self.target(&request.destination, options)?;
         if let Some(Target::Topic(pattern)) = &target {
             self.check_protected_pattern(pattern, options)?;
         }
@@ -254,6 +266,25 @@ impl Live {
     pub(super) fn next_key(&mut self, options: &Options) -> Result<SubscriptionKey, Fault> {
         let key = self.subscriptions.next_key();
         key.ok_or_else(|| Limit::Subscriptions(options.max_subscriptions).into())
+    }
+
+    /// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
+    fn target(&self, destination: &ByteString, options: &Options) -> Result<Option<Target>, Fault> {
+        let Some(space) = options.spaces.resolve(destination) else {
+            return match options.spaces.unknown() {
+                Unknown::Drop => Ok(None),
+                Unknown::Refuse => Err(Fault::Refused(Refusal::UnknownDestination(destination.clone()))),
+            };
+        };
+        Ok(Some(match space.kind {
+            Kind::Topic => Target::Topic(space.pattern(destination.clone()).map_err(Fault::Pattern)?),
+            Kind::Queue | Kind::Application => Target::Queue(Destination::new(destination.clone()).detached()),
+            Kind::TemporaryQueue => Target::Queue(own_queue(space, destination, &self.name)?),
+            Kind::User => {
+                let stream = space.own_stream(destination, &self.name, self.user.as_deref()).map_err(Fault::Pattern)?;
+                Target::Own(stream.ok_or_else(|| Fault::Refused(Refusal::NoStream(destination.clone())))?)
+            }
+        }))
     }
 
     fn unsubscribe(&mut self, request: &Unsubscribe, actions: &mut VecDeque<Action>) {
@@ -398,30 +429,12 @@ enum Located {
     SettledBefore,
 }
 
-/// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
-fn target(destination: &ByteString, session: &str, options: &Options) -> Result<Option<Target>, Fault> {
-    match options.spaces.resolve(destination) {
-        Some(space) if matches!(space.kind, Kind::Queue | Kind::Application) => {
-            Ok(Some(Target::Queue(Destination::new(destination.clone()).detached())))
-        }
-        Some(space) if space.kind == Kind::TemporaryQueue => {
-            Ok(Some(Target::Queue(own_queue(space, destination, session)?)))
-        }
-        Some(space) => {
-            let pattern = space.pattern(destination.clone()).map_err(Fault::Pattern)?;
-            Ok(Some(Target::Topic(pattern)))
-        }
-        None if options.spaces.unknown() == Unknown::Drop => Ok(None),
-        None => Err(Fault::Refused(Refusal::UnknownDestination(destination.clone()))),
-    }
-}
-
 /// What the messages of a subscription say for `destination`.
 fn shown(destination: &ByteString, options: &Options) -> Option<Box<Shown>> {
     match options.spaces.resolve(destination)?.kind {
         Kind::TemporaryQueue => Some(Box::new(Shown::As(Destination::new(destination.clone()).detached()))),
         Kind::Application => Some(Box::new(Shown::Original)),
-        Kind::Topic | Kind::Queue => None,
+        Kind::Topic | Kind::Queue | Kind::User => None,
     }
 }
 

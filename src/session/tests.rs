@@ -23,6 +23,7 @@ mod slow;
 mod subscribe;
 mod temporary;
 mod transaction;
+mod user;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -246,9 +247,9 @@ fn render(action: Action) -> String {
             let by_client = if by_client { " by-client" } else { "" };
             format!("{ticket} unsubscribe {}={id} {}{paced}{by_client}", subscription.0, render_target(&target))
         }
-        Action::Opened(Opened { name, headers }) => {
+        Action::Opened(Opened { name, user, headers }) => {
             let headers: Vec<String> = headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
-            format!("opened {name}{}", headers.concat())
+            format!("opened {name} as {user:?}{}", headers.concat())
         }
         Action::Call { content, ticket } => {
             format!("{} call {}", render_ticket(ticket), render_operation(&Operation::Send(content)))
@@ -341,6 +342,10 @@ fn render_target(target: &Target) -> String {
     match target {
         Target::Topic(pattern) => format!("topic {pattern}"),
         Target::Queue(queue) => format!("queue {queue}"),
+        Target::Own(stream) => match &stream.by_user {
+            Some(by_user) => format!("own {} {by_user}", stream.by_session),
+            None => format!("own {}", stream.by_session),
+        },
     }
 }
 

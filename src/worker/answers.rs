@@ -10,7 +10,7 @@ use crate::app::{
     plain_content,
 };
 use crate::broker::{Command, Effects, Note};
-use crate::destination::{Destination, Kind, Space};
+use crate::destination::{Destination, Kind};
 use crate::headers::Headers;
 use crate::message::{APP_DESTINATION, Ask, Content, Refusal, SessionId, Ticket, Verdict};
 use crate::session::Outgoing;
@@ -205,7 +205,7 @@ impl Hub {
             }
             To::Sender => Ok(Destination::new(self.to_sender(&call.session.name(self.boot), asked))),
             To::User(user) => {
-                let user = user.replace('%', "%25").replace('/', "%2F");
+                let user = user.replace('/', "%2F");
                 Ok(Destination::new(self.to_sender(&user, asked)))
             }
             To::Destination(destination) => {
@@ -234,7 +234,7 @@ impl Hub {
 
     /// The prefix of user destinations, where there are any.
     fn user_prefix(&self) -> Option<&str> {
-        let mut users = self.spaces().iter().filter(|space: &&Space| is_user(space));
+        let mut users = self.spaces().iter().filter(|space| space.kind == Kind::User);
         users.next().map(|space| &*space.prefix)
     }
 
@@ -259,10 +259,6 @@ impl Hub {
             },
         );
     }
-}
-
-fn is_user(_space: &Space) -> bool {
-    false
 }
 
 fn without_reserved(headers: &Headers) -> Headers {

@@ -82,7 +82,7 @@ impl Hub {
         self.applications.calls.open(SessionFacts {
             id,
             name: opened.name,
-            user: None,
+            user: opened.user,
             transport: connection.peer.transport,
             peer: connection.peer.address.map(|address| address.to_string().into()),
             headers,
@@ -105,11 +105,7 @@ impl Hub {
     /// A subscription ended.
     pub(super) fn announce_unsubscribed(&mut self, session: SessionId, target: &Target) {
         if self.applications.table.wants(Occasion::Unsubscribed) {
-            let destination = match target {
-                Target::Topic(pattern) => Destination::new(pattern.as_str().to_owned()),
-                Target::Queue(queue) => queue.clone(),
-            };
-            self.announce(session, Occasion::Unsubscribed, destination);
+            self.announce(session, Occasion::Unsubscribed, target.in_words(&session.name(self.boot)));
         }
     }
 

@@ -150,9 +150,9 @@ impl Hub {
             Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
                 self.announce_unsubscribed(session, &target);
                 match &target {
-                    Target::Topic(_) if !paced => self.peers.release_label(key, id),
+                    Target::Topic(_) | Target::Own(_) if !paced => self.peers.release_label(key, id),
                     Target::Queue(_) if by_client => self.consume_unwritten(key, subscription),
-                    Target::Topic(_) | Target::Queue(_) => {}
+                    Target::Topic(_) | Target::Own(_) | Target::Queue(_) => {}
                 }
                 self.unsubscribe(key, subscription, target, ticket);
             }
@@ -169,6 +169,11 @@ impl Hub {
                 let label = if paced { u32::MAX } else { self.peers.acquire_label(key, id) };
                 let subscriber = Subscriber { id: name, label, no_local, paced };
                 self.apply(Command::Subscribe { subscriber, pattern, ticket });
+            }
+            Target::Own(stream) => {
+                let label = if paced { u32::MAX } else { self.peers.acquire_label(key, id) };
+                let subscriber = Subscriber { id: name, label, no_local, paced };
+                self.apply(Command::SubscribeOwn { subscriber, stream, ticket });
             }
             Target::Queue(queue) if browses => {
                 let reader = Consumer { id: name, credit, no_local };
@@ -191,6 +196,7 @@ impl Hub {
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => self.apply(Command::Unsubscribe { subscriber: name, pattern, ticket }),
+            Target::Own(_) => self.apply(Command::UnsubscribeOwn { subscriber: name, ticket }),
             Target::Queue(queue) => self.apply(Command::Cancel { consumer: name, queue, ticket }),
         }
     }
@@ -208,7 +214,7 @@ impl Hub {
         let id = self.peers.session_id(key);
         let session = format_args!("{:x}-{:x}", id.worker.0, id.key);
         match note {
-            Note::Subscribed(destination) => self.announce(id, Occasion::Subscribed, destination),
+            Note::Subscribed(target) => self.announce(id, Occasion::Subscribed, target.in_words(&id.name(self.boot))),
             Note::Refused { code } => tracing::info!(%session, code, "a frame was refused; the session goes on"),
             Note::UnknownSubscribed(destination) => {
                 tracing::warn!(%session, %destination, "subscribed in vain: no destination prefix takes it");

@@ -377,6 +377,10 @@ impl Effects for Peers {
     fn note(&mut self, note: Note) {
         match note {
             Note::Unrouted(_) => self.counters.unrouted.add(1),
+            Note::UserAbsent(destination) => {
+                self.counters.user_absent.add(1);
+                tracing::debug!(%destination, "a message to a user reached nobody");
+            }
             Note::UnknownDropped(destination) => {
                 self.counters.dropped.add(1);
                 tracing::warn!(%destination, "dropped a message: no destination prefix takes it");

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer};
 use crate::broker::Interest;
 use crate::clock::Clock;
-use crate::message::WorkerId;
+use crate::destination::Destination;
+use crate::headers::Headers;
+use crate::message::{Content, WorkerId};
 
 /// One hub and its clients.
 struct Player {
@@ -185,4 +187,31 @@ fn masked(text: &str) -> Vec<u8> {
     let mut packet = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
     packet.extend_from_slice(text.as_bytes());
     packet
+}
+
+/// P3: what the broker itself says reaches one session by its name, and shows what that subscribed to.
+#[test]
+fn the_broker_itself_can_answer_a_session() {
+    let mut player = Player::new(Options::default());
+    let key = player.hub.open(player.now, Peer { transport: "tcp", address: None }, Framing::Stream);
+    player.say(key, "CONNECT\naccept-version:1.2\n\n\0");
+    let connected = player.hear(key);
+    let name = connected.lines().find_map(|line| line.strip_prefix("session:")).unwrap();
+    player.say(key, "SUBSCRIBE\nid:0\ndestination:/user/queue/answers\n\n\0");
+    for (to, is_reached) in [(name, true), ("00000001-0-ff", false), ("nobody", false)] {
+        let content = Content {
+            destination: Destination::new(format!("/user/{to}/queue/answers")),
+            headers: Headers::default(),
+            body: bytes::Bytes::from_static(b"yes"),
+            is_text: true,
+            exclude_origin: false,
+            mandatory: true,
+            terms: None,
+        };
+        player.hub.publish(player.now, content);
+        let heard = player.hear(key);
+        assert_eq!(heard.contains("\ndestination:/user/queue/answers\n"), is_reached, "{heard}");
+        assert_eq!(heard.is_empty(), !is_reached, "{heard}");
+        assert!(!heard.contains(name), "{heard}");
+    }
 }

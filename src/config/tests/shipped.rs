@@ -9,7 +9,7 @@ use crate::app::hook;
 use crate::config::{Options, Profile};
 
 /// Lists that are empty by default, and the first key of each of their rows.
-const LISTS: [(&str, &str); 7] = [
+const LISTS: [(&str, &str); 8] = [
     ("topics.policy", "pattern"),
     ("queues.policy", "pattern"),
     ("app.route", "from"),
@@ -17,6 +17,7 @@ const LISTS: [(&str, &str); 7] = [
     ("app.on_disconnect", "to"),
     ("app.hook", "name"),
     ("app.worker", "destinations"),
+    ("relay", "login"),
 ];
 
 const CONFIG: &str = include_str!("../../../config.toml");
@@ -148,8 +149,18 @@ fn a_profile_works_in_the_shipped_file() {
 fn every_key_that_the_program_names_exists() {
     let topic = "[[topics.policy]]\npattern = \"/topic/a\"\nwhen_slow = \"disconnect\"";
     let queue = "[[queues.policy]]\npattern = \"/queue/a\"";
-    let hook = "[[app.hook]]\nname = \"a\"\nurl = \"http://localhost/\"\nevents = \"connected\"";
-    let loaded = load_file(&format!("{topic}\n{queue}\n{hook}")).unwrap();
+    let hook = "[[app.hook]]
+name = \"a\"
+url = \"http://localhost/\"
+events = \"connected\"";
+    let relay = "[[relay]]
+login = \"a\"
+passcode = \"b\"";
+    let loaded = load_file(&[topic, queue, hook, relay].join(
+        "
+",
+    ))
+    .unwrap();
     // The key of a policy is named without saying which of the policies.
     let known: BTreeSet<String> = loaded.effective.settings().map(|(key, _)| key.replace("[0]", "")).collect();
     let sections: BTreeSet<&str> = known.iter().filter_map(|key| key.split_once('.')).map(|(name, _)| name).collect();
