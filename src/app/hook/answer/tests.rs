@@ -150,3 +150,17 @@ fn refusals_are_told_in_short_and_plain_words() {
     }
     assert_eq!(read_refusal(&incoming(422, "text/plain", b"\xff")).to_string(), other);
 }
+
+proptest::proptest! {
+    /// An application may say anything, and what it says then ends neither the program nor a line of a header.
+    #[test]
+    fn no_answer_does_harm(body in ".{0,60}|\\{\"replies\":\\[.{0,40}\\]\\}") {
+        let answer = incoming(200, REPLIES, body.as_bytes());
+        let replies = read(&answer, Occasion::Send).map(|done| done.replies).unwrap_or_default();
+        assert!(replies.iter().flat_map(|reply| reply.headers.iter()).all(|(name, _)| !name.is_empty()));
+        for kind in ["text/plain", "application/json"] {
+            let words = read_refusal(&incoming(400, kind, body.as_bytes())).to_string();
+            assert!(!words.chars().any(char::is_control), "{words:?}");
+        }
+    }
+}

@@ -159,3 +159,44 @@ fn a_type_that_no_header_can_hold_is_left_out() {
     assert!(!outgoing.headers.contains_key(CONTENT_TYPE) && !outgoing.headers.contains_key("evil"));
     assert_eq!(outgoing.headers["gumboot-headers"], r#"{"content-type":"a\r\nevil: 1"}"#);
 }
+
+proptest::proptest! {
+    /// Whatever clients say comes back as it was, and nothing of it becomes a header of its own.
+    #[test]
+    fn headers_hold_everything_and_let_nothing_out(name in ".{0,20}", value in ".{0,40}", user in "\\PC{0,20}|.{1,20}") {
+        let mut request = request(Occasion::Send, &[("plain", "x")], b"");
+        request.headers = Headers::from_iter([(name.as_str(), value.as_str())]);
+        let mut session = SessionFacts::clone(&request.session);
+        session.user = Some(ByteString::from(user.clone()));
+        request.session = Arc::new(session);
+        let outgoing = compose(&options(Mode::Raw), &request, "id-1", 0).unwrap();
+        let known = ["gumboot-", "user-agent", "idempotency-key", "content-type"];
+        for (header, value) in &outgoing.headers {
+            assert!(known.iter().any(|known| header.as_str().starts_with(known)), "{header}");
+            let is_plain = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+            assert!(header == CONTENT_TYPE || value.as_bytes().iter().all(is_plain), "{value:?}");
+        }
+        let text = |name: &str| outgoing.headers.get(name).map_or("", |value| value.to_str().unwrap());
+        let told: Value = serde_json::from_str(text("gumboot-headers")).unwrap();
+        assert_eq!(told, json!({ name: value }));
+        let decoded = percent_decode(text("gumboot-user"));
+        assert_eq!(decoded, user);
+    }
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, others @ ..] = rest {
+        rest = others;
+        match (first, rest) {
+            (b'%', [high, low, others @ ..]) => {
+                let digits = [*high, *low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+                rest = others;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
