@@ -139,6 +139,12 @@ const PURE_WORKER_FILES: &[&str] = &[
 /// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.
 const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
 
+/// The part of applications that is not a way to call somebody.
+const PURE_APP_FILES: &[&str] = &[
+    "address", "answer", "calls", "dispatch", "event", "function", "handler", "json", "options", "request", "route",
+    "template",
+];
+
 /// What no pure file names, by where the path begins.
 const IMPURE: &[&str] = &["tokio", "sled", "redb", "std::fs", "std::thread"];
 
@@ -202,6 +208,7 @@ fn is_room(name: &str) -> bool {
 fn impurity(source: &Source, path: &Named) -> Option<&'static str> {
     let (room, file) = match source.module().as_slice() {
         ["sockjs", file, ..] => (PURE_SOCKJS_FILES.contains(file), false),
+        ["app", file, ..] => (PURE_APP_FILES.contains(file), false),
         ["worker", file, ..] => (false, PURE_WORKER_FILES.contains(file)),
         [room, ..] => (PURE_ROOMS.contains(room), false),
         [] => (false, false),
