@@ -79,11 +79,21 @@ fn suites() -> Vec<Suite> {
         folder: Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLES),
         script,
         environment: Vec::new(),
+        config: None,
         example: true,
     });
+    let examples_folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let chat = client(
+        "the chat page in Chromium".to_owned(),
+        &CHROMIUM,
+        "stompjs",
+        "chat.mjs",
+        &[("EXAMPLES", examples_folder)],
+    );
+    let chat = Suite { config: Some("examples/browser/chat/chat.toml"), ..chat };
     stompjs
         .into_iter()
-        .chain([browser])
+        .chain([browser, chat])
         .chain(older)
         .chain([rx_stomp])
         .chain(sockjs)
@@ -103,7 +113,7 @@ fn client(
 ) -> Suite {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol-tests/clients").join(folder);
     let environment = environment.iter().map(|(variable, value)| (*variable, (*value).to_owned())).collect();
-    Suite { name, toolchain, folder, script, environment, example: false }
+    Suite { name, toolchain, folder, script, environment, config: None, example: false }
 }
 
 /// What the command line asks for.

@@ -21,6 +21,8 @@ pub(crate) struct Suite {
     pub(crate) folder: PathBuf,
     pub(crate) script: &'static str,
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// The configuration of its broker, as a path from the top of the repository.
+    pub(crate) config: Option<&'static str>,
     /// An example says nothing of features: it is right if it ends well.
     pub(crate) example: bool,
 }
@@ -62,7 +64,7 @@ pub(crate) fn run(suite: &Suite, table: &mut Table) {
 
 fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
     let folder = suite.toolchain.install(&suite.folder)?;
-    let mut broker = start("127.0.0.1:0", "127.0.0.1:0")?;
+    let mut broker = start(suite, "127.0.0.1:0", "127.0.0.1:0")?;
     let websocket = broker.address("ws").ok_or(SuiteError::Address("ws"))?.to_owned();
     let tcp = broker.address("tcp").ok_or(SuiteError::Address("tcp"))?.to_owned();
     let mut script = spawn(suite, &folder, &websocket, port_of(&tcp))?;
@@ -73,7 +75,7 @@ fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) if line == "@restart" => {
                 drop(broker);
-                broker = start(port_of(&websocket), port_of(&tcp))?;
+                broker = start(suite, port_of(&websocket), port_of(&tcp))?;
                 if let Some(input) = script.stdin.as_mut() {
                     input.write_all(b"restarted\n")?;
                 }
@@ -105,8 +107,12 @@ fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
 }
 
 /// A broker on these addresses, which serves when this returns.
-fn start(websocket: &str, tcp: &str) -> Result<Launched, LaunchError> {
+fn start(suite: &Suite, websocket: &str, tcp: &str) -> Result<Launched, LaunchError> {
     let mut arguments = vec!["serve".to_owned()];
+    if let Some(config) = suite.config {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(config);
+        arguments.extend(["--config".to_owned(), path.display().to_string()]);
+    }
     let binds = [format!("websocket.bind={websocket}"), format!("tcp.bind={tcp}")];
     for setting in binds.into_iter().chain(SETTINGS.iter().map(|setting| (*setting).to_owned())) {
         arguments.extend(["--set".to_owned(), setting]);

@@ -147,6 +147,12 @@ const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
 /// The part of HTTP hooks that is values and decisions.
 const PURE_HOOK_FILES: &[&str] = &["answer", "backoff", "breaker", "options", "request", "signature"];
 
+/// The part of applications that is not a way to call somebody.
+const PURE_APP_FILES: &[&str] = &[
+    "address", "answer", "calls", "dispatch", "event", "function", "handler", "json", "options", "request", "route",
+    "template",
+];
+
 /// What no pure file names, by where the path begins.
 const IMPURE: &[&str] = &["tokio", "sled", "redb", "std::fs", "std::thread"];
 
@@ -211,6 +217,7 @@ fn impurity(source: &Source, path: &Named) -> Option<&'static str> {
     let (room, file) = match source.module().as_slice() {
         ["sockjs", file, ..] => (PURE_SOCKJS_FILES.contains(file), false),
         ["app", "hook", file, ..] => (PURE_HOOK_FILES.contains(file), false),
+        ["app", file, ..] => (PURE_APP_FILES.contains(file), false),
         ["worker", file, ..] => (false, PURE_WORKER_FILES.contains(file)),
         [room, ..] => (PURE_ROOMS.contains(room), false),
         [] => (false, false),
