@@ -98,7 +98,7 @@ fn requests_are_signed_by_every_secret() {
 
 #[test]
 fn big_and_binary_bodies_arrive_as_they_are() {
-    let body: Vec<u8> = (0..5_000_000u32).map(|index| (index * 7 >> 3) as u8).collect();
+    let body: Vec<u8> = (0..5_000_000u32).map(|index| ((index * 7) >> 3) as u8).collect();
     for mode in [Mode::Json, Mode::Raw] {
         let echo = body.clone();
         let app = Application::start(move |_, _| Act::answer("application/octet-stream", echo.clone()));
