@@ -89,6 +89,8 @@ pub struct Routing {
 pub enum Then {
     /// They are what a handler of this destination sent: its session is told.
     Answer(Destination),
+    /// They are what a handler sent that was told of something there: the log is told if they are refused.
+    Log(Destination),
     /// It tells the session of a failure. If nobody was there to read it, this is the answer.
     Complain(Refusal),
     /// It is the rest of a transaction; these SENDs of it are for handlers.
@@ -301,5 +303,10 @@ impl Call {
             Purpose::Ask(ask) => Some(ask.ticket),
             Purpose::Tell => None,
         }
+    }
+
+    /// Whether it tells a handler something that no client waits for.
+    pub fn is_event(&self) -> bool {
+        matches!(self.purpose, Purpose::Tell)
     }
 }
