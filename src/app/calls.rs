@@ -300,3 +300,7 @@ impl Call {
         matches!(self.purpose, Purpose::Tell)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
