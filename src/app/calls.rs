@@ -310,3 +310,7 @@ impl Call {
         matches!(self.purpose, Purpose::Tell)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
