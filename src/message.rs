@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::destination::Destination;
+use crate::destination::{Destination, Pattern};
 use crate::headers::Headers;
 
 pub use terms::{Moment, Terms};
@@ -120,7 +120,7 @@ pub struct Content {
     pub exclude_origin: bool,
     /// `mandatory:true`: reaching nobody is a refusal (M6).
     pub mandatory: bool,
-    /// What is asked of a queue. Topics do not look at it.
+    /// What is asked of a queue. Of topics only durable subscriptions look at it.
     pub terms: Option<Box<Terms>>,
 }
 
@@ -216,6 +216,17 @@ pub enum Outcome {
     Returned,
 }
 
+/// A durable subscription to topics, as a session asks for it (U9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The queue that keeps its messages, which also is what it is known by.
+    pub queue: Destination,
+    /// What it takes.
+    pub topic: Pattern,
+    /// Whether one session at a time can have it.
+    pub exclusive: bool,
+}
+
 /// Names a request of a session whose answer comes later; counts up within the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -277,6 +288,9 @@ pub enum Refusal {
     /// Another subscription has the queue for itself.
     #[error("another subscription has {0} for itself")]
     Exclusive(ByteString),
+    /// Another session has this durable subscription.
+    #[error("another session has the durable subscription {0}")]
+    InUse(ByteString),
     /// Nobody handles the application destination (A3).
     #[error("nobody handles {0}")]
     NoHandler(ByteString),
@@ -317,6 +331,7 @@ impl Refusal {
             Refusal::NotOwner(_) => "not-owner",
             Refusal::NoStream(_) => "bad-user-destination",
             Refusal::Exclusive(_) => "exclusive",
+            Refusal::InUse(_) => "subscription-in-use",
             Refusal::NoHandler(_) => "no-handler",
             Refusal::Protected(_) => "not-allowed",
             Refusal::Unhandled(unhandled) => unhandled.code,

@@ -249,6 +249,11 @@ impl Net {
         names.filter(|name| self.interest.home_of(name) == WorkerId(worker)).nth(number).expect("names do not end")
     }
 
+    /// Whether the queue of this name lives on `worker`.
+    pub(crate) fn lives_on(&self, queue: &Destination, worker: u16) -> bool {
+        self.interest.home_of(queue) == WorkerId(worker)
+    }
+
     /// Who was given which body from queues, since this was last asked.
     #[track_caller]
     pub(crate) fn expect_queue(&mut self, expected: &[(SubscriberId, &str, u32)]) -> Vec<Tag> {

@@ -285,6 +285,14 @@ impl Backlog {
         found
     }
 
+    /// The numbers in the store of all messages, in no order.
+    pub(super) fn stored(&self) -> impl Iterator<Item = NonZeroU64> {
+        let maps = [&self.ready].into_iter().chain(self.parked.by_origin.values()).chain(self.groups.lanes());
+        let entries = maps.flat_map(BTreeMap::values).chain(self.delayed.values());
+        let fresh = self.fresh.iter().filter_map(|fresh| fresh.stored);
+        fresh.chain(entries.filter_map(|entry| entry.stored))
+    }
+
     fn next_place(&self) -> Option<Place> {
         let ready = self.ready.first_key_value().map(|(place, _)| *place);
         ready.into_iter().chain(self.first_fresh()).min()

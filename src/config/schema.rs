@@ -41,6 +41,8 @@ const WHEN_SLOW: [(&str, WhenSlow); 3] = [
 
 const OVERFLOWS: [(&str, Overflow); 3] =
     [("reject", Overflow::Reject), ("drop-oldest", Overflow::DropOldest), ("dead-letter", Overflow::DeadLetter)];
+const DURABLE_OVERFLOWS: [(&str, Overflow); 2] =
+    [("drop-oldest", Overflow::DropOldest), ("drop-newest", Overflow::Reject)];
 const WHEN_EXPIRED: [(&str, WhenExpired); 2] = [("dead-letter", WhenExpired::DeadLetter), ("drop", WhenExpired::Drop)];
 
 const ENGINES: [(&str, Engine); 3] = [("sled", Engine::Sled), ("redb", Engine::Redb), ("memory", Engine::Memory)];
@@ -71,6 +73,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     session.spaces = broker.destinations.clone();
     root.section("topics", |section| read_topics(section, &mut broker.topics, &session.spaces));
     root.section("queues", |section| read_queues(section, broker, session));
+    root.section("durable_subscriptions", |section| read_durable(section, &mut broker.durable));
     let rights = root.section("app", |section| applications::read(section, Arc::make_mut(&mut worker.app), session));
     root.section("heart_beat", |section| read_heart_beat(section, session));
     root.section("headers", |section| read_headers(section, &mut session.private_headers));
@@ -206,6 +209,14 @@ fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mu
     section.flag("exclusive", &mut queue.exclusive);
     section.flag("single_active_consumer", &mut queue.single_active_consumer);
     section.duration_or_never("idle_expiry", &mut queue.idle_expiry, YEAR);
+}
+
+fn read_durable(section: &mut Section<'_>, durable: &mut broker::DurableOptions) {
+    section.count("max_subscriptions", &mut durable.max_subscriptions, 1..=MANY);
+    section.count("max_messages", &mut durable.max_messages, 1..=MANY);
+    section.size("max_bytes", &mut durable.max_bytes, KIB..=1024 * GIB);
+    section.choice("overflow", &mut durable.overflow, &DURABLE_OVERFLOWS);
+    section.duration_or_never("idle_expiry", &mut durable.idle_expiry, YEAR);
 }
 
 fn read_store(section: &mut Section<'_>, store: &mut store::Options) {

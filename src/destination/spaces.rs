@@ -2,6 +2,7 @@
 
 use bytestring::ByteString;
 
+use super::reserved::is_reserved;
 use super::{Destination, Pattern, PatternError, Style};
 
 /// How many prefixes there may be: every SEND and SUBSCRIBE compares with each of them.
@@ -101,8 +102,11 @@ impl Spaces {
         Ok(Spaces { spaces, unknown })
     }
 
-    /// The entry with the longest prefix that takes `destination`.
+    /// The entry with the longest prefix that takes `destination`; none for the broker's own names.
     pub fn resolve(&self, destination: &str) -> Option<&Space> {
+        if is_reserved(destination) {
+            return None;
+        }
         self.spaces.iter().find(|space| space.takes(destination))
     }
 
@@ -228,6 +232,7 @@ mod tests {
         let spaces = Spaces::new(vec![space("", '/'), space("/a", '/')], Unknown::Refuse).expect("fine");
         assert_eq!(prefix(&spaces, "/a/b"), Some("/a"));
         assert_eq!(prefix(&spaces, "anything"), Some(""));
+        assert_eq!(prefix(&spaces, Destination::of_client("a", "b").as_str()), None);
     }
 
     #[test]

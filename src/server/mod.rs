@@ -3,6 +3,7 @@
 mod accept;
 mod applications;
 mod builder;
+mod latch;
 mod refuse;
 mod storage;
 mod thread;
@@ -283,6 +284,7 @@ impl Server {
             self.committer = Some(committer);
             (ways, restored) = way;
         }
+        let latch = latch::Latch::default();
         let mut entrances = Vec::new();
         for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
             let plan = thread::Plan {
@@ -299,11 +301,16 @@ impl Server {
                 table: Arc::clone(&application.table),
                 port: jobs.clone().map(|jobs| worker::Port::new(WorkerId(index as u16), jobs)),
                 restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
+                ready: latch.part(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);
             self.threads.push(handle);
+        }
+        // Nobody may publish to a topic before all durable subscriptions to it are back, wherever they live.
+        if !latch.wait() {
+            return Err(StartError::Worker(io::Error::other("it ended at once")));
         }
         Ok(entrances)
     }

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
+use super::latch::Part;
 use super::{Options, Stage};
 use crate::app::Table;
 use crate::broker::Interest;
@@ -61,6 +62,8 @@ pub(super) struct Plan {
     pub(super) port: Option<Port>,
     /// What the store has kept of the queues that live here.
     pub(super) restored: Batch,
+    /// Told once that is done.
+    pub(super) ready: Part,
     pub(super) stage: watch::Sender<Stage>,
 }
 
@@ -87,6 +90,7 @@ impl Plan {
         let worker = Worker::new(hub, self.outward, storage, self.port);
         // Before anything else reaches this worker.
         worker.receive_posts(std::iter::once(self.restored));
+        self.ready.done();
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));

@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use crate::destination::{Destination, OwnStream, Pattern};
 use crate::headers::Headers;
-use crate::message::{Ask, Content, Message, Operation, SubscriptionKey, Tag, Ticket};
+use crate::message::{Ask, Binding, Content, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
 
 /// One thing for the driver to do; they are to be done in the order given.
@@ -61,6 +61,13 @@ pub enum Action {
         /// Whether the client asked for it, by UNSUBSCRIBE, by another SUBSCRIBE with the same id, or by DISCONNECT: then
         /// what is already in the outbox still reaches it. Else its unwritten messages are anybody's.
         by_client: bool,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
+    /// End a durable subscription, with all it keeps. The session's own part of it has ended before.
+    Forget {
+        /// The queue that it is known by.
+        queue: Destination,
         /// Answered when it is gone.
         ticket: Option<Ticket>,
     },
@@ -148,6 +155,8 @@ pub enum Target {
     Queue(Destination),
     /// Streams of the session's own, and of its user's (P1).
     Own(OwnStream),
+    /// A durable subscription, whose messages come as those of a queue do.
+    Durable(Box<Binding>),
 }
 
 impl Target {
@@ -156,6 +165,7 @@ impl Target {
         match self {
             Target::Topic(pattern) => Destination::new(pattern.as_str().to_owned()),
             Target::Queue(queue) => queue.clone(),
+            Target::Durable(binding) => Destination::new(binding.topic.as_str().to_owned()),
             Target::Own(stream) => {
                 let key = stream.by_session.as_str();
                 let words = key.split_once(&format!("/{session}/"));

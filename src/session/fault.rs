@@ -44,6 +44,8 @@ pub(super) enum Violation {
     BadPrefetch(&'static str),
     /// A time that is no number; the header's name.
     BadMillis(Box<str>),
+    /// A durable subscription with a name, in a session that has none: the header's name.
+    NoClientId(&'static str),
     /// ACK or NACK names no delivery that is unsettled (Q8); the name.
     UnknownAck(Box<str>),
     /// CONNECT has the login of a relay, and not its passcode (X4).
@@ -144,6 +146,7 @@ impl Fault {
             Fault::Refused(Refusal::NotOwner(_)) => "the temporary queue belongs to another session".into(),
             Fault::Refused(Refusal::NoStream(_)) => "not a user destination".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
+            Fault::Refused(Refusal::InUse(_)) => "the durable subscription is in use".into(),
             Fault::Refused(Refusal::NoHandler(_)) => "nobody handles the application destination".into(),
             Fault::Refused(Refusal::Protected(_)) => "the destination is not for clients".into(),
             Fault::Refused(Refusal::Unhandled(_)) => "the application did not handle it".into(),
@@ -186,6 +189,9 @@ impl Fault {
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
             }
+            Fault::Refused(Refusal::InUse(name)) => {
+                format!("Another session has the durable subscription {}.", shown(name))
+            }
             Fault::Refused(Refusal::NoHandler(to)) => format!("Nobody handles {}.", shown(to)),
             Fault::Refused(Refusal::Protected(to)) => format!("{} is not for clients.", shown(to)),
             Fault::Refused(Refusal::Unhandled(unhandled)) => {
@@ -224,6 +230,7 @@ impl Fault {
                 "Subscribe to /user/queue/x for your own messages; send to /user/{name}/queue/x, with %2F for / in the name."
             }
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
+            Fault::Refused(Refusal::InUse(_)) => "Try again when the other session has ended, or use another name.",
             Fault::Refused(Refusal::NoHandler(_)) => {
                 "Use a destination that a route, a handler or a worker takes, or add one to the broker."
             }
@@ -269,7 +276,7 @@ impl Violation {
             Violation::NotConnected(_) => "not-connected",
             Violation::AlreadyConnected => "already-connected",
             Violation::NoCommonVersion => "no-common-version",
-            Violation::BadPrefetch(_) | Violation::BadMillis(_) => "bad-header",
+            Violation::BadPrefetch(_) | Violation::BadMillis(_) | Violation::NoClientId(_) => "bad-header",
             Violation::UnknownAck(_) => "unknown-ack",
             Violation::WrongPasscode => "wrong-passcode",
             Violation::BadUserName(_) => "bad-user-name",
@@ -285,6 +292,7 @@ impl Violation {
             Violation::NoCommonVersion => "no common version",
             Violation::BadPrefetch(_) => "the prefetch is not a number",
             Violation::BadMillis(_) => "a time is not a number of milliseconds",
+            Violation::NoClientId(_) => "the durable subscription has no owner",
             Violation::UnknownAck(_) => "no such unsettled message",
             Violation::WrongPasscode => "wrong passcode",
             Violation::BadUserName(_) => "the login cannot be a user's name",
@@ -301,6 +309,9 @@ impl Violation {
             Violation::BadPrefetch(header) => format!("SUBSCRIBE has a header {header} that is not a number."),
             Violation::BadMillis(header) => {
                 format!("The header {header} is not a whole number of milliseconds.")
+            }
+            Violation::NoClientId(header) => {
+                format!("The header {header} names a durable subscription, and CONNECT had no client-id.")
             }
             Violation::UnknownAck(name) => {
                 format!("No message of the session that is to be settled has the name {}.", shown(name))
@@ -323,6 +334,7 @@ impl Violation {
                 "Give whole milliseconds, as a span or since the beginning of 1970, or leave it out."
             }
             Violation::BadPrefetch(_) => "Give a number of messages, or leave the header out.",
+            Violation::NoClientId(_) => "Give CONNECT a client-id, the same each time, or leave the name out.",
             Violation::UnknownAck(_) => {
                 "Settle a message once, while its subscription lives: in 1.2 by its ack header, before by message-id."
             }
@@ -380,7 +392,7 @@ fn close_code_of(refusal: &Refusal) -> CloseCode {
         Refusal::UnknownDestination(_) | Refusal::NotOwner(_) => CloseCode::NotAllowed,
         Refusal::NoHandler(_) | Refusal::Protected(_) | Refusal::NoStream(_) => CloseCode::NotAllowed,
         Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. } => CloseCode::TryLater,
-        Refusal::Unhandled(_) | Refusal::NotStored { .. } => CloseCode::TryLater,
+        Refusal::InUse(_) | Refusal::Unhandled(_) | Refusal::NotStored { .. } => CloseCode::TryLater,
     }
 }
 

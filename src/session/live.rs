@@ -7,6 +7,7 @@ use bytestring::ByteString;
 
 use super::application;
 use super::content::content_of;
+use super::durable::client_id;
 use super::fault::{Fault, Limit, Violation};
 use super::heartbeat::HeartBeats;
 use super::identity::Identity;
@@ -15,7 +16,7 @@ use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::{Shown, Subscription};
 use super::subscriptions::Subscriptions;
 use super::temporary::{own_queue, space_of};
-use super::terms::{delay_of, terms_of};
+use super::terms::{delay_of, terms_of, topic_terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
@@ -33,6 +34,8 @@ pub(super) struct Live {
     /// What its user is called, where it has one.
     pub(super) user: Option<Box<str>>,
     pub(super) version: Version,
+    /// What the client calls itself: the owner of its durable subscriptions.
+    pub(super) client_id: Option<Box<str>>,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
     pub(super) continues: bool,
     pub(super) heart_beats: HeartBeats,
@@ -58,6 +61,7 @@ impl Live {
             name,
             user: identity.user,
             version,
+            client_id: client_id(&connect.headers),
             continues: asks || identity.is_relay || options.continue_on_error,
             heart_beats: HeartBeats::agree(now, version, connect.heart_beat, options),
             subscriptions: Subscriptions::default(),
@@ -97,7 +101,7 @@ impl Live {
             Request::Connect(_) => return Err(Violation::AlreadyConnected.into()),
             Request::Send(send) => self.send(send, actions, options)?,
             Request::Subscribe(subscribe) => self.subscribe(subscribe, actions, options)?,
-            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions),
+            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions, options)?,
             Request::Ack(settle) => self.settle(settle, Outcome::Consumed, actions, options)?,
             Request::Nack(settle) => {
                 let discards = settle.headers.find("requeue") == Some("false");
@@ -177,9 +181,12 @@ impl Live {
         }
         self.check_protected(&send.destination, space, options)?;
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        // A handler may be a queue, or a way to one.
-        let may_be_queue = matches!(kind, Some(Kind::Queue | Kind::TemporaryQueue | Kind::Application));
-        let terms = if may_be_queue { terms_of(&send.headers)? } else { None };
+        let terms = match kind {
+            // A handler may be a queue, or a way to one.
+            Some(Kind::Queue | Kind::TemporaryQueue | Kind::Application) => terms_of(&send.headers)?,
+            Some(Kind::Topic) => topic_terms_of(&send.headers),
+            Some(Kind::User) | None => None,
+        };
         self.say_temporary(&mut send, actions, options)?;
         let content = content_of(send, terms, options);
         if let Some(name) = transaction {
@@ -209,9 +216,12 @@ impl Live {
             return self.ask(request, actions, options);
         }
         let credit = prefetch(&request, options)?;
-        let target = self.target(&request.destination, options)?;
-        if let Some(Target::Topic(pattern)) = &target {
-            self.check_protected_pattern(pattern, options)?;
+        let mut target = self.target(&request.destination, options)?;
+        if let Some(Target::Topic(topic)) = &target {
+            self.check_protected_pattern(topic, options)?;
+            if let Some(binding) = self.binding(&request, topic, options)? {
+                target = Some(Target::Durable(binding));
+            }
         }
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
@@ -287,17 +297,27 @@ impl Live {
         }))
     }
 
-    fn unsubscribe(&mut self, request: &Unsubscribe, actions: &mut VecDeque<Action>) {
+    fn unsubscribe(
+        &mut self,
+        request: &Unsubscribe,
+        actions: &mut VecDeque<Action>,
+        options: &Options,
+    ) -> Result<(), Fault> {
         let receipt = request.receipt.as_deref();
         let key = self.subscriptions.key_of(&request.id);
-        // U7: an unknown id is nothing but answered.
-        match key.and_then(|key| self.end_subscription(key)) {
-            Some(removed) => {
-                let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
-                actions.push_back(removed.unsubscribe(true, ticket));
-            }
-            None => self.receipts.complete(receipt, actions),
+        let live = self.subscriptions.iter().find(|each| Some(each.key) == key).map(|each| &each.target);
+        let forgotten = self.forgotten(request, live, options)?;
+        let removed = key.and_then(|key| self.end_subscription(key));
+        if removed.is_none() && forgotten.is_none() {
+            // U7: an unknown id is nothing but answered.
+            self.receipts.complete(receipt, actions);
+            return Ok(());
         }
+        let mut ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
+        let last = if forgotten.is_some() { ticket.take() } else { None };
+        actions.extend(removed.map(|removed| removed.unsubscribe(true, ticket)));
+        actions.extend(forgotten.map(|queue| Action::Forget { queue, ticket: last }));
+        Ok(())
     }
 
     /// Takes a subscription out that its client wants no more.

@@ -6,6 +6,7 @@
 mod action;
 mod application;
 mod content;
+mod durable;
 mod fault;
 mod heartbeat;
 mod identity;

@@ -210,7 +210,7 @@ impl Subscription {
 
     /// Whether its messages go to all who subscribed, so that nobody keeps them for it.
     fn is_broadcast(&self) -> bool {
-        !matches!(self.target, Target::Queue(_))
+        matches!(self.target, Target::Topic(_) | Target::Own(_))
     }
 
     fn holds(&self) -> bool {

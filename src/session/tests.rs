@@ -16,6 +16,7 @@
 
 mod application;
 mod connect;
+mod durable;
 mod end;
 mod random;
 mod send;
@@ -248,6 +249,7 @@ fn render(action: Action) -> String {
             let by_client = if by_client { " by-client" } else { "" };
             format!("{ticket} unsubscribe {}={id} {}{paced}{by_client}", subscription.0, render_target(&target))
         }
+        Action::Forget { queue, ticket } => format!("{} forget {queue}", render_ticket(ticket)),
         Action::Opened(Opened { name, user, headers }) => {
             let headers: Vec<String> = headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
             format!("opened {name} as {user:?}{}", headers.concat())
@@ -347,6 +349,10 @@ fn render_target(target: &Target) -> String {
             Some(by_user) => format!("own {} {by_user}", stream.by_session),
             None => format!("own {}", stream.by_session),
         },
+        Target::Durable(binding) => {
+            let exclusive = if binding.exclusive { " exclusive" } else { "" };
+            format!("durable {} on {}{exclusive}", binding.queue, binding.topic)
+        }
     }
 }
 

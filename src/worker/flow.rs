@@ -151,11 +151,12 @@ impl Hub {
                 self.announce_unsubscribed(session, &target);
                 match &target {
                     Target::Topic(_) | Target::Own(_) if !paced => self.peers.release_label(key, id),
-                    Target::Queue(_) if by_client => self.consume_unwritten(key, subscription),
-                    Target::Topic(_) | Target::Own(_) | Target::Queue(_) => {}
+                    Target::Queue(_) | Target::Durable(_) if by_client => self.consume_unwritten(key, subscription),
+                    Target::Topic(_) | Target::Own(_) | Target::Queue(_) | Target::Durable(_) => {}
                 }
                 self.unsubscribe(key, subscription, target, ticket);
             }
+            Action::Forget { queue, ticket } => self.apply(Command::Forget { session, queue, ticket }),
             Action::Note(note) => self.note(key, note),
             Action::Close(close) => self.close(key, &close),
         }
@@ -183,6 +184,10 @@ impl Hub {
                 let consumer = Consumer { id: name, credit, no_local };
                 self.apply(Command::Consume { consumer, queue, ticket });
             }
+            Target::Durable(binding) => {
+                let consumer = Consumer { id: name, credit, no_local };
+                self.apply(Command::Attach { consumer, binding, ticket });
+            }
         }
     }
 
@@ -198,6 +203,9 @@ impl Hub {
             Target::Topic(pattern) => self.apply(Command::Unsubscribe { subscriber: name, pattern, ticket }),
             Target::Own(_) => self.apply(Command::UnsubscribeOwn { subscriber: name, ticket }),
             Target::Queue(queue) => self.apply(Command::Cancel { consumer: name, queue, ticket }),
+            Target::Durable(binding) => {
+                self.apply(Command::Cancel { consumer: name, queue: binding.queue, ticket });
+            }
         }
     }
 

@@ -400,6 +400,13 @@ impl Effects for Peers {
                 self.counters.dropped.add(count as u64);
                 tracing::debug!(%queue, reason, count, "dropped messages of a queue");
             }
+            Note::Abandoned { queue, count } => {
+                self.counters.dropped.add(count as u64);
+                tracing::info!(%queue, count, "a durable subscription was abandoned: it ends, with its messages");
+            }
+            Note::Unbound(queue) => {
+                tracing::warn!(%queue, "no topic's prefix takes what a durable subscription is on: it gets nothing");
+            }
             Note::LimitReached(refusal) => {
                 self.counters.limit_reached(refusal.code());
                 tracing::warn!(code = refusal.code(), "limit reached: {refusal}");
