@@ -32,7 +32,7 @@ fn named(name: &str) -> Destination {
 }
 
 fn attach(net: &mut Net, id: SubscriberId, queue: &Destination, topic: &str, (exclusive, no_local): (bool, bool)) {
-    let consumer = Consumer { id, credit: 2, no_local };
+    let consumer = Consumer { id, credit: 2, no_local, ends_queue: false };
     let binding = Box::new(Binding { queue: queue.clone(), topic: pattern(topic), exclusive });
     net.run(id.session.worker, Command::Attach { consumer, binding, ticket: Some(Ticket(0)) });
 }
