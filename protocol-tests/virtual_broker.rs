@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gumboot::app::Failure;
-use gumboot::broker::{Command, Interest, UNAWAITED};
+use gumboot::broker::{Command, Interest, QueueStats, UNAWAITED};
 use gumboot::clock::Clock;
 use gumboot::message::{Sequences, WorkerId};
 use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post};
@@ -252,6 +252,11 @@ impl VirtualBroker {
     /// How many workers there are.
     pub(crate) fn workers(&self) -> usize {
         self.hubs.len()
+    }
+
+    /// What each queue holds.
+    pub(crate) fn queue_stats(&self) -> Vec<QueueStats> {
+        self.hubs.iter().flat_map(Hub::queue_stats).collect()
     }
 
     fn write(&mut self, id: ClientId) {

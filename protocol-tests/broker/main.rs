@@ -8,6 +8,7 @@ mod harness;
 mod model;
 mod policies;
 mod queues;
+mod starvation;
 mod subscriptions;
 mod temporary;
 mod topics;

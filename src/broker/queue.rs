@@ -177,6 +177,7 @@ impl Queue {
 
     /// Adds a message at the end, or where its priority and its delay put it.
     pub(super) fn push(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) -> Result<Pushed, Refusal> {
+        self.check_delay(now, clock, &message)?;
         let mut dropped = 0;
         while let Err(refusal) = self.admit(&message) {
             match self.rules.options.overflow {
@@ -186,7 +187,6 @@ impl Queue {
             }
             dropped += 1;
         }
-        self.check_delay(now, clock, &message)?;
         self.add(now, clock, Entry::new(message));
         Ok(Pushed::Added(dropped))
     }
@@ -195,8 +195,8 @@ impl Queue {
     pub(super) fn reserve(&mut self, now: Instant, clock: &Clock, message: &Message) -> Result<(), Refusal> {
         self.check_delay(now, clock, message)?;
         match self.rules.options.overflow {
-            // What is dropped for it is not dropped before it is certain that it comes.
-            Overflow::DropOldest => self.admit_beside(Load::default(), message)?,
+            // What is dropped for it is not dropped before it is certain that it comes; but there must be something.
+            Overflow::DropOldest => self.admit_beside(self.fixed(), message)?,
             Overflow::Reject | Overflow::DeadLetter => self.admit(message)?,
         }
         self.reserved.add(message);

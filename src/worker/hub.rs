@@ -21,7 +21,7 @@ use super::outbox::Outbox;
 use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase, Submission};
 use super::post::{Post, Posts};
 use super::timers::Timers;
-use crate::broker::{Command, Effects, Interest, Shard};
+use crate::broker::{Command, Effects, Interest, QueueStats, Shard};
 use crate::clock::Clock;
 use crate::message::{Content, Sequences, SessionId, WorkerId};
 use crate::session::Session;
@@ -349,6 +349,11 @@ impl Hub {
     /// Whether there is anything for other workers.
     pub fn has_posts(&self) -> bool {
         !self.peers.posts.is_empty()
+    }
+
+    /// What each queue that lives here holds, in no particular order.
+    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
+        self.shard.queue_stats()
     }
 
     /// How many connections there are.

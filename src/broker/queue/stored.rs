@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Life, Queue, due};
+use super::{Life, Load, Queue, due};
 use crate::broker::admission::{Admitted, Source};
 use crate::broker::backlog::Entry;
 use crate::broker::command::Change;
@@ -33,6 +33,7 @@ impl Queue {
         stored: Option<NonZeroU64>,
         source: Source,
     ) -> Result<Result<u64, Arc<Message>>, Refusal> {
+        self.check_delay(now, clock, &message)?;
         if self.rules.options.overflow == Overflow::DeadLetter && self.admit(&message).is_err() {
             return Ok(Err(message));
         }
@@ -63,6 +64,14 @@ impl Queue {
         let Admitted { message, stored, source } = self.admission.next()?;
         let dropped = self.push_reserved(now, clock, Arc::clone(&message), stored);
         Some((message, source, dropped))
+    }
+
+    /// What cannot be dropped for others; of what can be, the bytes are not known.
+    pub(super) fn fixed(&self) -> Load {
+        match self.backlog.ready() {
+            0 => self.kept,
+            ready => Load { messages: self.kept.messages.saturating_sub(ready), bytes: 0 },
+        }
     }
 
     /// Puts a message back that the store has kept, whatever the limits are now.
