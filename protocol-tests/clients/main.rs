@@ -73,13 +73,19 @@ fn suites() -> Vec<Suite> {
         ("Spring 6, broker relay", "gumboot.Relay", "tcp"),
     ]
     .map(|(name, class, transport)| client(name.to_owned(), &JAVA, "spring", class, &[("TRANSPORT", transport)]));
-    let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs"].map(|script| Suite {
+    let examples = [
+        ("first-message.mjs", None),
+        ("topics.mjs", None),
+        ("work-queue.mjs", None),
+        ("request-reply.mjs", Some("examples/node/request-reply.toml")),
+    ];
+    let examples = examples.map(|(script, config)| Suite {
         name: format!("{EXAMPLES}/{script}"),
         toolchain: &NODE,
         folder: Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLES),
         script,
         environment: Vec::new(),
-        config: None,
+        config,
         example: true,
     });
     let examples_folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
