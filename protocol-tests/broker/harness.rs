@@ -45,6 +45,8 @@ pub(crate) struct Log {
     pub(crate) notes: Vec<Note>,
     /// What is to be stored, by whom.
     pub(crate) stores: Vec<(WorkerId, u64, Vec<Change>)>,
+    /// What is to be read from the store, by whom, for which queue.
+    pub(crate) fetches: Vec<(WorkerId, u64, Vec<u64>)>,
 }
 
 struct Recording<'a> {
@@ -75,6 +77,10 @@ impl Effects for Recording<'_> {
 
     fn store(&mut self, ticket: u64, changes: Vec<Change>) {
         self.log.stores.push((self.from, ticket, changes));
+    }
+
+    fn fetch(&mut self, queue: u64, sequences: Vec<u64>) {
+        self.log.fetches.push((self.from, queue, sequences));
     }
 
     fn note(&mut self, note: Note) {

@@ -8,6 +8,7 @@ mod admission;
 mod backlog;
 mod command;
 mod consumers;
+mod entry;
 mod groups;
 mod interest;
 mod matcher;
@@ -21,7 +22,7 @@ mod storage;
 mod topics;
 mod transaction;
 
-pub use command::{Change, Command, Consumer, Effects, Note, Subscriber, TransactionId, UNAWAITED};
+pub use command::{Change, Command, Consumer, Effects, History, Note, Subscriber, TransactionId, UNAWAITED};
 pub use interest::Interest;
 pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
 pub use queue::QueueStats;

@@ -9,7 +9,7 @@ use super::admission::Source;
 use super::command::{Command, Consumer, Effects, Note, TransactionId};
 use super::interest::Interest;
 use super::options::Options;
-use super::queue::QueueStats;
+use super::queue::{QueueStats, Shown};
 use super::queues::Queues;
 use super::relays::Relays;
 use super::storage::Awaited;
@@ -81,6 +81,11 @@ impl Shard {
         self.queues.storage().use_sequences(sequences);
     }
 
+    /// The broker ends in order: what only this shard knows of stored messages is to be stored.
+    pub fn close<E: Effects>(&mut self, effects: &mut E) {
+        self.queues.close(effects);
+    }
+
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
@@ -99,7 +104,8 @@ impl Shard {
             }
             Command::Divert { message, ticket } => {
                 let origin = message.origin;
-                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Sender(ticket), effects) {
+                let source = (Source::Sender(ticket), None);
+                if let Some(result) = self.queues.enqueue_letter(now, message, source, effects) {
                     answer(origin, ticket, result.map(|()| 1), effects);
                 }
             }
@@ -133,8 +139,9 @@ impl Shard {
             Command::Finish { transaction, apply } => {
                 self.queues.finish(now, transaction, apply, effects);
             }
-            Command::DeadLetter { message, from } => {
-                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Letter(from), effects) {
+            Command::DeadLetter { message, from, replaces } => {
+                let source = (Source::Letter(from), replaces);
+                if let Some(result) = self.queues.enqueue_letter(now, message, source, effects) {
                     self.queues.answer_letter(now, from, result, effects);
                 }
             }
@@ -142,9 +149,10 @@ impl Shard {
                 self.queues.dead_lettered(now, from, accepted, effects);
             }
             Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
-            Command::Restore { message, sequence, redeliveries } => {
-                self.queues.restore(now, message, sequence, redeliveries, effects);
-            }
+            Command::Fetched { queue, found } => self.fetched(now, queue, found, effects),
+            Command::RestoreMark { queue, up_to } => self.queues.restore_mark(&queue, up_to),
+            Command::Restore { message, sequence, history } => self.queues.restore(now, message, sequence, history),
+            Command::Restored => self.queues.restored(now, effects),
         }
     }
 
@@ -250,10 +258,27 @@ impl Shard {
         if let Some(home) = self.elsewhere(&queue) {
             return effects.post(home, Command::Browse { reader, queue, after, ticket });
         }
-        answer(reader.id.session, ticket, Ok(0), effects);
-        if self.queues.browse(now, &reader, &queue, after, effects) {
-            return;
+        if let Err(refusal) = self.queues.check_readers(&queue) {
+            return answer(reader.id.session, ticket, Err(refusal), effects);
         }
+        answer(reader.id.session, ticket, Ok(0), effects);
+        if self.queues.browse(now, &reader, &queue, after, effects) == Shown::All {
+            self.end_browsing(now, reader.id, queue, effects);
+        }
+    }
+
+    /// What was to be read from the store is there.
+    fn fetched<E: Effects>(&mut self, now: Instant, queue: u64, found: Vec<Option<Arc<Message>>>, effects: &mut E) {
+        let Some((queue, done)) = self.queues.fetched(now, queue, found, effects) else {
+            return;
+        };
+        for reader in done {
+            self.end_browsing(now, reader, queue.clone(), effects);
+        }
+    }
+
+    /// Tells a reader that it has seen everything.
+    fn end_browsing<E: Effects>(&mut self, now: Instant, reader: SubscriberId, queue: Destination, effects: &mut E) {
         let end = Content {
             destination: queue,
             headers: Headers::from_iter([("browser", "end")]),
@@ -263,9 +288,9 @@ impl Shard {
             mandatory: false,
             terms: None,
         };
-        let message = self.message(now, reader.id.session, end);
+        let message = self.message(now, reader.session, end);
         let delivery = Delivery { message, when_slow: WhenSlow::default(), tag: None, redeliveries: 0 };
-        effects.deliver(reader.id, delivery);
+        effects.deliver(reader, delivery);
     }
 
     fn cancel<E: Effects>(
@@ -391,10 +416,11 @@ impl Shard {
     fn stored<E: Effects>(&mut self, now: Instant, ticket: u64, result: Result<(), Refusal>, effects: &mut E) {
         match self.queues.storage().take(ticket) {
             None => {}
-            Some(Awaited::Admission { queue, place }) => self.queues.stored(now, queue, place, result, effects),
-            Some(Awaited::Settled { session, ticket }) => {
-                answer(session, Some(ticket), result.map(|()| 0), effects);
+            Some(Awaited::Admission { queue, place, mark }) => {
+                self.queues.stored(now, queue, (place, mark), result, effects);
             }
+            Some(Awaited::Mark { queue, up_to }) => self.queues.marked(now, queue, up_to, effects),
+            Some(Awaited::Settled(settlement)) => self.queues.settlement_done(Some(settlement), result, effects),
             Some(Awaited::Commit(transaction)) => {
                 if let Some(mut pending) = self.commits.take(transaction) {
                     pending.refusal = result.err();

@@ -116,7 +116,7 @@ pub struct Server {
     stage: watch::Sender<Stage>,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Outlives the workers, so that what they asked for last is stored.
-    committer: Option<store::Committer>,
+    storage: Option<storage::Running>,
     drain_timeout: Duration,
 }
 
@@ -154,7 +154,7 @@ impl Server {
         let tcp = bind(&options.tcp, "tcp.bind")?;
         let admin = bind(&options.admin, "admin.bind")?;
         let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
-        let storage = storage::open(&options.store, &interest)?;
+        let storage = storage::open(&options.store)?;
         let (stage, _) = watch::channel(Stage::Serving);
         let mut server = Server {
             websocket: addresses(&websocket),
@@ -163,7 +163,7 @@ impl Server {
             counters: (0..workers).map(|_| Arc::default()).collect(),
             stage,
             threads: Vec::new(),
-            committer: None,
+            storage: None,
             drain_timeout: options.drain_timeout,
         };
         let options = Arc::new(options);
@@ -239,14 +239,16 @@ impl Server {
         let conduits = sockjs::Registry::new(&options.sockjs);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let (store_senders, store_receivers) = worker::inboxes(workers, options.worker.inbox_batches);
-        let (mut ways, mut restored) = (None, Vec::new());
+        let (mut way, mut restoring) = (None, None);
         if let Some(opened) = storage {
-            let (committer, way) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
-            self.committer = Some(committer);
-            (ways, restored) = way;
+            let (running, ways, rest) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
+            self.storage = Some(running);
+            (way, restoring) = (Some(ways), Some(rest));
         }
+        let (restored_senders, restored_receivers) = storage::restoring_channels(workers);
         let mut entrances = Vec::new();
-        for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
+        let ways_in = receivers.into_iter().zip(store_receivers).zip(restored_receivers);
+        for (index, ((inbox, answers), restored)) in ways_in.enumerate() {
             let plan = thread::Plan {
                 id: WorkerId(index as u16),
                 boot,
@@ -257,13 +259,19 @@ impl Server {
                 outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
                 inbox,
                 answers,
-                way: ways.clone(),
-                restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
+                way: way.clone(),
+                restored,
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);
             self.threads.push(handle);
+        }
+        if let Some(restoring) = restoring {
+            // Apart, as it waits for the workers, and who starts a broker may be in a runtime.
+            let run = || restoring.run(&interest, restored_senders);
+            let done = std::thread::scope(|scope| scope.spawn(run).join());
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
         Ok(entrances)
     }
@@ -274,9 +282,8 @@ impl Server {
             // A worker that panicked has said so already.
             let _ = thread.join();
         }
-        if let Some(committer) = self.committer.take() {
-            committer.stop();
-        }
+        // Stores what the workers asked for last.
+        self.storage = None;
     }
 }
 

@@ -7,13 +7,18 @@ use std::time::Duration;
 use super::hub::Hub;
 use super::peers::Submission;
 use super::post::Post;
-use crate::broker::{Change, Command, UNAWAITED};
+use crate::broker::{Change, Command, History, UNAWAITED};
 use crate::destination::Destination;
 use crate::message::{Content, Message, Moment, Refusal, SessionId, Terms, WorkerId};
-use crate::store::{self, Answer, Busy, MessageRecord, StateRecord, StoreOp, Submitter};
+use crate::store::{
+    self, Answer, Asker, Busy, Found, Lookup, MarkRecord, MessageRecord, StateRecord, StoreOp, Submitter,
+};
 
 /// How long to wait until there may be room again: about what one commit takes.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// Changes that nobody waits for, in one submission at most.
+const MAX_UNAWAITED: usize = 4096;
 
 /// The priority of messages that say none.
 const USUAL_PRIORITY: u8 = 4;
@@ -27,23 +32,41 @@ const USUAL_PRIORITY: u8 = 4;
 pub(crate) struct Storage {
     own: WorkerId,
     submitter: Submitter,
+    asker: Asker,
     left: VecDeque<store::Submission>,
     /// Whether somebody waits to try again.
     is_awaited: bool,
 }
 
 impl Storage {
-    pub(crate) fn new(own: WorkerId, submitter: Submitter) -> Storage {
-        Storage { own, submitter, left: VecDeque::new(), is_awaited: false }
+    pub(crate) fn new(own: WorkerId, submitter: Submitter, asker: Asker) -> Storage {
+        Storage { own, submitter, asker, left: VecDeque::new(), is_awaited: false }
     }
 
     /// Hands over what the hub has for the store.
     pub(super) fn send(&mut self, hub: &mut Hub) {
+        for (ticket, sequences) in hub.take_lookups() {
+            self.asker.ask(Lookup { from: self.own, ticket, sequences });
+        }
         for Submission { ticket, changes } in hub.take_submissions() {
-            let operations = changes.into_iter().map(operation).collect();
-            self.left.push_back(store::Submission { from: self.own, ticket, operations });
+            let mut operations = changes.into_iter().map(operation);
+            // What nobody waits for need not be stored at once, and there may be much of it.
+            while ticket == UNAWAITED && operations.len() > MAX_UNAWAITED {
+                let operations = operations.by_ref().take(MAX_UNAWAITED).collect();
+                self.left.push_back(store::Submission { from: self.own, ticket, operations });
+            }
+            self.left.push_back(store::Submission { from: self.own, ticket, operations: operations.collect() });
         }
         self.hand_over();
+    }
+
+    /// Hands everything over, and waits until there is room for it. The worker has ended, and takes no answers any more.
+    pub(super) fn finish(&mut self, hub: &mut Hub) {
+        self.send(hub);
+        while self.is_congested() {
+            std::thread::sleep(PAUSE);
+            self.hand_over();
+        }
     }
 
     /// Tries again after [`Storage::pause`].
@@ -85,10 +108,20 @@ pub(crate) fn answers(answers: Vec<Answer>) -> Vec<Post> {
     awaited.map(post).collect()
 }
 
-/// A message as the store has kept it.
-pub(crate) fn restored(record: MessageRecord, redeliveries: u32) -> Command {
-    let MessageRecord { sequence, queue, id, headers, body, is_text, expires_at, deliver_at, priority, group, .. } =
-        record;
+/// What the reader's answer is to a worker.
+pub(crate) fn found(Found { ticket, messages }: Found) -> Post {
+    let found = messages.into_iter().map(|message| message.map(|record| Arc::new(message_of(record)))).collect();
+    Post::Command(Command::Fetched { queue: ticket, found })
+}
+
+/// A message as the store has kept it, with what it has been through.
+pub(crate) fn restored(record: MessageRecord, history: History) -> Post {
+    let sequence = record.sequence;
+    Post::Command(Command::Restore { message: Arc::new(message_of(record)), sequence, history })
+}
+
+fn message_of(record: MessageRecord) -> Message {
+    let MessageRecord { queue, id, headers, body, is_text, expires_at, deliver_at, priority, group, .. } = record;
     let terms = Terms {
         expires: expires_at.map(Moment::At),
         due: deliver_at.map(Moment::At),
@@ -107,7 +140,7 @@ pub(crate) fn restored(record: MessageRecord, redeliveries: u32) -> Command {
     };
     // Its sender is gone, and no session ever has this key.
     let origin = SessionId { worker: WorkerId(0), key: 0 };
-    Command::Restore { message: Arc::new(Message { id, origin, content }), sequence, redeliveries }
+    Message { id, origin, content }
 }
 
 fn operation(change: Change) -> StoreOp {
@@ -115,10 +148,11 @@ fn operation(change: Change) -> StoreOp {
         Change::Append { sequence, message, taken_at, expires_at } => {
             StoreOp::Append(Arc::new(record(sequence, &message, taken_at, expires_at)))
         }
-        Change::State { sequence, redeliveries } => {
-            StoreOp::State(StateRecord { sequence, redeliveries, not_before: 0 })
+        Change::State { sequence, redeliveries, refused, not_before } => {
+            StoreOp::State(StateRecord { sequence, redeliveries, refused, not_before })
         }
         Change::Delete { sequence } => StoreOp::Delete(sequence),
+        Change::Mark { queue, up_to } => StoreOp::Mark(MarkRecord { queue: queue.text().clone(), up_to }),
     }
 }
 

@@ -16,7 +16,6 @@ mod index;
 mod keys;
 mod pack;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
@@ -32,8 +31,8 @@ use self::pack::Packed;
 use super::engine::Engine;
 use super::error::{Damage, StoreError};
 use super::format::{size_of_tree, sync_directory, sync_tree};
-use super::net::Net;
-use super::record::{MessageRecord, Record, RecordError, encode_state};
+use super::net::Outcomes;
+use super::record::{MessageRecord, Record, RecordError, encode_mark, encode_state};
 use super::{Durability, Usage};
 
 /// Bytes of one segment of sled's log. A quarter of it is the largest page that does not become a blob.
@@ -93,12 +92,12 @@ impl Engine for Sled {
         self.last_batch.load(Ordering::Relaxed)
     }
 
-    fn apply(&self, outcomes: &BTreeMap<u64, Net<'_>>, number: u64, durability: Durability) -> Result<(), StoreError> {
+    fn apply(&self, outcomes: &Outcomes<'_>, number: u64, durability: Durability) -> Result<(), StoreError> {
         {
             let mut index = self.index.write();
             let mut batch = sled::Batch::default();
             let mut packed = Packed::new(&self.database, &index, &mut batch);
-            for (sequence, outcome) in outcomes.iter().filter(|(_, outcome)| outcome.forget) {
+            for (sequence, outcome) in outcomes.messages.iter().filter(|(_, outcome)| outcome.forget) {
                 packed.forget(*sequence)?;
                 if let Some(message) = outcome.message {
                     packed.append(message);
@@ -107,7 +106,7 @@ impl Engine for Sled {
             packed.close()?;
             let changes = packed.into_changes();
             let mut states = Vec::new();
-            for (sequence, outcome) in outcomes {
+            for (sequence, outcome) in &outcomes.messages {
                 let is_there = if outcome.forget { outcome.message.is_some() } else { index.home(*sequence).is_some() };
                 match outcome.state.filter(|_| is_there) {
                     Some(state) => {
@@ -116,6 +115,12 @@ impl Engine for Sled {
                     }
                     None if outcome.forget && index.has_state(*sequence) => batch.remove(&keys::state(*sequence)),
                     None => {}
+                }
+            }
+            for mark in outcomes.marks.values() {
+                match mark.up_to {
+                    0 => batch.remove(keys::mark(&mark.queue)),
+                    _ => batch.insert(keys::mark(&mark.queue), encode_mark(mark)),
                 }
             }
             let count = index.len_after(&changes);
@@ -132,6 +137,16 @@ impl Engine for Sled {
     }
 
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError> {
+        for entry in self.database.scan_prefix([keys::MARK]) {
+            let (key, value) = entry.map_err(failed)?;
+            let Ok(Record::Mark(mark)) = Record::decode(&value) else { return Err(stray()) };
+            if key != keys::mark(&mark.queue) {
+                return Err(stray());
+            }
+            if visit(Record::Mark(mark)).is_break() {
+                return Ok(());
+            }
+        }
         let mut sequences = self.index.read().sequences();
         sequences.sort_unstable();
         let mut chunks = pack::Recent::default();
@@ -157,7 +172,7 @@ impl Engine for Sled {
         let Some(home) = index.home(sequence) else { return Ok(None) };
         match decode(sequence, &pack::fetch(&self.database, sequence, home, None)?)? {
             Record::Message(message) => Ok(Some(message)),
-            Record::State(_) => Err(damaged(sequence, RecordError::Misplaced)),
+            Record::State(_) | Record::Mark(_) => Err(damaged(sequence, RecordError::Misplaced)),
         }
     }
 
@@ -213,7 +228,7 @@ fn patiently<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreErro
 /// Reads the record of this sequence.
 fn decode(sequence: u64, bytes: &[u8]) -> Result<Record, StoreError> {
     let record = Record::decode(bytes).map_err(|error| damaged(sequence, error))?;
-    if record.sequence() == sequence { Ok(record) } else { Err(damaged(sequence, RecordError::Misplaced)) }
+    if record.sequence() == Some(sequence) { Ok(record) } else { Err(damaged(sequence, RecordError::Misplaced)) }
 }
 
 fn damaged(sequence: u64, error: RecordError) -> StoreError {
