@@ -6,6 +6,7 @@ mod browse;
 mod durable;
 mod harness;
 mod model;
+mod paging;
 mod policies;
 mod queues;
 mod temporary;

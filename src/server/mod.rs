@@ -143,6 +143,12 @@ impl Server {
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start(options: Options) -> Result<Server, StartError> {
+        // On a thread of its own: it waits for the workers, and who starts a broker may be in a runtime, where nobody may wait.
+        let started = std::thread::scope(|scope| scope.spawn(|| Server::start_here(options)).join());
+        started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    fn start_here(options: Options) -> Result<Server, StartError> {
         let workers = match options.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             chosen => chosen.min(usize::from(u16::MAX)),
@@ -268,10 +274,7 @@ impl Server {
             self.threads.push(handle);
         }
         if let Some(restoring) = restoring {
-            // Apart, as it waits for the workers, and who starts a broker may be in a runtime.
-            let run = || restoring.run(&interest, restored_senders);
-            let done = std::thread::scope(|scope| scope.spawn(run).join());
-            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            restoring.run(&interest, restored_senders)?;
         }
         Ok(entrances)
     }

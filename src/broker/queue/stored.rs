@@ -95,9 +95,10 @@ impl Queue {
         now: Instant,
         clock: &Clock,
         message: Arc<Message>,
-        stored: Option<NonZeroU64>,
+        sequence: u64,
         history: History,
     ) {
+        let stored = NonZeroU64::new(sequence);
         let History { redeliveries, refused, not_before, taken_at } = history;
         self.line_in_early(now, taken_at);
         let due_at = message.content.terms.as_ref().and_then(|terms| terms.due).map(|due| due.epoch_ms(taken_at));
@@ -113,8 +114,7 @@ impl Queue {
         match due_at.filter(|_| due.is_none()) {
             // It took its place when its delay was over, not when it came.
             Some(due_at) => {
-                let place = (due_at, self.early.len() as u64);
-                self.early.insert(place, (entry, again));
+                self.early.insert((due_at, sequence), (entry, again));
             }
             None => self.line_in(now, due.max(again), entry),
         }

@@ -174,7 +174,7 @@ impl Queues {
     pub(in crate::broker) fn restore(&mut self, now: Instant, message: Arc<Message>, sequence: u64, history: History) {
         let key = self.of_name(&message.content.destination);
         if let Some(queue) = self.queues.get_mut(key) {
-            queue.restore(now, &self.clock, message, NonZeroU64::new(sequence), history);
+            queue.restore(now, &self.clock, message, sequence, history);
         }
     }
 

@@ -44,6 +44,9 @@ const VALUE_BYTES: usize = 22 << 10;
 /// Memory for pages. The operating system keeps what does not fit.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// Accesses for each value, so that those of a full page are some more than the 64 that the cache gathers.
+const TOUCHES: u32 = 4;
+
 /// How often to try to open files that the engine's own threads may still hold from before, and the pause between.
 const OPENINGS: u32 = 100;
 const OPENING_PAUSE: Duration = Duration::from_millis(20);
@@ -126,6 +129,9 @@ impl Engine for Sled {
             let count = index.len_after(&changes);
             batch.insert(keys::LAST_BATCH, [number.to_be_bytes(), count.to_be_bytes()].concat());
             self.database.apply_batch(batch).map_err(failed)?;
+            for (number, _) in changes.chunks.iter().filter(|(_, chunk)| chunk.is_some()) {
+                touch(&self.database, &keys::chunk(*number))?;
+            }
             index.apply(changes, &states);
         }
         if durability == Durability::Now {
@@ -180,6 +186,15 @@ impl Engine for Sled {
         let index = self.index.read();
         Usage { messages: index.len() as u64, bytes: size_of_tree(&self.directory), highest_sequence: index.highest() }
     }
+}
+
+/// Has the cache notice that a page was used, after a value of it was read or written.
+///
+/// The cache looks at what it should evict only when 64 accesses of a part of it have come together. Pages here are large, and
+/// most are read or written from front to back, value by value, and then not for long: without more accesses than that they
+/// would all stay in memory.
+fn touch(tree: &sled::Tree, key: &[u8]) -> Result<(), StoreError> {
+    (0..TOUCHES).try_for_each(|_| tree.get(key).map(drop)).map_err(failed)
 }
 
 impl Sled {
