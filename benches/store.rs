@@ -50,7 +50,7 @@ impl Bench {
             let sequence = self.sequences.next();
             let mut operations = vec![StoreOp::Append(Arc::new(message(sequence)))];
             operations.extend(sequence.checked_sub(1000).map(StoreOp::Delete));
-            let submission = Submission { from: WorkerId(0), ticket: sequence, operations };
+            let submission = Submission { from: WorkerId(0), ticket: sequence, operations, is_awaited: true };
             self.submitter.submit(submission).expect("room");
             waiting += 1;
             while waiting >= window {
@@ -67,6 +67,8 @@ fn message(sequence: u64) -> MessageRecord {
     MessageRecord {
         sequence,
         queue: "orders".into(),
+        topic: None,
+        is_binding: false,
         id: MessageId { boot: 1, worker: WorkerId(0), sequence },
         headers: Headers::from_iter([("content-type", "application/json")]),
         body: Bytes::from_static(&[b'x'; 256]),

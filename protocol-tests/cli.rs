@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::coverage;
-use crate::harness::{self, Harness, Opening};
-use crate::launcher::{Launched, Start};
+use crate::harness::{self, Harness, Opening, Scope};
+use crate::launcher::Launched;
 use crate::profile::{Launch, Profile};
 use crate::report::Report;
 use crate::suite::{self, Options};
@@ -229,7 +229,7 @@ fn run(
     out: &mut dyn Write,
 ) -> Result<bool, String> {
     for harness in harnesses {
-        let reached = harness.world().and_then(|mut world| world.connect(&Opening::default()));
+        let reached = harness.world(Scope::Shared).and_then(|mut world| world.connect(&Opening::default()));
         reached.map_err(|error| format!("over {}: {error}", harness.name()))?;
     }
     let mut tests = suite::tests(cases, harnesses, profile);
@@ -270,20 +270,10 @@ fn check_profile(profile: &Profile, cases: &[Case]) -> Result<(), String> {
 }
 
 fn start(launch: &Launch, profile: &mut Profile) -> Result<Launched, String> {
-    let program = match launch.program.as_str() {
-        "gumboot" => env!("CARGO_BIN_EXE_gumboot"),
-        other => other,
-    };
     let mut schemes = Vec::new();
     schemes.extend(profile.over.tcp.as_ref().map(|_| "tcp"));
     schemes.extend(profile.over.websocket.as_ref().or(profile.over.sockjs.as_ref()).map(|_| "ws"));
-    let start = Start {
-        program: program.to_owned(),
-        arguments: launch.arguments.clone(),
-        config: launch.config.clone(),
-        schemes,
-    };
-    let launched = Launched::start(&start).map_err(|error| error.to_string())?;
+    let launched = Launched::start(&launch.start(schemes)).map_err(|error| error.to_string())?;
     let address = |scheme| launched.address(scheme).unwrap_or_default().to_owned();
     if let Some(reach) = &mut profile.over.tcp {
         reach.address = address("tcp");

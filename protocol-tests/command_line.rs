@@ -282,6 +282,13 @@ fn one_connection_too_many_is_told_so() {
     let expected = ["HTTP/1.1 503 ", "\r\nretry-after: ", "limit of 2 connections (limits.connections)"];
     assert!(expected.iter().all(|part| refused.contains(part)), "{refused}");
 
+    // What the client said already does not cost it the reason.
+    let mut talkative = TcpStream::connect(&broker.tcp).unwrap();
+    let mut heard = String::new();
+    talkative.write_all(b"CONNECT\naccept-version:1.2\n\n\0").unwrap();
+    talkative.read_to_string(&mut heard).unwrap();
+    assert!(heard.contains("\ncode:too-many-connections\n"), "{heard}");
+
     // Once one has gone there is room again; the broker learns of it in its own time.
     drop(first);
     let deadline = Instant::now() + Duration::from_secs(20);

@@ -27,6 +27,7 @@ pub(crate) struct Start {
 /// A running broker; dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Launched {
+    start: Start,
     child: Child,
     folder: PathBuf,
     log: PathBuf,
@@ -53,20 +54,35 @@ impl Launched {
         let folder = scratch().map_err(failed)?;
         let log = folder.join("broker.log");
         let child = spawn(start, &folder, &log).map_err(failed)?;
-        let mut launched = Launched { child, folder, log, addresses: Vec::new() };
+        let mut launched = Launched { start: start.clone(), child, folder, log, addresses: Vec::new() };
+        launched.wait()?;
+        Ok(launched)
+    }
+
+    /// Kills the broker where it stands, and starts it again in the same folder.
+    #[allow(dead_code, reason = "shared by tests of which each uses its own part")]
+    pub(crate) fn restart(&mut self) -> Result<(), LaunchError> {
+        let failed = |cause| LaunchError::Start { program: self.start.program.clone(), cause };
+        self.child.kill().and_then(|()| self.child.wait()).map_err(failed)?;
+        self.child = spawn(&self.start, &self.folder, &self.log).map_err(failed)?;
+        self.wait()
+    }
+
+    /// Waits until it listens.
+    fn wait(&mut self) -> Result<(), LaunchError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let log = launched.log();
+            let log = self.log();
             let found = |scheme: &&'static str| announced(&log, scheme).map(|address| (*scheme, address));
-            launched.addresses = start.schemes.iter().filter_map(found).collect();
-            if launched.addresses.len() == start.schemes.len() {
-                return Ok(launched);
+            self.addresses = self.start.schemes.iter().filter_map(found).collect();
+            if self.addresses.len() == self.start.schemes.len() {
+                return Ok(());
             }
-            if let Ok(Some(status)) = launched.child.try_wait() {
-                return Err(LaunchError::Ended { status, log: launched.log() });
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(LaunchError::Ended { status, log: self.log() });
             }
             if Instant::now() > deadline {
-                return Err(LaunchError::Silent { log: launched.log() });
+                return Err(LaunchError::Silent { log: self.log() });
             }
             std::thread::sleep(Duration::from_millis(10));
         }

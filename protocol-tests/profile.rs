@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
+use crate::launcher::Start;
 use crate::script;
 use crate::transcript::Version;
 
@@ -102,6 +103,18 @@ pub(crate) struct Launch {
     pub(crate) arguments: Vec<String>,
     #[serde(default)]
     pub(crate) config: String,
+}
+
+impl Launch {
+    /// What to start, where these schemes are wanted.
+    pub(crate) fn start(&self, schemes: Vec<&'static str>) -> Start {
+        let program = match self.program.as_str() {
+            "gumboot" => env!("CARGO_BIN_EXE_gumboot"),
+            other => other,
+        };
+        let (arguments, config) = (self.arguments.clone(), self.config.clone());
+        Start { program: program.to_owned(), arguments, config, schemes }
+    }
 }
 
 #[derive(Debug, Error)]

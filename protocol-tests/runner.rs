@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::actor::{Actor, Seen};
 use crate::expect;
-use crate::harness::{Harness, HarnessError, Opening, Piece, World, packet::Packet};
+use crate::harness::{Harness, HarnessError, Opening, Piece, Scope, World, packet::Packet};
 use crate::names::Names;
 use crate::profile::Profile;
 use crate::replay::{self, Mode, Random};
@@ -35,7 +35,8 @@ pub(crate) enum Outcome {
 
 /// Plays `case` once.
 pub(crate) fn run(case: &Case, version: Version, mode: Mode, harness: &dyn Harness, profile: &Profile) -> Outcome {
-    let world = match harness.world() {
+    let scope = if case.is_alone() { Scope::Own } else { Scope::Shared };
+    let world = match harness.world(scope) {
         Ok(world) => world,
         Err(error @ HarnessError::Unsupported(_)) => return Outcome::Impossible(error.to_string()),
         Err(error) => {
@@ -108,7 +109,7 @@ impl Stage<'_> {
             Step::Actor(actor, act) => self.act(actor, act),
             Step::Advance(by) => self.advance(by),
             Step::AnyOrder(members) => return self.any_order(members),
-            Step::Restart => self.world.restart().map_err(Trouble::from),
+            Step::Restart => self.restart(),
         };
         done.map_err(|trouble| at_line(line.number, trouble))
     }
@@ -117,6 +118,12 @@ impl Stage<'_> {
         let by = self.time(by)?;
         self.world.advance(by);
         Ok(())
+    }
+
+    /// No connection survives it.
+    fn restart(&mut self) -> Result<(), Trouble> {
+        self.actors.clear();
+        Ok(self.world.restart()?)
     }
 
     fn act(&mut self, name: &str, act: &Act) -> Result<(), Trouble> {

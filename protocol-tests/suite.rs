@@ -148,7 +148,7 @@ fn judge(test: &Test<'_>, profile: &Profile, options: &Options) -> Judgement {
 /// As written first, then in other cuts of the same bytes.
 fn modes(test: &Test<'_>, options: &Options) -> Vec<Mode> {
     let mut modes = vec![Mode::Plain];
-    if options.replay && test.case.front.replay && test.harness.replays() {
+    if options.replay && test.case.front.replay {
         modes.extend([Mode::Bytes, Mode::Cuts { seed: options.seed }, Mode::Beats]);
         if test.version == Version::V1_2 {
             modes.push(Mode::CrLf);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::script::{self, Line};
+use crate::script::{self, Line, Step};
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -88,6 +88,9 @@ pub(crate) struct Front {
     /// `false` where cutting the bytes otherwise makes no sense or costs too much.
     #[serde(default = "yes")]
     pub(crate) replay: bool,
+    /// Whether other cases at the same time would be in its way: it then has a broker of its own, if the suite can start it.
+    #[serde(default)]
+    pub(crate) alone: bool,
 }
 
 fn yes() -> bool {
@@ -112,6 +115,11 @@ pub(crate) struct TranscriptError {
 }
 
 impl Case {
+    /// Whether it needs a broker that nobody else uses.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.front.alone || self.lines.iter().any(|line| matches!(line.step, Step::Restart))
+    }
+
     /// Reads one transcript; `file` names it in errors.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Case, TranscriptError> {
         let error = |line: usize, wrong: String| TranscriptError { file: file.to_owned(), line, wrong };

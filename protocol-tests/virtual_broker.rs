@@ -170,7 +170,7 @@ impl VirtualBroker {
                 match change {
                     Change::Append { sequence, message, .. } => self.disk.insert(sequence, message),
                     Change::Delete { sequence } => self.disk.remove(&sequence),
-                    Change::State { .. } | Change::Mark { .. } => None,
+                    Change::Bind { .. } | Change::State { .. } | Change::Mark { .. } => None,
                 };
             }
             if submission.ticket != UNAWAITED {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::destination::Destination;
+use crate::destination::{Destination, Pattern};
 use crate::headers::Headers;
 
 pub use terms::{Moment, Terms};
@@ -46,6 +46,12 @@ impl SessionId {
     pub fn parse_name(name: &str) -> Option<(u32, SessionId)> {
         let MessageId { boot, worker, sequence } = MessageId::parse(name)?;
         Some((boot, SessionId { worker, key: sequence }))
+    }
+
+    /// The sender of what a worker sends by itself, such as the answer of an application. No session is called so: nobody
+    /// hears its verdicts, and nothing counts as its own.
+    pub fn of_broker(worker: WorkerId) -> SessionId {
+        SessionId { worker, key: u64::MAX }
     }
 }
 
@@ -111,7 +117,7 @@ pub struct Content {
     pub exclude_origin: bool,
     /// `mandatory:true`: reaching nobody is a refusal (M6).
     pub mandatory: bool,
-    /// What is asked of a queue. Topics do not look at it.
+    /// What is asked of a queue. Of topics only durable subscriptions look at it.
     pub terms: Option<Box<Terms>>,
 }
 
@@ -212,6 +218,17 @@ pub enum Outcome {
     Returned,
 }
 
+/// A durable subscription to topics, as a session asks for it (U9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The queue that keeps its messages, which also is what it is known by.
+    pub queue: Destination,
+    /// What it takes.
+    pub topic: Pattern,
+    /// Whether one session at a time can have it.
+    pub exclusive: bool,
+}
+
 /// Names a request of a session whose answer comes later; counts up within the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -237,9 +254,15 @@ pub enum Refusal {
     /// A temporary queue of another session.
     #[error("{0} is a temporary queue of another session")]
     NotOwner(ByteString),
+    /// It is under the prefix of user destinations, but names none.
+    #[error("{0} names no user destination")]
+    NoStream(ByteString),
     /// Another subscription has the queue for itself.
     #[error("another subscription has {0} for itself")]
     Exclusive(ByteString),
+    /// Another session has this durable subscription.
+    #[error("another session has the durable subscription {0}")]
+    InUse(ByteString),
     /// The store did not take a message or a settlement that must outlive the process (Q6).
     #[error("it could not be stored: {why}")]
     NotStored {
@@ -269,7 +292,9 @@ impl Refusal {
             Refusal::Unroutable(_) => "unroutable",
             Refusal::UnknownDestination(_) => "unknown-destination",
             Refusal::NotOwner(_) => "not-owner",
+            Refusal::NoStream(_) => "bad-user-destination",
             Refusal::Exclusive(_) => "exclusive",
+            Refusal::InUse(_) => "subscription-in-use",
             Refusal::NotStored { code, .. } | Refusal::Limit { code, .. } => code,
         }
     }

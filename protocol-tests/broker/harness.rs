@@ -10,7 +10,7 @@ use gumboot::broker::{
     UNAWAITED,
 };
 use gumboot::clock::Clock;
-use gumboot::destination::{Destination, Pattern, Style};
+use gumboot::destination::{Destination, Pattern, Spaces, Style};
 use gumboot::headers::Headers;
 use gumboot::message::{
     Content, Delivery, Message, Moment, Operation, Outcome, Sequences, SessionId, SubscriberId, SubscriptionKey, Tag,
@@ -45,7 +45,7 @@ pub(crate) struct Disk {
 impl Disk {
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Append { sequence, message, taken_at, expires_at } => {
+            Change::Append { sequence, queue: _, message, taken_at, expires_at } => {
                 let expires = message.content.terms.as_ref().and_then(|terms| terms.expires);
                 assert!(expires.is_none() || expires == expires_at.map(Moment::At), "its own end holds");
                 self.messages.insert(sequence, (message, taken_at, History::default()));
@@ -58,6 +58,7 @@ impl Disk {
             Change::Delete { sequence } => {
                 self.messages.remove(&sequence);
             }
+            Change::Bind { .. } => panic!("no durable subscription is played"),
             Change::Mark { queue, up_to: 0 } => {
                 self.marks.remove(&queue);
             }
@@ -211,7 +212,8 @@ impl Net {
             self.sequences.leave_out(sequence);
             let history = History { taken_at, ..history };
             let home = self.interest.home_of(&message.content.destination);
-            self.give(home, Command::Restore { message, sequence, history });
+            let queue = message.content.destination.clone();
+            self.give(home, Command::Restore { queue, message, sequence, history });
         }
         for worker in workers {
             self.give(worker, Command::Restored);
@@ -291,6 +293,19 @@ impl Net {
         self.give(id.session.worker, command);
     }
 
+    /// Subscribes to a stream of one's own.
+    pub(crate) fn subscribe_own(&mut self, id: SubscriberId, text: &str, user: Option<&str>, no_local: bool) {
+        let spaces = Spaces::default();
+        let space = spaces.resolve(text).expect("a prefix takes it");
+        let stream = space.own_stream(text, &id.session.name(BOOT), user).expect("a pattern").expect("a stream");
+        let subscriber = Subscriber { id, label: 0, no_local, paced: false };
+        self.give(id.session.worker, Command::SubscribeOwn { subscriber, stream, ticket: Some(Ticket(0)) });
+    }
+
+    pub(crate) fn unsubscribe_own(&mut self, id: SubscriberId) {
+        self.give(id.session.worker, Command::UnsubscribeOwn { subscriber: id, ticket: None });
+    }
+
     pub(crate) fn consume(&mut self, id: SubscriberId, queue: &Destination, credit: u32, no_local: bool) {
         let consumer = Consumer { id, credit, no_local };
         self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
@@ -341,6 +356,11 @@ impl Net {
     pub(crate) fn queue_on(&self, worker: u16, number: usize) -> Destination {
         let names = (0..).map(|n: u32| Destination::new(format!("/queue/q{n}")));
         names.filter(|name| self.interest.home_of(name) == WorkerId(worker)).nth(number).expect("names do not end")
+    }
+
+    /// Whether the queue of this name lives on `worker`.
+    pub(crate) fn lives_on(&self, queue: &Destination, worker: u16) -> bool {
+        self.interest.home_of(queue) == WorkerId(worker)
     }
 
     /// Who was given which body from queues, since this was last asked.

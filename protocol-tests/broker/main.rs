@@ -9,6 +9,8 @@ mod model;
 mod paging;
 mod policies;
 mod queues;
+mod subscriptions;
 mod temporary;
 mod topics;
 mod transactions;
+mod users;

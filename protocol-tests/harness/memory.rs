@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use gumboot::config::{self, Source, Sources};
 use gumboot::worker::{Framing, Options};
 
-use super::{Carrier, Close, Harness, HarnessError, Link, Opening, Piece, Received, World};
+use super::{Carrier, Close, Harness, HarnessError, Link, Opening, Piece, Received, Scope, World};
 use crate::virtual_broker::{ClientId, VirtualBroker};
 
 /// Where the configuration does not say: more than one, so that every case crosses from worker to worker.
@@ -38,11 +38,7 @@ impl Harness for Memory {
         "memory"
     }
 
-    fn replays(&self) -> bool {
-        true
-    }
-
-    fn world(&self) -> Result<Box<dyn World>, HarnessError> {
+    fn world(&self, _: Scope) -> Result<Box<dyn World>, HarnessError> {
         let broker = Rc::new(RefCell::new(VirtualBroker::new(self.workers, self.options.clone())));
         Ok(Box::new(MemoryWorld { broker, connections: 0 }))
     }

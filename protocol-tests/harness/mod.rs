@@ -1,12 +1,13 @@
 //! Ways to reach a broker. A case does not know which one it runs over.
 //!
-//! To add a way: implement [`Harness`], [`World`] and [`Link`] in one file beside this one and name it in
-//! [`NAMES`] and [`all`]. A harness that lives in the same process as its broker (a virtual clock instead of sockets)
+//! To add a way over sockets: implement [`Link`] in one file beside this one, and name it in [`NAMES`] and [`all`]; any other
+//! implements [`Harness`] and [`World`] too. A harness that lives in the same process as its broker (a virtual clock instead of sockets)
 //! gives each case a world of its own, so that moving the clock disturbs nobody.
 
 pub(crate) mod deflate;
 pub(crate) mod memory;
 pub(crate) mod packet;
+mod sockets;
 pub(crate) mod sockjs;
 pub(crate) mod tcp;
 pub(crate) mod websocket;
@@ -15,7 +16,10 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::profile::Profile;
+use crate::launcher::LaunchError;
+use crate::profile::{Profile, Reach};
+
+use sockets::{Dial, Sockets};
 
 /// The names of all harnesses, also of those that a profile has no address for.
 pub(crate) const NAMES: [&str; 4] = ["memory", "tcp", "websocket", "sockjs"];
@@ -25,11 +29,17 @@ pub(crate) trait Harness: Send + Sync {
     /// The name after `--over` and in test names.
     fn name(&self) -> &'static str;
 
-    /// Whether each case is run again in other cuts of the same bytes.
-    fn replays(&self) -> bool;
-
     /// What one run of one case talks to. Called on the thread that runs the case; the world stays on it.
-    fn world(&self) -> Result<Box<dyn World>, HarnessError>;
+    fn world(&self, scope: Scope) -> Result<Box<dyn World>, HarnessError>;
+}
+
+/// Whose the broker of a world is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// That of all cases, which may run at the same time.
+    Shared,
+    /// That of this run alone, which can restart it, if the suite can start it.
+    Own,
 }
 
 /// The broker as one run of one case sees it.
@@ -161,6 +171,8 @@ pub(crate) enum HarnessError {
     Handshake(String),
     #[error("the configuration in the profile is wrong:\n{0}")]
     Config(String),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     #[error("this way of reaching the broker cannot {0}")]
     Unsupported(&'static str),
 }
@@ -173,14 +185,16 @@ pub(crate) fn all(profile: &Profile, only: Option<&str>) -> Result<Vec<Box<dyn H
         let config = profile.launch.as_ref().map_or("", |launch| launch.config.as_str());
         harnesses.push(Box::new(memory::Memory::new(config)?));
     }
-    if let Some(reach) = profile.over.tcp.as_ref().filter(|_| wanted("tcp")) {
-        harnesses.push(Box::new(tcp::Tcp::new(&reach.address, &profile.timing)));
-    }
-    if let Some(reach) = profile.over.websocket.as_ref().filter(|_| wanted("websocket")) {
-        harnesses.push(Box::new(websocket::WebSocket::new(&reach.address, &profile.timing)));
-    }
-    if let Some(reach) = profile.over.sockjs.as_ref().filter(|_| wanted("sockjs")) {
-        harnesses.push(Box::new(sockjs::SockJs::new(&reach.address, &profile.timing)));
+    let ways: [(&str, &str, Dial, &Option<Reach>); 3] = [
+        ("tcp", "tcp", tcp::connect, &profile.over.tcp),
+        ("websocket", "ws", websocket::connect, &profile.over.websocket),
+        ("sockjs", "ws", sockjs::connect, &profile.over.sockjs),
+    ];
+    for (name, scheme, dial, reach) in ways {
+        if let Some(reach) = reach.as_ref().filter(|_| wanted(name)) {
+            let (address, timing, launch) = (reach.address.clone(), profile.timing.clone(), profile.launch.clone());
+            harnesses.push(Box::new(Sockets { name, scheme, dial, address, timing, launch }));
+        }
     }
     Ok(harnesses)
 }

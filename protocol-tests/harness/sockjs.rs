@@ -4,66 +4,20 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::websocket::WebSocket;
-use super::{Carrier, Close, Harness, HarnessError, Link, Opening, Piece, Received, World};
+use super::{Carrier, Close, HarnessError, Link, Opening, Piece, Received, websocket};
 use crate::profile::Timing;
 
-/// A broker's SockJS service.
-pub(crate) struct SockJs {
-    address: String,
-    timing: Timing,
-}
-
-impl SockJs {
-    /// `address` is `ws://host:port/path`, which the service is below of.
-    pub(crate) fn new(address: &str, timing: &Timing) -> Self {
-        SockJs { address: address.to_owned(), timing: timing.clone() }
+/// `address` is `ws://host:port/path`, which the service is below of.
+pub(super) fn connect(address: &str, timing: &Timing, opening: &Opening) -> Result<Box<dyn Link>, HarnessError> {
+    static SESSIONS: AtomicU64 = AtomicU64::new(0);
+    let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
+    let address = format!("{address}/000/{session}/websocket");
+    let mut inner = websocket::connect(&address, timing, opening)?;
+    match inner.receive(timing.frame) {
+        Received::Bytes(frame, Carrier::Text) if frame == b"o" => {}
+        other => return Err(HarnessError::Handshake(format!("no open frame, but {other:?}"))),
     }
-}
-
-impl Harness for SockJs {
-    fn name(&self) -> &'static str {
-        "sockjs"
-    }
-
-    fn replays(&self) -> bool {
-        true
-    }
-
-    fn world(&self) -> Result<Box<dyn World>, HarnessError> {
-        Ok(Box::new(SockJsWorld { address: self.address.clone(), timing: self.timing.clone() }))
-    }
-}
-
-struct SockJsWorld {
-    address: String,
-    timing: Timing,
-}
-
-impl World for SockJsWorld {
-    fn connect(&mut self, opening: &Opening) -> Result<Box<dyn Link>, HarnessError> {
-        static SESSIONS: AtomicU64 = AtomicU64::new(0);
-        let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let address = format!("{}/000/{session}/websocket", self.address);
-        let mut inner = WebSocket::new(&address, &self.timing).world()?.connect(opening)?;
-        match inner.receive(self.timing.frame) {
-            Received::Bytes(frame, Carrier::Text) if frame == b"o" => {}
-            other => return Err(HarnessError::Handshake(format!("no open frame, but {other:?}"))),
-        }
-        Ok(Box::new(SockJsLink { inner, messages: VecDeque::new(), begun: Vec::new(), closed: None }))
-    }
-
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn advance(&mut self, by: Duration) {
-        std::thread::sleep(by);
-    }
-
-    fn restart(&mut self) -> Result<(), HarnessError> {
-        Err(HarnessError::Unsupported("restart it"))
-    }
+    Ok(Box::new(SockJsLink { inner, messages: VecDeque::new(), begun: Vec::new(), closed: None }))
 }
 
 struct SockJsLink {

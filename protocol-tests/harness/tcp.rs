@@ -2,60 +2,15 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Carrier, Close, Harness, HarnessError, Link, Opening, Piece, Received, World};
+use super::{Carrier, Close, HarnessError, Link, Opening, Piece, Received};
 use crate::profile::Timing;
 
-/// A broker's TCP port.
-pub(crate) struct Tcp {
-    address: String,
-    patience: Duration,
-}
-
-impl Tcp {
-    /// `address` is `host:port`, with or without `tcp://` before it.
-    pub(crate) fn new(address: &str, timing: &Timing) -> Self {
-        let address = address.strip_prefix("tcp://").unwrap_or(address).to_owned();
-        Tcp { address, patience: timing.frame }
-    }
-}
-
-impl Harness for Tcp {
-    fn name(&self) -> &'static str {
-        "tcp"
-    }
-
-    fn replays(&self) -> bool {
-        true
-    }
-
-    fn world(&self) -> Result<Box<dyn World>, HarnessError> {
-        Ok(Box::new(TcpWorld { address: self.address.clone(), patience: self.patience }))
-    }
-}
-
-struct TcpWorld {
-    address: String,
-    patience: Duration,
-}
-
-impl World for TcpWorld {
-    fn connect(&mut self, _: &Opening) -> Result<Box<dyn Link>, HarnessError> {
-        Ok(Box::new(TcpLink { stream: dial(&self.address, self.patience)? }))
-    }
-
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn advance(&mut self, by: Duration) {
-        std::thread::sleep(by);
-    }
-
-    fn restart(&mut self) -> Result<(), HarnessError> {
-        Err(HarnessError::Unsupported("restart it"))
-    }
+/// `address` is `host:port`, with or without `tcp://` before it.
+pub(super) fn connect(address: &str, timing: &Timing, _: &Opening) -> Result<Box<dyn Link>, HarnessError> {
+    let address = address.strip_prefix("tcp://").unwrap_or(address);
+    Ok(Box::new(TcpLink { stream: dial(address, timing.frame)? }))
 }
 
 /// A connected stream that sends small writes at once and never blocks a write for good.

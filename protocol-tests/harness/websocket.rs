@@ -7,85 +7,39 @@ use std::time::{Duration, Instant};
 use super::deflate::{self, Inflater};
 use super::packet::{self, Packet};
 use super::tcp::{Reading, dial, read};
-use super::{Carrier, Close, Handshake, Harness, HarnessError, Link, Opening, Piece, Received, World};
+use super::{Carrier, Close, Handshake, HarnessError, Link, Opening, Piece, Received};
 use crate::profile::Timing;
 
-/// A broker's WebSocket address.
-pub(crate) struct WebSocket {
-    target: Target,
-    patience: Duration,
-}
-
-#[derive(Clone)]
-struct Target {
-    authority: String,
+struct Target<'a> {
+    authority: &'a str,
     path: String,
 }
 
-impl WebSocket {
-    /// `address` is `ws://host:port/path`.
-    pub(crate) fn new(address: &str, timing: &Timing) -> Self {
-        let rest = address.strip_prefix("ws://").unwrap_or(address);
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let target = Target { authority: authority.to_owned(), path: format!("/{path}") };
-        WebSocket { target, patience: timing.frame }
+/// `address` is `ws://host:port/path`.
+pub(super) fn connect(address: &str, timing: &Timing, opening: &Opening) -> Result<Box<dyn Link>, HarnessError> {
+    let rest = address.strip_prefix("ws://").unwrap_or(address);
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let target = Target { authority, path: format!("/{path}") };
+    let mut stream = dial(target.authority, timing.frame)?;
+    stream
+        .write_all(request(&target, opening).as_bytes())
+        .map_err(|cause| HarnessError::Unreachable { address: target.authority.to_owned(), cause })?;
+    let (handshake, held) = response(&mut stream, timing.frame)?;
+    let closed = (handshake.status != 101).then(Close::default);
+    let answer = handshake.header("sec-websocket-extensions");
+    if !opening.deflate && answer.is_some() && !opening.headers.iter().any(|(name, _)| is_extension(name)) {
+        return Err(HarnessError::Handshake("agreed to an extension that was not offered".to_owned()));
     }
-}
-
-impl Harness for WebSocket {
-    fn name(&self) -> &'static str {
-        "websocket"
-    }
-
-    fn replays(&self) -> bool {
-        true
-    }
-
-    fn world(&self) -> Result<Box<dyn World>, HarnessError> {
-        Ok(Box::new(WebSocketWorld { target: self.target.clone(), patience: self.patience }))
-    }
-}
-
-struct WebSocketWorld {
-    target: Target,
-    patience: Duration,
-}
-
-impl World for WebSocketWorld {
-    fn connect(&mut self, opening: &Opening) -> Result<Box<dyn Link>, HarnessError> {
-        let mut stream = dial(&self.target.authority, self.patience)?;
-        stream
-            .write_all(request(&self.target, opening).as_bytes())
-            .map_err(|cause| HarnessError::Unreachable { address: self.target.authority.clone(), cause })?;
-        let (handshake, held) = response(&mut stream, self.patience)?;
-        let closed = (handshake.status != 101).then(Close::default);
-        let answer = handshake.header("sec-websocket-extensions");
-        if !opening.deflate && answer.is_some() && !opening.headers.iter().any(|(name, _)| is_extension(name)) {
-            return Err(HarnessError::Handshake("agreed to an extension that was not offered".to_owned()));
-        }
-        let answer = answer.filter(|_| opening.deflate);
-        let inflater = Inflater::agreed(answer).map_err(HarnessError::Handshake)?;
-        Ok(Box::new(WebSocketLink { stream, held, handshake, inflater, message: None, closed }))
-    }
-
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn advance(&mut self, by: Duration) {
-        std::thread::sleep(by);
-    }
-
-    fn restart(&mut self) -> Result<(), HarnessError> {
-        Err(HarnessError::Unsupported("restart it"))
-    }
+    let answer = answer.filter(|_| opening.deflate);
+    let inflater = Inflater::agreed(answer).map_err(HarnessError::Handshake)?;
+    Ok(Box::new(WebSocketLink { stream, held, handshake, inflater, message: None, closed }))
 }
 
 // The key and the answer that RFC 6455 section 1.3 works out: a constant nonce proves the handshake well enough.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-fn request(target: &Target, opening: &Opening) -> String {
+fn request(target: &Target<'_>, opening: &Opening) -> String {
     let mut request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n",

@@ -78,7 +78,13 @@ fn start(store: Arc<dyn Store>, options: CommitterOptions) -> (Committer, Receiv
 }
 
 fn submission(ticket: u64, operations: impl IntoIterator<Item = StoreOp>) -> Submission {
-    Submission { from: WorkerId(ticket as u16 % 4), ticket, operations: operations.into_iter().collect() }
+    let operations = operations.into_iter().collect();
+    Submission { from: WorkerId(ticket as u16 % 4), ticket, operations, is_awaited: true }
+}
+
+/// One that nobody waits for.
+fn unawaited(ticket: u64, operations: impl IntoIterator<Item = StoreOp>) -> Submission {
+    Submission { is_awaited: false, ..submission(ticket, operations) }
 }
 
 #[test]
@@ -114,11 +120,60 @@ fn a_batch_has_limits_and_never_cuts_a_submission() {
     bench.submit(6, [append(200, 150_000)]);
     bench.submit(7, [append(201, 90_000)]);
     bench.store.release();
-    let asked = |bench: &Bench<Failing>| bench.store.asked().iter().map(|(batch, _)| batch.operations.len()).collect();
     bench.answers.iter().take(8).for_each(|(_, answer)| assert_eq!(answer.outcome, Ok(())));
-    let sizes: Vec<usize> = asked(&bench);
-    assert_eq!(sizes, [1, 8, 8, 30, 1, 1]);
+    assert_eq!(sizes(&bench.store), [1, 8, 8, 30, 1, 1]);
     bench.end();
+}
+
+/// How many changes each commit had.
+fn sizes(store: &Failing) -> Vec<usize> {
+    store.asked().iter().map(|(batch, _)| batch.operations.len()).collect()
+}
+
+#[test]
+fn what_nobody_waits_for_goes_with_the_next_that_somebody_does() {
+    let hours = Duration::from_secs(10_000);
+    let bench = Bench::with(CommitterOptions { unawaited_pause: hours, ..CommitterOptions::default() });
+    let submit = |submission| bench.submitter.submit(submission).expect("room");
+    submit(unawaited(1, [append(1, 10)]));
+    submit(unawaited(5, [StoreOp::Delete(1), append(2, 10)]));
+    bench.submit(9, [append(1, 10), StoreOp::Delete(2)]);
+    bench.answers(&[(1, Ok(())), (5, Ok(())), (9, Ok(()))]);
+    assert_eq!(sizes(&bench.store), [5], "one batch, in the order of the submissions");
+    // Stopping does not wait for the pause.
+    submit(unawaited(13, [StoreOp::Delete(1)]));
+    let store = Arc::clone(&bench.store);
+    bench.committer.stop();
+    assert_eq!(bench.answers.try_iter().map(|(_, answer)| answer.ticket).collect::<Vec<_>>(), [13]);
+    assert_eq!((sizes(&store), sequences(&*store)), (vec![5, 1], vec![]));
+}
+
+#[test]
+fn what_nobody_waits_for_is_stored_after_a_pause() {
+    let pause = Duration::from_millis(1);
+    let bench = Bench::with(CommitterOptions { unawaited_pause: pause, ..CommitterOptions::default() });
+    for ticket in 1..=3 {
+        bench.submitter.submit(unawaited(ticket, [append(ticket, 10)])).expect("room");
+        bench.answers(&[(ticket, Ok(()))]);
+    }
+    assert_eq!(bench.end(), [1, 2, 3]);
+}
+
+#[test]
+fn much_that_nobody_waits_for_does_not_wait() {
+    let unawaited_pause = Duration::from_secs(10_000);
+    let limits = CommitterOptions { unawaited_pause, ..CommitterOptions::default() };
+    for options in [
+        CommitterOptions { batch_operations: 3, ..limits.clone() },
+        CommitterOptions { batch_bytes: 25_000, ..limits.clone() },
+        CommitterOptions { max_waiting: 2, ..limits.clone() },
+        CommitterOptions { max_waiting_bytes: 25_000, ..limits },
+    ] {
+        let bench = Bench::with(options);
+        let _ = (1..=3).try_for_each(|ticket| bench.submitter.submit(unawaited(ticket, [append(ticket, 10_000)])));
+        bench.answers(&[(1, Ok(())), (2, Ok(()))]);
+        bench.committer.stop();
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Messages, directories and chance for the tests of the store.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,8 @@ pub(crate) fn message(sequence: u64, length: usize) -> MessageRecord {
     MessageRecord {
         sequence,
         queue: format!("queue-{}", sequence % 7).into(),
+        topic: sequence.is_multiple_of(6).then(|| "/topic/a".into()),
+        is_binding: sequence.is_multiple_of(11),
         id: MessageId { boot: 1, worker: WorkerId(2), sequence },
         headers: Headers::from_iter([("content-type", "text/plain"), ("place", &sequence.to_string())]),
         body: Bytes::from(body),
@@ -126,4 +129,20 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).expect("a copy");
         }
     }
+}
+
+/// All files below a directory, with their bytes.
+pub(crate) fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            let below = files(&entry.path()).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes));
+            found.extend(below);
+        } else {
+            found.insert(name, fs::read(entry.path()).expect("its bytes"));
+        }
+    }
+    found
 }

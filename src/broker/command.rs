@@ -3,13 +3,15 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::destination::{Destination, Pattern};
+use bytestring::ByteString;
+
+use crate::destination::{Destination, OwnStream, Pattern};
 use crate::message::{
-    Content, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WhenSlow,
-    WorkerId,
+    Binding, Content, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict,
+    WhenSlow, WorkerId,
 };
 
-/// A topic subscription of one of this worker's sessions.
+/// A subscription of one of this worker's sessions to topics, or to streams of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscriber {
     /// Whose it is.
@@ -33,6 +35,26 @@ pub struct Consumer {
     pub no_local: bool,
 }
 
+/// Whose streams a message to a user destination goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of every session of a user.
+    User,
+    /// Those of one session.
+    Session,
+}
+
+/// Whom a message to a user destination is for, and what of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Which kind of name the key is made of.
+    pub whose: Whose,
+    /// What it goes by: made by `Space::stream_key`, and nothing that a client could subscribe to.
+    pub key: Destination,
+    /// The destination as its sender wrote it.
+    pub asked: Destination,
+}
+
 /// Names a transaction while the shards that it touches prepare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionId {
@@ -47,6 +69,10 @@ pub struct TransactionId {
 #[derive(Debug)]
 pub enum Command {
     /// Route what a session sent, by the kind of its destination.
+    ///
+    /// What the broker says by itself goes this way too, with [`SessionId::of_broker`] for its sender. To answer one
+    /// session it sends to `/user/{the session's name}/...`, and to a user `/user/{the user's name}/...` with `%2F` for
+    /// each `/` in the name, as a client would.
     Publish {
         /// The sender.
         origin: SessionId,
@@ -62,14 +88,25 @@ pub enum Command {
         /// Set where the sender waits for a RECEIPT: to be answered by `Relayed`.
         ticket: Option<Ticket>,
     },
-    /// The answer to `Relay`, for the worker of the sender.
+    /// As `Relay`, for a message to a user destination.
+    RelayToUser {
+        /// Whom it is for.
+        recipient: Box<Recipient>,
+        /// The message. It shows what its receivers subscribed to.
+        message: Arc<Message>,
+        /// As in `Relay`.
+        ticket: Option<Ticket>,
+    },
+    /// The answer to `Relay` and `RelayToUser`, for the worker of the sender.
     Relayed {
         /// The sender.
         session: SessionId,
         /// As in `Relay`.
         ticket: Ticket,
-        /// How many subscriptions got the message.
-        reached: u32,
+        /// How many subscriptions got the message, or why a durable one did not.
+        reached: Verdict,
+        /// How many more such answers will come: from durable subscriptions that wait for the store.
+        more: u32,
     },
     /// Put a message into a queue that lives here.
     Enqueue {
@@ -104,6 +141,22 @@ pub enum Command {
         /// Answered when it is gone.
         ticket: Option<Ticket>,
     },
+    /// A session subscribed to streams of its own (P1).
+    SubscribeOwn {
+        /// The subscription.
+        subscriber: Subscriber,
+        /// What it takes.
+        stream: OwnStream,
+        /// Answered when it is live.
+        ticket: Option<Ticket>,
+    },
+    /// A session gave up a subscription to streams of its own, or is gone.
+    UnsubscribeOwn {
+        /// The subscription.
+        subscriber: SubscriberId,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
     /// A session subscribed to a queue.
     Consume {
         /// The subscription.
@@ -111,6 +164,25 @@ pub enum Command {
         /// The queue.
         queue: Destination,
         /// Answered when it is live.
+        ticket: Option<Ticket>,
+    },
+    /// A session subscribed to topics for good: the subscription stays when the session goes, and keeps what it takes.
+    Attach {
+        /// The session's part of it, as of a queue.
+        consumer: Consumer,
+        /// The subscription. One that is known by the same queue but takes something else is replaced.
+        binding: Box<Binding>,
+        /// Answered when it is live, and stored where there is a store.
+        ticket: Option<Ticket>,
+    },
+    /// A session wants a durable subscription to be no more, with all it keeps. [`Command::Cancel`] only ends the session's
+    /// part of it.
+    Forget {
+        /// Who is answered.
+        session: SessionId,
+        /// The queue that it is known by.
+        queue: Destination,
+        /// Answered when it is gone, or not there.
         ticket: Option<Ticket>,
     },
     /// A session wants to see what waits in a queue, without taking it. It gets at most as many messages as its credit
@@ -224,12 +296,23 @@ pub enum Command {
     /// Put a message back into the queue that lives here, as the store has kept it. Before anything else happens, and in the
     /// order of the sequences.
     Restore {
+        /// The queue.
+        queue: Destination,
         /// The message.
         message: Arc<Message>,
         /// Its number in the store.
         sequence: u64,
         /// What it has been through.
         history: History,
+    },
+    /// Bring a durable subscription back that lives here, as the store has kept it. As with `Restore`, and before its messages.
+    Rebind {
+        /// The queue that it is known by.
+        queue: Destination,
+        /// What it takes, as its client wrote it.
+        topic: ByteString,
+        /// Its number in the store.
+        sequence: u64,
     },
     /// Everything is back that the store has kept.
     Restored,
@@ -255,12 +338,25 @@ pub enum Change {
     Append {
         /// Its number in the store.
         sequence: u64,
-        /// The message, addressed to its queue.
+        /// The queue.
+        queue: Destination,
+        /// The message, addressed to the queue, or to a topic that a durable subscription takes.
         message: Arc<Message>,
         /// When it was taken, in milliseconds since 1970.
         taken_at: u64,
         /// When it is no longer wanted, in milliseconds since 1970.
         expires_at: Option<u64>,
+    },
+    /// Remember a durable subscription.
+    Bind {
+        /// Its number in the store.
+        sequence: u64,
+        /// The queue that it is known by.
+        queue: Destination,
+        /// What it takes, as its client wrote it.
+        topic: ByteString,
+        /// When it was made, in milliseconds since 1970.
+        made_at: u64,
     },
     /// Remember what a message has been through.
     State {
@@ -273,9 +369,9 @@ pub enum Change {
         /// Before when it is not to be handed out again, in milliseconds since 1970; zero for at once.
         not_before: u64,
     },
-    /// Forget a message.
+    /// Forget a message, or a durable subscription.
     Delete {
-        /// The message.
+        /// Its number.
         sequence: u64,
     },
     /// Remember how far a queue may have been handed out.
@@ -292,7 +388,7 @@ pub const UNAWAITED: u64 = 0;
 
 /// What a shard does to the world around it. The driver, the simulation and the unit tests each bring their own.
 pub trait Effects {
-    /// A topic message for a subscriber of this worker.
+    /// A message of a topic or to a user destination, for a subscriber of this worker.
     fn deliver_topic(&mut self, subscriber: &Subscriber, message: &Arc<Message>, when_slow: WhenSlow);
     /// A queue message for a consumer, who may live on any worker.
     fn deliver(&mut self, consumer: SubscriberId, delivery: Delivery);
@@ -316,6 +412,8 @@ pub trait Effects {
 pub enum Note {
     /// A message reached nobody.
     Unrouted(Destination),
+    /// A message to a user destination reached nobody: the user is unknown or absent, or did not subscribe (P5).
+    UserAbsent(Destination),
     /// A message for a destination under no prefix was dropped, as `profile = "spring"` asks (U8).
     UnknownDropped(Destination),
     /// A message moved to the dead letters.
@@ -356,6 +454,15 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+    /// A durable subscription was abandoned for too long, and is no more.
+    Abandoned {
+        /// The queue that it was known by.
+        queue: Destination,
+        /// How many messages are gone with it.
+        count: usize,
+    },
+    /// A durable subscription is back, but what it takes is under no topic's prefix any more: it takes nothing.
+    Unbound(Destination),
     /// A limit was reached.
     LimitReached(Refusal),
 }

@@ -1,6 +1,6 @@
-//! Which workers have topic subscriptions: the one table that all shards share.
+//! Which workers have subscriptions: the tables that all shards share.
 //!
-//! It is written when a worker's first subscription to a pattern comes or its last one goes, and read when a shard
+//! A table is written when a worker's first subscription to a pattern comes or its last one goes, and read when a shard
 //! meets a destination it holds no valid route for. In between, shards only compare generations and read counts, so
 //! that a publish in the steady state takes no lock.
 
@@ -24,10 +24,19 @@ const STRIPES: usize = 256;
 #[derive(Debug)]
 pub struct Interest {
     workers: u16,
-    literals: Box<[Part<Literals>]>,
-    patterns: Part<Matcher<Arc<Counts>>>,
+    topics: Arc<Table>,
+    users: Arc<Table>,
+    sessions: Arc<Table>,
     /// Decides where a queue lives.
     homes: Keyed,
+}
+
+/// Which workers have subscriptions to what, of one kind: kinds of different names never meet.
+#[derive(Debug)]
+pub(super) struct Table {
+    workers: u16,
+    literals: Box<[Part<Literals>]>,
+    patterns: Part<Matcher<Arc<Counts>>>,
 }
 
 /// A part of the table with the count of its changes.
@@ -68,12 +77,9 @@ impl Interest {
     }
 
     fn with_homes(workers: u16, homes: Keyed) -> Interest {
-        Interest {
-            workers: workers.max(1),
-            literals: (0..STRIPES).map(|_| Part::new(Literals::default())).collect(),
-            patterns: Part::new(Matcher::new()),
-            homes,
-        }
+        let workers = workers.max(1);
+        let table = || Arc::new(Table::new(workers));
+        Interest { workers, topics: table(), users: table(), sessions: table(), homes }
     }
 
     /// How many workers the broker has.
@@ -87,6 +93,36 @@ impl Interest {
         let hash = self.homes.hash_one(queue) >> 32;
         // A remainder of a `u16` fits one.
         WorkerId((hash % u64::from(self.workers)) as u16)
+    }
+
+    /// The subscriptions to topics.
+    pub(super) fn topics(&self) -> &Arc<Table> {
+        &self.topics
+    }
+
+    /// The streams of sessions by the names of their users.
+    pub(super) fn users(&self) -> &Arc<Table> {
+        &self.users
+    }
+
+    /// The streams of sessions by their own names.
+    pub(super) fn sessions(&self) -> &Arc<Table> {
+        &self.sessions
+    }
+}
+
+impl Table {
+    fn new(workers: u16) -> Table {
+        Table {
+            workers,
+            literals: (0..STRIPES).map(|_| Part::new(Literals::default())).collect(),
+            patterns: Part::new(Matcher::new()),
+        }
+    }
+
+    /// How many workers the broker has.
+    pub(super) fn workers(&self) -> u16 {
+        self.workers
     }
 
     /// Registers a worker's first subscription to `pattern`; further ones are counted by [`Counts::add`] alone.
@@ -227,7 +263,7 @@ mod tests {
         Pattern::parse(text, Style::Ant, '/').expect("a pattern")
     }
 
-    fn counted(interest: &Interest, destination: &'static str) -> (u32, u32) {
+    fn counted(interest: &Table, destination: &'static str) -> (u32, u32) {
         let found = interest.find(&Destination::new(destination));
         let sum = |worker| found.iter().map(|counts| counts.of(worker)).sum();
         (sum(ONE), sum(TWO))
@@ -235,7 +271,7 @@ mod tests {
 
     #[test]
     fn counts_what_each_worker_has() {
-        let interest = Interest::new(2);
+        let interest = Table::new(2);
         interest.join(&pattern("/topic/a"), ONE).add(ONE);
         interest.join(&pattern("/topic/*"), TWO);
         interest.join(&pattern("/topic/a"), TWO);
@@ -249,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_change_ends_exactly_the_stamps_that_it_may_concern() {
-        let interest = Interest::new(2);
+        let interest = Table::new(2);
         let a = Destination::new("/topic/a");
         let mut others = (0..100u32).map(|n| Destination::new(format!("/topic/{n}")));
         let other = others.find(|other| stripe_of(other) != stripe_of(&a)).expect("not all in one stripe");
@@ -267,7 +303,7 @@ mod tests {
 
     #[test]
     fn leaving_twice_takes_nothing_from_others() {
-        let interest = Interest::new(2);
+        let interest = Table::new(2);
         interest.join(&pattern("/topic/a"), ONE);
         interest.leave(&pattern("/topic/a"), TWO);
         assert_eq!(counted(&interest, "/topic/a"), (1, 0));

@@ -11,6 +11,7 @@ mod consumers;
 mod entry;
 mod groups;
 mod interest;
+mod letter;
 mod matcher;
 mod options;
 mod policy;
@@ -21,9 +22,14 @@ mod shard;
 mod storage;
 mod topics;
 mod transaction;
+mod users;
 
-pub use command::{Change, Command, Consumer, Effects, History, Note, Subscriber, TransactionId, UNAWAITED};
+pub use command::{
+    Change, Command, Consumer, Effects, History, Note, Recipient, Subscriber, TransactionId, UNAWAITED, Whose,
+};
 pub use interest::Interest;
-pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
+pub use options::{
+    DurableOptions, Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired,
+};
 pub use queue::QueueStats;
 pub use shard::{Shard, ShardStats};

@@ -1,5 +1,6 @@
 //! One queue: each message goes to one consumer, in order, until it is settled (Q1).
 
+mod bound;
 mod browse;
 mod hand_out;
 mod paging;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use self::bound::Bound;
 use self::browse::Page;
 use self::hand_out::Unsettled;
 use self::paging::Asked;
@@ -28,7 +30,6 @@ use crate::hash::Keyed;
 use crate::message::{Message, Refusal, SubscriberId};
 
 pub(super) use browse::Shown;
-pub(super) use settle::letter;
 
 /// The waits of a message are kept between these, so that none of them is a loop without rest or passes the end of
 /// time.
@@ -93,12 +94,22 @@ pub(super) struct Queue {
     changes: Vec<Change>,
     /// Since when nobody would notice if it were gone, where it stays for a while.
     idle_since: Option<Instant>,
-    /// It lives as long as it has consumers, whatever it holds.
-    is_temporary: bool,
+    life: Life,
     /// Whether there is a store.
     has_store: bool,
     /// When this queue is to be woken, as its home has noted.
     pub(super) wake: Option<Instant>,
+}
+
+/// How long a queue lives.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// As long as it has messages or consumers, and a while longer.
+    Usual,
+    /// As long as it has consumers, whatever it holds.
+    Temporary,
+    /// As long as a durable subscription that keeps its messages here.
+    Bound(Box<Bound>),
 }
 
 /// What became of a message that was to be added.
@@ -122,7 +133,7 @@ struct Load {
 }
 
 impl Queue {
-    pub(super) fn new(name: Destination, rules: Arc<Rules>, is_temporary: bool, has_store: bool) -> Queue {
+    pub(super) fn new(name: Destination, rules: Arc<Rules>, life: Life, has_store: bool) -> Queue {
         Queue {
             name,
             backlog: Backlog::default(),
@@ -142,7 +153,7 @@ impl Queue {
             admission: Admission::default(),
             changes: Vec::new(),
             idle_since: None,
-            is_temporary,
+            life,
             has_store,
             wake: None,
         }
@@ -158,8 +169,10 @@ impl Queue {
 
     /// Whether it is to be forgotten: nobody would notice, and has not for long enough.
     pub(super) fn is_over(&mut self, now: Instant) -> bool {
-        if self.is_temporary {
-            return self.consumers.is_empty();
+        match &self.life {
+            Life::Usual => {}
+            Life::Temporary => return self.consumers.is_empty(),
+            Life::Bound(_) => return self.is_abandoned(now),
         }
         if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
             self.idle_since = None;

@@ -1,10 +1,11 @@
 //! The queues that live on one worker.
 
+mod bound;
 mod letters;
 mod stored;
 mod transactions;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,13 +18,17 @@ use super::admission::Source;
 use super::command::{Change, Consumer, Effects, Note, TransactionId, UNAWAITED};
 use super::interest::Interest;
 use super::options::Options;
-use super::policy::Policies;
-use super::queue::{Pushed, Queue, QueueStats, Shown};
+use super::policy::{Policies, Rules};
+use super::queue::{Life, Pushed, Queue, QueueStats, Shown};
+use super::shard::answer;
 use super::storage::{Awaited, Storage};
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Spaces};
 use crate::hash::Keyed;
 use crate::message::{Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WorkerId};
+
+use bound::Notices;
+pub(super) use bound::{Copied, Copying};
 
 new_key_type! {
     /// Names a queue of this worker; never used again for another one.
@@ -46,6 +51,12 @@ pub(super) struct Queues {
     prepared: HashMap<TransactionId, Prepared, Keyed>,
     storage: Storage,
     settlements: Settlements,
+    /// How far queues may have been handed out that are not back yet. Empty once all are.
+    marks: BTreeMap<Destination, u64>,
+    /// How many durable subscriptions live here, and how many may.
+    bound: usize,
+    max_bound: usize,
+    notices: Notices,
 }
 
 impl Queues {
@@ -63,6 +74,10 @@ impl Queues {
             prepared: HashMap::default(),
             storage: Storage::default(),
             settlements: Settlements::default(),
+            marks: BTreeMap::new(),
+            bound: 0,
+            max_bound: options.durable.max_subscriptions,
+            notices: Notices::default(),
         }
     }
 
@@ -72,6 +87,10 @@ impl Queues {
 
     pub(super) fn len(&self) -> usize {
         self.queues.len()
+    }
+
+    pub(super) fn stats_of(&self, key: QueueKey) -> Option<QueueStats> {
+        self.queues.get(key).map(Queue::stats)
     }
 
     pub(super) fn stats(&self) -> impl Iterator<Item = QueueStats> {
@@ -176,6 +195,9 @@ impl Queues {
         if let Some(key) = self.names.get(queue).copied() {
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.cancel(consumer);
+                if let Some(ticket) = queue.stop_waiting(consumer) {
+                    answer(consumer.session, ticket, Ok(0), effects);
+                }
             }
             self.tend(now, key, effects);
         }
@@ -268,9 +290,16 @@ impl Queues {
     }
 
     fn make(&mut self, name: &Destination) -> QueueKey {
+        let life = if self.is_temporary(name) { Life::Temporary } else { Life::Usual };
+        self.make_as(name, self.policies.rules_for(name), life)
+    }
+
+    fn make_as(&mut self, name: &Destination, rules: Arc<Rules>, life: Life) -> QueueKey {
         let name = name.detached();
-        let queue =
-            Queue::new(name.clone(), self.policies.rules_for(&name), self.is_temporary(&name), self.storage.is_used());
+        let mut queue = Queue::new(name.clone(), rules, life, self.storage.is_used());
+        if let Some(up_to) = self.marks.remove(&name) {
+            queue.restore_mark(up_to);
+        }
         let key = self.queues.insert(queue);
         self.names.insert(name, key);
         key
@@ -305,7 +334,9 @@ impl Queues {
             }
             self.wakes.extend(due.map(|due| (due, key)));
         }
-        if is_over && let Some(queue) = self.queues.remove(key) {
+        if is_over && queue.bound().is_some() {
+            self.notices.abandoned.push(key);
+        } else if is_over && let Some(queue) = self.queues.remove(key) {
             self.names.remove(queue.name());
             if queue.has_mark() {
                 effects.store(UNAWAITED, vec![Change::Mark { queue: queue.name().clone(), up_to: 0 }]);

@@ -1,29 +1,32 @@
 //! One worker's part of the broker.
 
+mod browse;
+mod durable;
+mod stored;
+mod users;
+
 use std::sync::Arc;
 use std::time::Instant;
-
-use bytes::Bytes;
 
 use super::admission::Source;
 use super::command::{Command, Consumer, Effects, Note, TransactionId};
 use super::interest::Interest;
 use super::options::Options;
-use super::queue::{QueueStats, Shown};
+use super::queue::QueueStats;
 use super::queues::Queues;
 use super::relays::Relays;
 use super::storage::Awaited;
-use super::topics::Topics;
-use super::transaction::{Commits, Pending, Plan};
+use super::topics::{Reached, Topics};
+use super::transaction::{Broadcast, Commits, Pending, Plan};
+use super::users::Users;
 use crate::clock::Clock;
-use crate::destination::{Destination, Kind, Unknown};
-use crate::headers::Headers;
+use crate::destination::{Destination, Kind, Space, Unknown};
 use crate::message::{
-    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tag,
-    Ticket, Verdict, WhenSlow, WorkerId,
+    Content, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tag, Ticket, Verdict,
+    WorkerId,
 };
 
-/// The topic subscriptions of one worker's sessions, and the queues whose names hash to it.
+/// The subscriptions of one worker's sessions to topics and to their own streams, and the queues whose names hash to it.
 ///
 /// Every command takes effect before [`Shard::apply`] returns, as far as this shard goes, and what other shards have
 /// to do has then been posted. After [`Shard::apply`] and [`Shard::handle_timeout`], ask [`Shard::poll_timeout`] when
@@ -38,6 +41,7 @@ pub struct Shard {
     options: Arc<Options>,
     interest: Arc<Interest>,
     topics: Topics,
+    users: Users,
     queues: Queues,
     commits: Commits,
     relays: Relays,
@@ -46,9 +50,9 @@ pub struct Shard {
 /// What an operator may want to know about a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStats {
-    /// Topic subscriptions.
+    /// Subscriptions to topics and to user destinations.
     pub subscriptions: usize,
-    /// Different patterns among them.
+    /// Different patterns over topics among them.
     pub patterns: usize,
     /// Destinations for which the way to the subscribers is remembered.
     pub routes: usize,
@@ -66,7 +70,8 @@ impl Shard {
             clock,
             boot,
             named: 0,
-            topics: Topics::new(id, Arc::clone(&interest), &options),
+            topics: Topics::new(id, Arc::clone(interest.topics()), &options),
+            users: Users::new(id, &interest, &options),
             queues: Queues::new(id, clock, Arc::clone(&interest), &options),
             commits: Commits::default(),
             relays: Relays::default(),
@@ -88,11 +93,51 @@ impl Shard {
 
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
+        self.perform(now, command, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
+    /// When [`Shard::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.queues.poll_timeout()
+    }
+
+    /// Hands out the messages whose redelivery delay is over.
+    pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
+        self.queues.handle_timeout(now, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
+    /// How much there is here.
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            subscriptions: self.topics.subscriptions() + self.users.subscriptions(),
+            patterns: self.topics.patterns(),
+            routes: self.topics.remembered_routes(),
+            queues: self.queues.len(),
+            commits: self.commits.len(),
+        }
+    }
+
+    /// What each queue that lives here holds, in no particular order.
+    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
+        self.queues.stats()
+    }
+
+    fn perform<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
-            Command::Relay { message, ticket } => self.relay(&message, ticket, effects),
-            Command::Relayed { session, ticket, reached } => {
-                if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
+            Command::Relay { message, ticket } => self.relay(now, &message, ticket, effects),
+            Command::RelayToUser { recipient, message, ticket } => {
+                let reached = self.users.relay(&recipient, &message, &self.options.topics, effects);
+                arrived(&message, ticket, reached, 0, effects);
+            }
+            Command::Relayed { session, ticket, reached, more } => {
+                if let Some(verdict) = self.relays.arrived(session, ticket, reached, more) {
                     answer(session, Some(ticket), verdict, effects);
                 }
             }
@@ -109,15 +154,13 @@ impl Shard {
                     answer(origin, ticket, result.map(|()| 1), effects);
                 }
             }
-            Command::Subscribe { subscriber, pattern, ticket } => {
-                let verdict = self.topics.subscribe(subscriber, &pattern, &self.options).map(|()| 0);
-                answer(subscriber.id.session, ticket, verdict, effects);
-            }
-            Command::Unsubscribe { subscriber, pattern: _, ticket } => {
-                self.topics.unsubscribe(subscriber);
-                answer(subscriber.session, ticket, Ok(0), effects);
-            }
+            command @ (Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::SubscribeOwn { .. }
+            | Command::UnsubscribeOwn { .. }) => self.change_subscriptions(command, effects),
             Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
+            Command::Attach { consumer, binding, ticket } => self.attach(now, consumer, binding, ticket, effects),
+            Command::Forget { session, queue, ticket } => self.forget(session, queue, ticket, effects),
             Command::Browse { reader, queue, after, ticket } => {
                 self.browse(now, reader, queue, after, ticket, effects);
             }
@@ -136,50 +179,21 @@ impl Shard {
                     self.conclude(now, transaction, pending, effects);
                 }
             }
-            Command::Finish { transaction, apply } => {
-                self.queues.finish(now, transaction, apply, effects);
-            }
+            Command::Finish { transaction, apply } => self.queues.finish(now, transaction, apply, effects),
             Command::DeadLetter { message, from, replaces } => {
                 let source = (Source::Letter(from), replaces);
                 if let Some(result) = self.queues.enqueue_letter(now, message, source, effects) {
                     self.queues.answer_letter(now, from, result, effects);
                 }
             }
-            Command::DeadLettered { from, accepted } => {
-                self.queues.dead_lettered(now, from, accepted, effects);
-            }
+            Command::DeadLettered { from, accepted } => self.queues.dead_lettered(now, from, accepted, effects),
             Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
             Command::Fetched { queue, found } => self.fetched(now, queue, found, effects),
-            Command::RestoreMark { queue, up_to } => self.queues.restore_mark(&queue, up_to),
-            Command::Restore { message, sequence, history } => self.queues.restore(now, message, sequence, history),
-            Command::Restored => self.queues.restored(now, effects),
+            command @ (Command::RestoreMark { .. }
+            | Command::Restore { .. }
+            | Command::Rebind { .. }
+            | Command::Restored) => self.bring_back(now, command, effects),
         }
-    }
-
-    /// When [`Shard::handle_timeout`] has something to do.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.queues.poll_timeout()
-    }
-
-    /// Hands out the messages whose redelivery delay is over.
-    pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
-        self.queues.handle_timeout(now, effects);
-    }
-
-    /// How much there is here.
-    pub fn stats(&self) -> ShardStats {
-        ShardStats {
-            subscriptions: self.topics.subscriptions(),
-            patterns: self.topics.patterns(),
-            routes: self.topics.remembered_routes(),
-            queues: self.queues.len(),
-            commits: self.commits.len(),
-        }
-    }
-
-    /// What each queue that lives here holds, in no particular order.
-    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
-        self.queues.stats()
     }
 
     fn publish<E: Effects>(
@@ -193,10 +207,7 @@ impl Shard {
         let verdict = match self.kind_of(&content.destination) {
             Some(Kind::Topic) => {
                 let message = self.message(now, origin, content);
-                let reached = self.topics.publish(&message, ticket, &self.options.topics, effects);
-                if reached.total() == 0 {
-                    effects.note(Note::Unrouted(message.content.destination.clone()));
-                }
+                let reached = self.publish_to_topic(now, &message, ticket, effects);
                 if let (Some(ticket), 1..) = (ticket, reached.relays) {
                     let mandatory = message.content.mandatory.then(|| message.content.destination.text().clone());
                     self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
@@ -204,6 +215,10 @@ impl Shard {
                 }
                 reached_or_refused(reached.total(), &message.content)
             }
+            Some(Kind::User) => match self.publish_to_user(now, origin, content, ticket, effects) {
+                Some(verdict) => verdict,
+                None => return,
+            },
             Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                 let message = self.message(now, origin, content);
                 let home = self.home_of(kind, &message.content.destination);
@@ -221,12 +236,33 @@ impl Shard {
         answer(origin, ticket, verdict, effects);
     }
 
-    fn relay<E: Effects>(&mut self, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
-        let reached = self.topics.relay(message, &self.options.topics, effects);
-        if let Some(ticket) = ticket {
-            let session = message.origin;
-            effects.post(session.worker, Command::Relayed { session, ticket, reached });
+    /// Gives a message to the topic's subscribers and durable subscriptions. What waits for the store counts as a relay.
+    #[inline]
+    fn publish_to_topic<E: Effects>(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) -> Reached {
+        let relay = |message| Command::Relay { message, ticket };
+        let topic = &message.content.destination;
+        let mut reached = self.topics.publish(topic, message, &self.options.topics, effects, relay);
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
+        reached.here = reached.here.saturating_add(copies.done);
+        reached.elsewhere = reached.elsewhere.saturating_add(copies.waiting);
+        reached.relays += copies.waiting;
+        if reached.total() == 0 {
+            effects.note(Note::Unrouted(topic.clone()));
         }
+        reached
+    }
+
+    fn relay<E: Effects>(&mut self, now: Instant, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
+        let topic = &message.content.destination;
+        let reached = self.topics.relay(topic, message, &self.options.topics, effects);
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
+        arrived(message, ticket, reached.here.saturating_add(copies.done), copies.waiting, effects);
     }
 
     fn consume<E: Effects>(
@@ -244,53 +280,6 @@ impl Shard {
         // Told before its first message comes, as a client would expect.
         answer(consumer.id.session, ticket, verdict, effects);
         self.queues.hand_out(now, &queue, effects);
-    }
-
-    fn browse<E: Effects>(
-        &mut self,
-        now: Instant,
-        reader: Consumer,
-        queue: Destination,
-        after: Option<u64>,
-        ticket: Option<Ticket>,
-        effects: &mut E,
-    ) {
-        if let Some(home) = self.elsewhere(&queue) {
-            return effects.post(home, Command::Browse { reader, queue, after, ticket });
-        }
-        if let Err(refusal) = self.queues.check_readers(&queue) {
-            return answer(reader.id.session, ticket, Err(refusal), effects);
-        }
-        answer(reader.id.session, ticket, Ok(0), effects);
-        if self.queues.browse(now, &reader, &queue, after, effects) == Shown::All {
-            self.end_browsing(now, reader.id, queue, effects);
-        }
-    }
-
-    /// What was to be read from the store is there.
-    fn fetched<E: Effects>(&mut self, now: Instant, queue: u64, found: Vec<Option<Arc<Message>>>, effects: &mut E) {
-        let Some((queue, done)) = self.queues.fetched(now, queue, found, effects) else {
-            return;
-        };
-        for reader in done {
-            self.end_browsing(now, reader, queue.clone(), effects);
-        }
-    }
-
-    /// Tells a reader that it has seen everything.
-    fn end_browsing<E: Effects>(&mut self, now: Instant, reader: SubscriberId, queue: Destination, effects: &mut E) {
-        let end = Content {
-            destination: queue,
-            headers: Headers::from_iter([("browser", "end")]),
-            body: Bytes::new(),
-            is_text: true,
-            exclude_origin: false,
-            mandatory: false,
-            terms: None,
-        };
-        let message = self.message(now, reader.session, end);
-        let delivery = Delivery { message, when_slow: WhenSlow::default(), tag: None, redeliveries: 0 };
-        effects.deliver(reader, delivery);
     }
 
     fn cancel<E: Effects>(
@@ -374,10 +363,19 @@ impl Shard {
                 Some(Kind::Topic) => {
                     let message = self.message(now, origin, content);
                     if message.content.mandatory {
-                        let reached = self.topics.reach(&message, &self.options.topics);
+                        let topic = &message.content.destination;
+                        let reached = self.topics.reach(topic, &message, &self.options.topics);
                         reached_or_refused(reached, &message.content)?;
                     }
-                    plan.topics.push(message);
+                    plan.broadcasts.push(Broadcast { message, recipient: None });
+                }
+                Some(Kind::User) => {
+                    let (message, recipient) = self.message_to_user(now, origin, content)?;
+                    if message.content.mandatory {
+                        let reached = self.users.reach(&recipient, &message, &self.options.topics);
+                        reached_if_mandatory(reached, true, &recipient.asked)?;
+                    }
+                    plan.broadcasts.push(Broadcast { message, recipient: Some(Box::new(recipient)) });
                 }
                 Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
                     let message = self.message(now, origin, content);
@@ -409,25 +407,7 @@ impl Shard {
             let prepare = Command::Prepare { transaction, messages: part.messages, settles: part.settles };
             effects.post(home, prepare);
         }
-        Ok(Pending { topics: plan.topics, queued: plan.queued, waiting, ready, changes, refusal: None })
-    }
-
-    /// The store has answered.
-    fn stored<E: Effects>(&mut self, now: Instant, ticket: u64, result: Result<(), Refusal>, effects: &mut E) {
-        match self.queues.storage().take(ticket) {
-            None => {}
-            Some(Awaited::Admission { queue, place, mark }) => {
-                self.queues.stored(now, queue, (place, mark), result, effects);
-            }
-            Some(Awaited::Mark { queue, up_to }) => self.queues.marked(now, queue, up_to, effects),
-            Some(Awaited::Settled(settlement)) => self.queues.settlement_done(Some(settlement), result, effects),
-            Some(Awaited::Commit(transaction)) => {
-                if let Some(mut pending) = self.commits.take(transaction) {
-                    pending.refusal = result.err();
-                    self.conclude(now, transaction, pending, effects);
-                }
-            }
-        }
+        Ok(Pending { broadcasts: plan.broadcasts, queued: plan.queued, waiting, ready, changes, refusal: None })
     }
 
     /// All homes have answered: do it, once what must be stored is, or forget it.
@@ -456,13 +436,13 @@ impl Shard {
             return answer(session, Some(ticket), Err(refusal), effects);
         }
         let (mut reached, mut relays) = (pending.queued, 0);
-        for message in pending.topics {
-            let topic = self.topics.publish(&message, Some(ticket), &self.options.topics, effects);
-            if topic.total() == 0 {
-                effects.note(Note::Unrouted(message.content.destination.clone()));
-            }
-            reached = reached.saturating_add(topic.here);
-            relays += topic.relays;
+        for Broadcast { message, recipient } in pending.broadcasts {
+            let got = match recipient {
+                None => self.publish_to_topic(now, &message, Some(ticket), effects),
+                Some(recipient) => self.hand_to_user(&recipient, &message, Some(ticket), effects),
+            };
+            reached = reached.saturating_add(got.here);
+            relays += got.relays;
         }
         match relays {
             0 => answer(session, Some(ticket), Ok(reached), effects),
@@ -471,7 +451,11 @@ impl Shard {
     }
 
     fn kind_of(&self, destination: &Destination) -> Option<Kind> {
-        self.options.destinations.resolve(destination.as_str()).map(|space| space.kind)
+        self.space_of(destination).map(|space| space.kind)
+    }
+
+    fn space_of(&self, destination: &Destination) -> Option<&Space> {
+        self.options.destinations.resolve(destination.as_str())
     }
 
     /// What becomes of content for a destination under no prefix (U8).
@@ -510,7 +494,7 @@ impl Shard {
 
     /// The session of a temporary queue, if it can be there.
     fn owner_of(&self, queue: &Destination) -> Option<SessionId> {
-        let name = self.options.destinations.resolve(queue.as_str())?.owner_of(queue.as_str())?;
+        let name = self.space_of(queue)?.owner_of(queue.as_str())?;
         let (boot, session) = SessionId::parse_name(name)?;
         (boot == self.boot && session.worker.0 < self.interest.workers()).then_some(session)
     }
@@ -518,9 +502,22 @@ impl Shard {
 
 /// Reaching nobody is fine unless the sender said it is not (M6).
 fn reached_or_refused(reached: u32, content: &Content) -> Verdict {
-    match content.mandatory && reached == 0 {
-        true => Err(Refusal::Unroutable(content.destination.text().clone())),
+    reached_if_mandatory(reached, content.mandatory, &content.destination)
+}
+
+fn reached_if_mandatory(reached: u32, is_mandatory: bool, asked: &Destination) -> Verdict {
+    match is_mandatory && reached == 0 {
+        true => Err(Refusal::Unroutable(asked.text().clone())),
         false => Ok(reached),
+    }
+}
+
+/// Tells the sender's worker, where it waits for that, that its message has arrived here, and how many durable subscriptions
+/// will tell by themselves.
+fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, reached: u32, more: u32, effects: &mut E) {
+    if let Some(ticket) = ticket {
+        let session = message.origin;
+        effects.post(session.worker, Command::Relayed { session, ticket, reached: Ok(reached), more });
     }
 }
 

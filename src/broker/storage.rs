@@ -39,6 +39,8 @@ pub(super) enum Awaited {
     },
     /// A part of a settlement is done.
     Settled(u64),
+    /// A durable subscription begins.
+    Binding(QueueKey),
     /// A transaction applies.
     Commit(TransactionId),
 }

@@ -1,4 +1,6 @@
 //! The topic subscriptions of one worker's sessions, and the ways from destinations to them.
+//!
+//! What a message goes by is an argument beside it: for a topic it is the destination that the message shows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +9,13 @@ use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
 use super::command::{Command, Effects, Subscriber};
-use super::interest::{Counts, Interest, Stamp};
+use super::interest::{Counts, Stamp, Table};
 use super::matcher::Matcher;
 use super::options::{Options, TopicOptions};
+use super::queues::QueueKey;
 use crate::destination::{Destination, Pattern};
 use crate::hash::Keyed;
-use crate::message::{Message, Refusal, SubscriberId, Ticket, WhenSlow, WorkerId};
+use crate::message::{Message, Refusal, SubscriberId, WhenSlow, WorkerId};
 
 new_key_type! {
     /// Names the subscribers of one pattern.
@@ -25,7 +28,7 @@ const MAX_REMEMBERED: usize = 512;
 #[derive(Debug)]
 pub(super) struct Topics {
     worker: WorkerId,
-    interest: Arc<Interest>,
+    interest: Arc<Table>,
     index: Matcher<ListKey>,
     lists: SlotMap<ListKey, List>,
     /// Where each subscription is, so that taking one away costs the same however many there are.
@@ -38,6 +41,8 @@ pub(super) struct Topics {
 struct List {
     pattern: Pattern,
     subscribers: Vec<Subscriber>,
+    /// The queues of durable subscriptions.
+    bound: Vec<QueueKey>,
     counts: Arc<Counts>,
 }
 
@@ -71,7 +76,7 @@ struct Routes {
 }
 
 impl Topics {
-    pub(super) fn new(worker: WorkerId, interest: Arc<Interest>, options: &Options) -> Topics {
+    pub(super) fn new(worker: WorkerId, interest: Arc<Table>, options: &Options) -> Topics {
         Topics {
             worker,
             interest,
@@ -116,25 +121,34 @@ impl Topics {
                 key: "limits.subscriptions",
             });
         }
-        let list = match self.index.find(pattern) {
-            Some(list) => *list,
-            None => {
-                let counts = self.interest.join(pattern, self.worker);
-                let list = List { pattern: pattern.clone(), subscribers: Vec::new(), counts };
-                let list = self.lists.insert(list);
-                self.index.insert(pattern, list);
-                list
-            }
-        };
-        if let Some(List { subscribers, counts, .. }) = self.lists.get_mut(list) {
-            // The first one was counted when the list joined.
-            if !subscribers.is_empty() {
-                counts.add(self.worker);
-            }
-            self.positions.insert(subscriber.id, Position { list, index: subscribers.len() });
+        let key = self.counted_list(pattern);
+        if let Some(List { subscribers, .. }) = self.lists.get_mut(key) {
+            self.positions.insert(subscriber.id, Position { list: key, index: subscribers.len() });
             subscribers.push(subscriber);
         }
         Ok(())
+    }
+
+    /// Registers a durable subscription, whose queue lives here.
+    pub(super) fn bind(&mut self, queue: QueueKey, pattern: &Pattern) {
+        let key = self.counted_list(pattern);
+        if let Some(list) = self.lists.get_mut(key) {
+            list.bound.push(queue);
+        }
+    }
+
+    /// Takes a durable subscription away.
+    pub(super) fn unbind(&mut self, queue: QueueKey, pattern: &Pattern) {
+        let Some(key) = self.index.find(pattern).copied() else {
+            return;
+        };
+        let Some(list) = self.lists.get_mut(key) else {
+            return;
+        };
+        if let Some(at) = list.bound.iter().position(|each| *each == queue) {
+            list.bound.remove(at);
+            self.uncount(key);
+        }
     }
 
     /// Takes a subscription away, if it is there.
@@ -154,59 +168,97 @@ impl Topics {
         {
             position.index = index;
         }
-        if list.subscribers.is_empty() {
-            self.interest.leave(&list.pattern, self.worker);
-            self.index.remove(&list.pattern);
-            self.lists.remove(key);
-        } else {
-            list.counts.remove(self.worker);
-            let (length, capacity) = (list.subscribers.len(), list.subscribers.capacity());
-            if capacity > 64 && length < capacity / 4 {
-                list.subscribers.shrink_to(length * 2);
-            }
+        let (length, capacity) = (list.subscribers.len(), list.subscribers.capacity());
+        if capacity > 64 && length < capacity / 4 {
+            list.subscribers.shrink_to(length * 2);
         }
+        self.uncount(key);
     }
 
-    /// Gives `message` to this worker's subscribers and to the other workers that have some; answers how many
-    /// subscriptions that were (M6).
+    /// Gives `message`, which goes by `key`, to this worker's subscribers, and to the other workers that have some, as what
+    /// `relay` makes of it; answers how many subscriptions that were (M6).
+    #[inline]
     pub(super) fn publish<E: Effects>(
         &mut self,
+        key: &Destination,
         message: &Arc<Message>,
-        ticket: Option<Ticket>,
         options: &TopicOptions,
         effects: &mut E,
+        relay: impl Fn(Arc<Message>) -> Command,
     ) -> Reached {
-        let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
-        let mut reached = Reached { here: fan_out(route, &self.lists, message, effects), elsewhere: 0, relays: 0 };
+        let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
+        let mut reached = fan_out(route, &self.lists, message, effects);
         for (worker, count) in others(route, self.interest.workers(), self.worker) {
             reached.elsewhere = reached.elsewhere.saturating_add(count);
             reached.relays += 1;
-            effects.post(worker, Command::Relay { message: Arc::clone(message), ticket });
+            effects.post(worker, relay(Arc::clone(message)));
         }
         reached
     }
 
     /// Gives a message of another worker to this worker's subscribers.
-    pub(super) fn relay<E: Effects>(&mut self, message: &Arc<Message>, options: &TopicOptions, effects: &mut E) -> u32 {
-        let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
+    #[inline]
+    pub(super) fn relay<E: Effects>(
+        &mut self,
+        key: &Destination,
+        message: &Arc<Message>,
+        options: &TopicOptions,
+        effects: &mut E,
+    ) -> Reached {
+        let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
         fan_out(route, &self.lists, message, effects)
     }
 
     /// How many subscriptions [`Topics::publish`] would reach.
-    pub(super) fn reach(&mut self, message: &Message, options: &TopicOptions) -> u32 {
-        let route = self.routes.find(&message.content.destination, &self.interest, &self.index, options);
+    pub(super) fn reach(&mut self, key: &Destination, message: &Message, options: &TopicOptions) -> u32 {
+        let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
         let lists = route.lists.iter().filter_map(|list| self.lists.get(*list));
-        let local = lists.flat_map(|list| &list.subscribers).filter(|subscriber| wants(subscriber, message)).count();
+        let local = lists.map(|list| {
+            list.bound.len() + list.subscribers.iter().filter(|subscriber| wants(subscriber, message)).count()
+        });
+        let local: usize = local.sum();
         let remote: u32 = others(route, self.interest.workers(), self.worker).map(|(_, count)| count).sum();
         u32::try_from(local).unwrap_or(u32::MAX).saturating_add(remote)
+    }
+
+    /// The list of a pattern, made if need be, with one more of its members counted.
+    fn counted_list(&mut self, pattern: &Pattern) -> ListKey {
+        if let Some(key) = self.index.find(pattern).copied() {
+            if let Some(list) = self.lists.get(key) {
+                list.counts.add(self.worker);
+            }
+            return key;
+        }
+        // Joining counts the first one.
+        let counts = self.interest.join(pattern, self.worker);
+        let list = List { pattern: pattern.clone(), subscribers: Vec::new(), bound: Vec::new(), counts };
+        let key = self.lists.insert(list);
+        self.index.insert(pattern, key);
+        key
+    }
+
+    /// A list has lost a member, perhaps its last.
+    fn uncount(&mut self, key: ListKey) {
+        let Some(list) = self.lists.get(key) else {
+            return;
+        };
+        if list.subscribers.is_empty() && list.bound.is_empty() {
+            self.interest.leave(&list.pattern, self.worker);
+            self.index.remove(&list.pattern);
+            self.lists.remove(key);
+        } else {
+            list.counts.remove(self.worker);
+        }
     }
 }
 
 /// Whom a published message reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Reached {
-    /// Subscriptions of this worker.
+    /// Subscriptions of this worker, without the durable ones.
     pub(super) here: u32,
+    /// The queues of the durable ones of this worker: they are still to get it.
+    pub(super) bound: SmallVec<[QueueKey; 2]>,
     /// Subscriptions of other workers, as far as is known here.
     pub(super) elsewhere: u32,
     /// Workers that the message was sent to.
@@ -214,24 +266,32 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    pub(super) fn total(self) -> u32 {
+    pub(super) fn total(&self) -> u32 {
         self.here.saturating_add(self.elsewhere)
     }
 }
 
 /// The hot loop: no look-up and no allocation per subscriber.
 #[inline]
-fn fan_out<E: Effects>(route: &Route, lists: &SlotMap<ListKey, List>, message: &Arc<Message>, effects: &mut E) -> u32 {
-    let mut reached = 0;
+fn fan_out<E: Effects>(
+    route: &Route,
+    lists: &SlotMap<ListKey, List>,
+    message: &Arc<Message>,
+    effects: &mut E,
+) -> Reached {
+    let (mut here, mut bound) = (0, SmallVec::new());
     for list in route.lists.iter().filter_map(|list| lists.get(*list)) {
         for subscriber in &list.subscribers {
             if wants(subscriber, message) {
                 effects.deliver_topic(subscriber, message, route.when_slow);
-                reached += 1;
+                here += 1;
             }
         }
+        if !list.bound.is_empty() {
+            bound.extend_from_slice(&list.bound);
+        }
     }
-    reached
+    Reached { here, bound, elsewhere: 0, relays: 0 }
 }
 
 /// Whether a subscriber is to get `message` at all (M5).
@@ -249,19 +309,20 @@ fn others(route: &Route, workers: u16, own: WorkerId) -> impl Iterator<Item = (W
 }
 
 impl Routes {
-    /// The route to `destination`, built anew if the one remembered may be wrong.
+    /// The way of what goes by `destination` and is `shown` as sent there, built anew if the one remembered may be wrong.
     #[inline]
     fn find(
         &mut self,
         destination: &Destination,
-        interest: &Interest,
+        shown: &Destination,
+        interest: &Table,
         index: &Matcher<ListKey>,
         options: &TopicOptions,
     ) -> &Route {
         let at = match self.names.get(destination) {
             Some(at) => *at,
             None => {
-                let route = Route::build(destination.detached(), interest, index, options);
+                let route = Route::build(destination.detached(), shown, interest, index, options);
                 match self.place_for(destination) {
                     Some(at) => self.remember(at, route),
                     None => return self.other.insert(route),
@@ -271,7 +332,7 @@ impl Routes {
         // Invariant: `names` and `remember` give only places that `routes` has, and places are never taken away.
         let route = &mut self.routes[at];
         if !interest.is_current(route.stamp) {
-            *route = Route::build(route.destination.clone(), interest, index, options);
+            *route = Route::build(route.destination.clone(), shown, interest, index, options);
         }
         route.used = true;
         route
@@ -314,7 +375,13 @@ impl Routes {
 }
 
 impl Route {
-    fn build(destination: Destination, interest: &Interest, index: &Matcher<ListKey>, options: &TopicOptions) -> Route {
+    fn build(
+        destination: Destination,
+        shown: &Destination,
+        interest: &Table,
+        index: &Matcher<ListKey>,
+        options: &TopicOptions,
+    ) -> Route {
         // The stamp comes first: a change after it makes the route invalid, whether the rest has seen it or not.
         let stamp = interest.stamp(&destination);
         let counts = interest.find(&destination);
@@ -322,7 +389,7 @@ impl Route {
         index.find_all(&destination, |list| lists.push(*list));
         // The index finds in no particular order. The oldest list first: the same input gives the same output.
         lists.sort_unstable();
-        let policy = options.policies.iter().find(|policy| policy.pattern.matches(&destination));
+        let policy = options.policies.iter().find(|policy| policy.pattern.matches(shown));
         let when_slow = policy.map_or(options.when_slow, |policy| policy.when_slow);
         Route { destination, stamp, lists, counts, when_slow, used: false }
     }

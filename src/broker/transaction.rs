@@ -7,15 +7,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::command::{Change, TransactionId};
+use super::command::{Change, Recipient, TransactionId};
 use crate::hash::Keyed;
 use crate::message::{Message, Outcome, Refusal, Tag, WorkerId};
+
+/// A message for all who subscribed.
+#[derive(Debug)]
+pub(super) struct Broadcast {
+    pub(super) message: Arc<Message>,
+    /// Whose streams it is for; none for a topic.
+    pub(super) recipient: Option<Box<Recipient>>,
+}
 
 /// What a transaction does, sorted by where.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// Topic messages, in order.
-    pub(super) topics: Vec<Arc<Message>>,
+    /// Messages of topics and to users, in order.
+    pub(super) broadcasts: Vec<Broadcast>,
     /// What each home has to do.
     pub(super) parts: BTreeMap<WorkerId, Part>,
     /// How many messages go to queues.
@@ -45,8 +53,8 @@ impl Plan {
 /// A transaction whose homes have not all answered.
 #[derive(Debug)]
 pub(super) struct Pending {
-    /// Topic messages, to be sent once it applies.
-    pub(super) topics: Vec<Arc<Message>>,
+    /// Messages of topics and to users, to be sent once it applies.
+    pub(super) broadcasts: Vec<Broadcast>,
     /// How many messages go to queues.
     pub(super) queued: u32,
     /// How many homes have not answered.

@@ -1,10 +1,11 @@
 //! The command line: one subcommand a file.
 //!
-//! Exit codes: 0, all is well; 1, it could not be done; 2, the command line or the configuration is wrong.
+//! Exit codes: 0, all is well; 1, it could not be done, or damage was found; 2, the command line or the configuration is wrong.
 
 mod check;
 mod config;
 mod serve;
+mod store;
 mod version;
 
 use std::io::Write;
@@ -29,6 +30,7 @@ enum Command {
     Serve(serve::Arguments),
     Check(check::Arguments),
     Config(config::Arguments),
+    Store(store::Arguments),
     Version(version::Arguments),
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Serve(arguments)) => arguments.run(),
         Some(Command::Check(arguments)) => arguments.run(),
         Some(Command::Config(arguments)) => arguments.run(),
+        Some(Command::Store(arguments)) => arguments.run(),
         Some(Command::Version(arguments)) => arguments.run(),
     };
     match outcome {
@@ -68,14 +71,36 @@ enum Failure {
     #[error("error: a worker failed; please report what it said")]
     Worker,
     #[error("error: {0}")]
+    Open(#[from] gumboot::store::OpenError),
+    #[error("error: {0}")]
+    Read(#[from] gumboot::store::StoreError),
+    #[error("error: {0}")]
+    Transfer(#[from] gumboot::store::TransferError),
+    #[error("error: {}: {error}", path.display())]
+    File { path: PathBuf, error: std::io::Error },
+    #[error("error: {} exists and is not written over: choose another name, or remove it", path.display())]
+    Present { path: PathBuf },
+    #[error("error: another process is writing {}: wait for it, or choose another name", path.display())]
+    Writing { path: PathBuf },
+    #[error("error: an export is not for a terminal: use --out FILE, or send standard output to a file or a program")]
+    Terminal,
+    #[error(
+        "error: the store {} is damaged: {count} things in it cannot be read. Nothing was deleted. Keep it as it is, and \
+         restore a copy of it, or start with an empty one in another directory",
+        path.display()
+    )]
+    Damaged { count: u64, path: PathBuf },
+    #[error("error: {0}")]
     Log(#[from] tracing_subscriber::util::TryInitError),
 }
 
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Unreadable { .. } | Failure::Misconfigured { .. } => 2,
+            Failure::Unreadable { .. } | Failure::Misconfigured { .. } | Failure::Terminal => 2,
             Failure::Output(_) | Failure::Start(_) | Failure::Signals(_) | Failure::Worker | Failure::Log(_) => 1,
+            Failure::Open(_) | Failure::Read(_) | Failure::Transfer(_) | Failure::Damaged { .. } => 1,
+            Failure::File { .. } | Failure::Present { .. } | Failure::Writing { .. } => 1,
         }
     }
 }

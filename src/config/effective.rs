@@ -24,7 +24,7 @@ impl Setting {
 }
 
 /// Every key with its effective value. Its display is a TOML file that sets exactly these values, with the origin of each
-/// as a comment.
+/// as a comment; only secrets are hidden.
 #[derive(Clone, Debug)]
 pub struct Effective {
     settings: Vec<Setting>,

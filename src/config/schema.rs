@@ -16,14 +16,15 @@ use crate::broker::{self, Overflow, QueueOptions, QueuePolicy, TopicOptions, Top
 use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unknown};
 use crate::log::{self, Format, Levels};
 use crate::message::WhenSlow;
+use crate::session::{Relay, Secret};
 use crate::store::{Engine, Sync};
 use crate::websocket::{deflate, origin};
 use crate::{server, session, sockjs, stomp};
 
 const ACCESS: [(&str, bool); 2] = [("loopback", false), ("anywhere", true)];
 const FORMATS: [(&str, Format); 2] = [("human", Format::Human), ("json", Format::Json)];
-const KINDS: [(&str, Kind); 3] =
-    [("topic", Kind::Topic), ("queue", Kind::Queue), ("temporary-queue", Kind::TemporaryQueue)];
+const KINDS: [(&str, Kind); 4] =
+    [("topic", Kind::Topic), ("queue", Kind::Queue), ("temporary-queue", Kind::TemporaryQueue), ("user", Kind::User)];
 const STYLES: [(&str, Style); 3] = [("ant", Style::Ant), ("amqp", Style::Amqp), ("activemq", Style::Activemq)];
 const UNKNOWN: [(&str, Unknown); 2] = [("refuse", Unknown::Refuse), ("drop", Unknown::Drop)];
 const WHEN_SLOW: [(&str, WhenSlow); 3] = [
@@ -34,6 +35,8 @@ const WHEN_SLOW: [(&str, WhenSlow); 3] = [
 
 const OVERFLOWS: [(&str, Overflow); 3] =
     [("reject", Overflow::Reject), ("drop-oldest", Overflow::DropOldest), ("dead-letter", Overflow::DeadLetter)];
+const DURABLE_OVERFLOWS: [(&str, Overflow); 2] =
+    [("drop-oldest", Overflow::DropOldest), ("drop-newest", Overflow::Reject)];
 const WHEN_EXPIRED: [(&str, WhenExpired); 2] = [("dead-letter", WhenExpired::DeadLetter), ("drop", WhenExpired::Drop)];
 
 const ENGINES: [(&str, Engine); 3] = [("sled", Engine::Sled), ("redb", Engine::Redb), ("memory", Engine::Memory)];
@@ -64,19 +67,22 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     session.spaces = broker.destinations.clone();
     root.section("topics", |section| read_topics(section, &mut broker.topics, &session.spaces));
     root.section("queues", |section| read_queues(section, broker, session));
+    root.section("durable_subscriptions", |section| read_durable(section, &mut broker.durable));
     root.section("heart_beat", |section| read_heart_beat(section, session));
     root.section("headers", |section| read_headers(section, &mut session.private_headers));
-    root.section("access", |section| section.choice("anonymous", &mut server.anonymous_anywhere, &ACCESS));
+    root.section("access", |section| read_access(section, &mut server.anonymous_anywhere, &mut session.trust_login));
+    let mut relays = Vec::new();
+    root.rows("relay", &mut relays, |_| Vec::new(), read_relay);
     root.section("server", |section| read_server(section, server));
     root.section("websocket", |section| read_websocket(section, server));
     root.section("sockjs", |section| read_sockjs(section, &mut server.sockjs));
     let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
-    root.section("admin", |section| read_listener(section, &mut server.admin));
+    root.section("admin", |section| read_admin(section, server));
     root.section("store", |section| read_store(section, server));
     root.section("limits", |section| read_limits(section, server));
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);
-    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, ..shared });
+    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, relays, ..shared });
     options
 }
 
@@ -129,11 +135,11 @@ fn read_policy(row: &mut Section<'_>, spaces: &Spaces) -> Option<TopicPolicy> {
     let complete = row.requires("pattern") & row.requires("when_slow");
     let mut pattern: Option<Pattern> = None;
     let parse = |text: &str| {
-        let space = spaces.resolve(text).filter(|space| space.kind == Kind::Topic)?;
+        let space = spaces.resolve(text).filter(|space| matches!(space.kind, Kind::Topic | Kind::User))?;
         space.pattern(text).ok().map(Some)
     };
     let write = |pattern: &Option<Pattern>| pattern.as_ref().map_or("", Pattern::as_str).to_owned();
-    let expected = r#"a pattern under a prefix of kind "topic", such as "/topic/prices/**""#;
+    let expected = r#"a pattern under a prefix of kind "topic" or "user", such as "/topic/prices/**""#;
     row.text("pattern", &mut pattern, expected, parse, write);
     let mut when_slow = WhenSlow::default();
     row.choice("when_slow", &mut when_slow, &WHEN_SLOW);
@@ -162,7 +168,8 @@ fn read_queue_policy(
     row.requires("pattern");
     let mut pattern: Option<Pattern> = None;
     let parse = |text: &str| {
-        let space = spaces.resolve(text).filter(|space| space.kind != Kind::Topic)?;
+        let is_queue = |space: &&Space| matches!(space.kind, Kind::Queue | Kind::TemporaryQueue);
+        let space = spaces.resolve(text).filter(is_queue)?;
         space.pattern(text).ok().map(Some)
     };
     let write = |pattern: &Option<Pattern>| pattern.as_ref().map_or("", Pattern::as_str).to_owned();
@@ -197,6 +204,14 @@ fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mu
     section.duration_or_never("idle_expiry", &mut queue.idle_expiry, YEAR);
 }
 
+fn read_durable(section: &mut Section<'_>, durable: &mut broker::DurableOptions) {
+    section.count("max_subscriptions", &mut durable.max_subscriptions, 1..=MANY);
+    section.count("max_messages", &mut durable.max_messages, 1..=MANY);
+    section.size("max_bytes", &mut durable.max_bytes, KIB..=1024 * GIB);
+    section.choice("overflow", &mut durable.overflow, &DURABLE_OVERFLOWS);
+    section.duration_or_never("idle_expiry", &mut durable.idle_expiry, YEAR);
+}
+
 fn read_store(section: &mut Section<'_>, server: &mut server::Options) {
     let store = &mut server.store;
     section.choice("engine", &mut store.engine, &ENGINES);
@@ -224,6 +239,20 @@ fn read_heart_beat(section: &mut Section<'_>, session: &mut session::Options) {
 fn read_headers(section: &mut Section<'_>, private: &mut Vec<String>) {
     let name = |text: &str| (!text.is_empty() && !text.contains([':', '\n', '\r'])).then(|| text.to_owned());
     section.texts("private", private, "the name of a header", name, String::clone);
+}
+
+fn read_access(section: &mut Section<'_>, anonymous_anywhere: &mut bool, trust_login: &mut bool) {
+    section.choice("anonymous", anonymous_anywhere, &ACCESS);
+    section.flag("trust_login", trust_login);
+}
+
+fn read_relay(row: &mut Section<'_>) -> Option<Relay> {
+    let complete = row.requires("login") & row.requires("passcode");
+    let mut relay = Relay { login: String::new(), passcode: Secret::default() };
+    let login = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    row.text("login", &mut relay.login, "what the relay sends as `login`", login, String::clone);
+    row.secret("passcode", &mut relay.passcode, Secret::new);
+    complete.then_some(relay)
 }
 
 fn read_server(section: &mut Section<'_>, server: &mut server::Options) {
@@ -317,9 +346,15 @@ fn read_tcp(section: &mut Section<'_>, server: &mut server::Options) -> bool {
     continue_on_error
 }
 
+fn read_admin(section: &mut Section<'_>, server: &mut server::Options) {
+    read_listener(section, &mut server.admin);
+    section.count("connections", &mut server.admin_connections, 1..=10_000);
+}
+
 fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {
     let worker = &mut server.worker;
     section.count("connections", &mut server.connections, 1..=MANY);
+    section.count("new_connections", &mut server.new_connections, 1..=100_000);
     section.size("outbox_bytes", &mut worker.outbox_bytes, 4 * KIB..=GIB);
     section.count("inbox", &mut worker.inbox_batches, 16..=1_000_000);
     let frame = &mut worker.limits;
@@ -335,6 +370,7 @@ fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {
     session.max_outbox_bytes = worker.outbox_bytes;
     section.count("subscriptions_per_session", &mut session.max_subscriptions, 1..=MANY);
     section.size("id_bytes", &mut session.max_id_bytes, 16..=GIB);
+    section.size("user_bytes", &mut session.max_user_bytes, 1..=256);
     section.count("pending_receipts", &mut session.max_pending_receipts, 1..=MANY);
     section.count("transactions", &mut session.max_transactions, 0..=MANY);
     section.count("transaction_operations", &mut session.max_transaction_operations, 1..=MANY);

@@ -217,6 +217,18 @@ impl Section<'_> {
         self.read(name, option, |written| parse_text(written, expected, &parse), |value| write_text(&write(value)));
     }
 
+    /// Text that is not to be seen again: neither its value nor what is wrong with it is shown.
+    pub(super) fn secret<T>(&mut self, name: &'static str, option: &mut T, take: impl Fn(&str) -> T) {
+        let parse = |written: &Written| match &written.value {
+            Value::Text(text) => Ok(take(text)),
+            _ => {
+                let (expected, found) = ("text in quotes".to_owned(), "something else".to_owned());
+                Err(Wrong { expected, found, origin: Origin::Default, help: None })
+            }
+        };
+        self.read(name, option, parse, |_| write_text(HIDDEN));
+    }
+
     /// A list of texts, or one text alone.
     pub(super) fn texts<T>(
         &mut self,
@@ -321,6 +333,9 @@ impl Section<'_> {
         }
     }
 }
+
+/// What is shown for a secret.
+const HIDDEN: &str = "********";
 
 /// Why a value cannot be taken.
 #[derive(Debug)]

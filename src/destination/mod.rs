@@ -1,7 +1,9 @@
 //! Destinations, patterns over them, and the prefixes that say which kind a destination is.
 
 mod pattern;
+mod reserved;
 mod spaces;
+mod user;
 
 use std::fmt;
 
@@ -10,6 +12,7 @@ use bytestring::ByteString;
 pub(crate) use pattern::{Glob, Segment};
 pub use pattern::{MAX_SEGMENTS, MAX_TEXT, Pattern, PatternError, Style};
 pub use spaces::{Kind, MAX_SPACES, Space, Spaces, SpacesError, Unknown};
+pub use user::{Addressee, OwnStream, is_nameable};
 
 /// A concrete destination, exactly as a client wrote it (U3): compared byte by byte, never normalised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

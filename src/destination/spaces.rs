@@ -1,7 +1,8 @@
-//! Which prefix makes a destination a topic or a queue.
+//! Which prefix makes a destination what it is.
 
 use bytestring::ByteString;
 
+use super::reserved::is_reserved;
 use super::{Destination, Pattern, PatternError, Style};
 
 /// How many prefixes there may be: every SEND and SUBSCRIBE compares with each of them.
@@ -19,6 +20,8 @@ pub enum Kind {
     Queue,
     /// A queue that belongs to one session and is gone with it: two sessions mean different queues by the same name.
     TemporaryQueue,
+    /// A stream of messages that each session has of its own: a SUBSCRIBE means one's own, a SEND names whose (P1, P2).
+    User,
 }
 
 /// The destinations under one prefix: one `[[destinations]]` entry.
@@ -94,8 +97,11 @@ impl Spaces {
         Ok(Spaces { spaces, unknown })
     }
 
-    /// The entry with the longest prefix that takes `destination`.
+    /// The entry with the longest prefix that takes `destination`; none for the broker's own names.
     pub fn resolve(&self, destination: &str) -> Option<&Space> {
+        if is_reserved(destination) {
+            return None;
+        }
         self.spaces.iter().find(|space| space.takes(destination))
     }
 
@@ -110,7 +116,7 @@ impl Spaces {
     }
 }
 
-/// `/topic`, `/queue` and `/temp-queue`, with patterns as Spring spells them; anything else is refused.
+/// `/topic`, `/queue`, `/temp-queue` and `/user`, with patterns as Spring spells them; anything else is refused.
 impl Default for Spaces {
     fn default() -> Spaces {
         let space =
@@ -119,6 +125,7 @@ impl Default for Spaces {
             space("/temp-queue", Kind::TemporaryQueue),
             space("/queue", Kind::Queue),
             space("/topic", Kind::Topic),
+            space("/user", Kind::User),
         ];
         Spaces { spaces, unknown: Unknown::Refuse }
     }
@@ -203,6 +210,7 @@ mod tests {
         let spaces = Spaces::new(vec![space("", '/'), space("/a", '/')], Unknown::Refuse).expect("fine");
         assert_eq!(prefix(&spaces, "/a/b"), Some("/a"));
         assert_eq!(prefix(&spaces, "anything"), Some(""));
+        assert_eq!(prefix(&spaces, Destination::of_client("a", "b").as_str()), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Accepting: one thread takes every new socket and hands it to the worker with the fewest connections.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +9,16 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, watch};
 
+use super::refuse::{Refusal, Refuser};
 use super::thread::{Arrival, Entrance, Speaks, run_local};
 use super::{Options, Stage, is_loopback};
 use crate::admin::Admin;
-use crate::transport::{http, tcp};
+use crate::transport::tcp;
 use crate::websocket::origin::Listener;
 use crate::worker::Counters;
 
 /// How long to wait after the system refused a socket, which it does for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Admin connections at a time: a few tools that ask now and then.
-const ADMIN_CONNECTIONS: usize = 64;
-
-/// What a client gets over TCP when it is one too many; a WebSocket client gets HTTP 503.
-const TOO_MANY: &str = "too-many-connections";
 
 /// The listening sockets.
 pub(super) struct Listeners {
@@ -37,9 +32,18 @@ pub(super) struct Acceptor {
     entrances: Vec<Entrance>,
     counters: Vec<Arc<Counters>>,
     permits: Arc<Semaphore>,
-    limit: usize,
     admin_permits: Arc<Semaphore>,
+    limits: Limits,
+    refuser: Refuser,
     keepalive: Option<Duration>,
+}
+
+/// How many connections there may be.
+struct Limits {
+    open: usize,
+    /// On their way to one worker.
+    new: usize,
+    admin: usize,
 }
 
 /// What a listening socket is for.
@@ -52,10 +56,18 @@ enum Purpose {
 
 impl Acceptor {
     pub(super) fn new(entrances: Vec<Entrance>, counters: Vec<Arc<Counters>>, options: &Options) -> Acceptor {
-        let limit = options.connections.min(Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(limit));
-        let admin_permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
-        Acceptor { entrances, counters, permits, limit, admin_permits, keepalive: options.keepalive }
+        let limits =
+            Limits { open: options.connections, new: options.new_connections, admin: options.admin_connections };
+        let permits = |limit: usize| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        Acceptor {
+            entrances,
+            counters,
+            permits: permits(limits.open),
+            admin_permits: permits(limits.admin),
+            limits,
+            refuser: Refuser::new(),
+            keepalive: options.keepalive,
+        }
     }
 
     /// Accepts until the broker goes away.
@@ -88,7 +100,10 @@ impl Acceptor {
                             self.hand_out(stream, peer, Speaks::Http(Listener { loopback, tls: false }))
                         }
                         Purpose::Tcp => self.hand_out(stream, peer, Speaks::Stomp),
-                        Purpose::Admin => self.answer(stream, peer),
+                        Purpose::Admin => {
+                            self.answer(stream, peer);
+                            Ok(())
+                        }
                     };
                     if let Err(error) = taken {
                         tracing::debug!(%peer, %error, "a new connection broke");
@@ -103,11 +118,12 @@ impl Acceptor {
     }
 
     fn hand_out(&self, stream: tokio::net::TcpStream, peer: SocketAddr, speaks: Speaks) -> io::Result<()> {
-        let stream = stream.into_std()?;
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            tracing::warn!(%peer, limit = self.limit, key = "limits.connections", code = TOO_MANY, "connection refused");
-            return refuse(stream, speaks, self.limit);
+            let refusal = Refusal::TooMany { limit: self.limits.open, key: "limits.connections" };
+            self.refuser.refuse(stream, peer, speaks, refusal, self.counters.first());
+            return Ok(());
         };
+        let stream = stream.into_std()?;
         tcp::prepare(&stream, self.keepalive)?;
         let mut arrival = Arrival { stream, peer, speaks, permit };
         // The least loaded first; the next one where that one's entrance is full.
@@ -119,25 +135,24 @@ impl Acceptor {
                 Err(TrySendError::Full(back) | TrySendError::Closed(back)) => arrival = back,
             }
         }
-        tracing::warn!(%peer, "connection refused: every worker has too many new connections waiting");
-        refuse(arrival.stream, speaks, self.limit)
+        let refusal = Refusal::Busy { limit: self.limits.new };
+        let stream = tokio::net::TcpStream::from_std(arrival.stream)?;
+        self.refuser.refuse(stream, peer, speaks, refusal, self.counters.first());
+        Ok(())
     }
 
     /// Serves an admin connection on this thread, whose only other work is accepting.
-    fn answer(&self, stream: tokio::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
+    fn answer(&self, stream: tokio::net::TcpStream, peer: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.admin_permits).try_acquire_owned() else {
-            return refuse(
-                stream.into_std()?,
-                Speaks::Http(Listener { loopback: true, tls: false }),
-                ADMIN_CONNECTIONS,
-            );
+            let refusal = Refusal::TooMany { limit: self.limits.admin, key: "admin.connections" };
+            let speaks = Speaks::Http(Listener { loopback: true, tls: false });
+            return self.refuser.refuse(stream, peer, speaks, refusal, self.counters.first());
         };
         let admin = Admin::new(self.counters.clone());
         tokio::task::spawn_local(async move {
             admin.serve(stream, peer).await;
             drop(permit);
         });
-        Ok(())
     }
 
     /// Connections of a worker, those on their way to it included.
@@ -146,18 +161,4 @@ impl Acceptor {
         let waiting = self.entrances.get(index).map_or(0, |entrance| entrance.max_capacity() - entrance.capacity());
         open + waiting as u64
     }
-}
-
-/// Says why, as far as the socket takes it at once, and closes.
-fn refuse(mut stream: std::net::TcpStream, speaks: Speaks, limit: usize) -> io::Result<()> {
-    let answer = match speaks {
-        Speaks::Http(_) => http::too_many_connections(limit),
-        Speaks::Stomp => format!(
-            "ERROR\nmessage:too many connections\ncode:{TOO_MANY}\ncontent-type:text/plain\n\n\
-             The broker has reached its limit of {limit} connections (limits.connections). Try again later.\n\0"
-        )
-        .into_bytes(),
-    };
-    stream.write_all(&answer)?;
-    stream.shutdown(std::net::Shutdown::Write)
 }

@@ -1,6 +1,8 @@
 //! Starting the broker, handing out sockets, and going away in order.
 
 mod accept;
+mod latch;
+mod refuse;
 mod storage;
 mod thread;
 
@@ -34,6 +36,10 @@ pub struct Options {
     pub anonymous_anywhere: bool,
     /// Connections at a time, over all transports. Default: 100 000. Key `limits.connections`.
     pub connections: usize,
+    /// Accepted connections that may wait for one worker to take them on. Default: 256. Key `limits.new_connections`.
+    pub new_connections: usize,
+    /// Connections to the admin port at a time. Default: 64. Key `admin.connections`.
+    pub admin_connections: usize,
     /// After how much silence the system probes a TCP connection. Default: 60 s. Key `tcp.keepalive`.
     pub keepalive: Option<Duration>,
     /// How long clients have to take what is queued for them when the broker goes away. Default: 10 s. Key
@@ -58,6 +64,8 @@ impl Default for Options {
             admin: vec![SocketAddr::from(([127, 0, 0, 1], 15672))],
             anonymous_anywhere: false,
             connections: 100_000,
+            new_connections: 256,
+            admin_connections: 64,
             keepalive: Some(Duration::from_secs(60)),
             drain_timeout: Duration::from_secs(10),
             http: http::Options::default(),
@@ -252,6 +260,7 @@ impl Server {
             (way, restoring) = (Some(ways), Some(rest));
         }
         let (restored_senders, restored_receivers) = storage::restoring_channels(workers);
+        let latch = latch::Latch::default();
         let mut entrances = Vec::new();
         let ways_in = receivers.into_iter().zip(store_receivers).zip(restored_receivers);
         for (index, ((inbox, answers), restored)) in ways_in.enumerate() {
@@ -267,6 +276,7 @@ impl Server {
                 answers,
                 way: way.clone(),
                 restored,
+                ready: latch.part(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
@@ -275,6 +285,12 @@ impl Server {
         }
         if let Some(restoring) = restoring {
             restoring.run(&interest, restored_senders)?;
+        } else {
+            drop(restored_senders);
+        }
+        // Nobody may publish to a topic before all durable subscriptions to it are back, wherever they live.
+        if !latch.wait() {
+            return Err(StartError::Worker(io::Error::other("it ended at once")));
         }
         Ok(entrances)
     }

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
+use super::latch::Part;
 use super::storage::Way;
 use super::{Options, Stage};
 use crate::broker::Interest;
@@ -19,9 +20,6 @@ use crate::sockjs::{Endpoints, Opened, Registry};
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
 use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Storage, Worker};
-
-/// Sockets that may wait for one worker.
-const WAITING_SOCKETS: usize = 256;
 
 /// Batches taken from the inbox at a time.
 const BATCHES: usize = 64;
@@ -60,13 +58,15 @@ pub(super) struct Plan {
     pub(super) way: Option<Way>,
     /// What the store has kept of the queues that live here, until all of it is said.
     pub(super) restored: mpsc::Receiver<Batch>,
+    /// Told once that is done.
+    pub(super) ready: Part,
     pub(super) stage: watch::Sender<Stage>,
 }
 
 impl Plan {
     /// Starts the thread.
     pub(super) fn start(self) -> io::Result<(Entrance, JoinHandle<()>)> {
-        let (entrance, arrivals) = mpsc::channel(WAITING_SOCKETS);
+        let (entrance, arrivals) = mpsc::channel(self.options.new_connections);
         let name = format!("worker-{}", self.id.0);
         let handle = spawn(&name, move || {
             let _alarm = Alarm(self.stage.clone());
@@ -95,6 +95,7 @@ impl Plan {
             worker.receive_posts(std::iter::once(batch));
         }
         let _ = ended.set(Rc::clone(&worker));
+        self.ready.done();
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::destination::{Destination, Pattern};
-use crate::message::{Message, Operation, SubscriptionKey, Tag, Ticket};
+use crate::destination::{Destination, OwnStream, Pattern};
+use crate::message::{Binding, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
 
 /// One thing for the driver to do; they are to be done in the order given.
@@ -52,6 +52,13 @@ pub enum Action {
         /// Answered when it is gone.
         ticket: Option<Ticket>,
     },
+    /// End a durable subscription, with all it keeps. The session's own part of it has ended before.
+    Forget {
+        /// The queue that it is known by.
+        queue: Destination,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
     /// Count and log this; nothing else depends on it.
     Note(Note),
     /// Close the transport once everything before this is written. Always the last action.
@@ -88,7 +95,7 @@ pub struct Subscribe {
     pub target: Target,
     /// `no-local:true`: not to be given what this session sends (M5).
     pub no_local: bool,
-    /// False for a topic in ack mode `auto`: its messages change nothing in the session, so the driver writes the
+    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the driver writes the
     /// encoding that all such subscribers share without asking the session. True: every delivery goes through
     /// `Session::handle_delivery`.
     pub paced: bool,
@@ -121,6 +128,10 @@ pub enum Target {
     Topic(Pattern),
     /// One queue.
     Queue(Destination),
+    /// Streams of the session's own, and of its user's (P1).
+    Own(OwnStream),
+    /// A durable subscription, whose messages come as those of a queue do.
+    Durable(Box<Binding>),
 }
 
 /// A MESSAGE frame to write.

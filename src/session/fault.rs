@@ -44,8 +44,14 @@ pub(super) enum Violation {
     BadPrefetch(&'static str),
     /// A time that is no number; the header's name.
     BadMillis(Box<str>),
+    /// A durable subscription with a name, in a session that has none: the header's name.
+    NoClientId(&'static str),
     /// ACK or NACK names no delivery that is unsettled (Q8); the name.
     UnknownAck(Box<str>),
+    /// CONNECT has the login of a relay, and not its passcode (X4).
+    WrongPasscode,
+    /// CONNECT has a login that cannot be a user's name; the name.
+    BadUserName(Box<str>),
     /// No transaction of this name is open.
     UnknownTransaction(Box<str>),
     /// A transaction of this name is open already.
@@ -59,6 +65,8 @@ pub(super) enum Limit {
     Subscriptions(usize),
     /// `limits.id_bytes`, and the header that is too long.
     IdBytes(usize, &'static str),
+    /// `limits.user_bytes`
+    UserBytes(usize),
     /// `limits.transactions`
     Transactions(usize),
     /// `limits.transaction_operations`
@@ -103,13 +111,20 @@ impl Fault {
     pub(super) fn close_code(&self) -> CloseCode {
         match self {
             Fault::Decode(error) if error.config_key().is_some() => CloseCode::TooBig,
+            Fault::Violation(Violation::WrongPasscode) => CloseCode::NotAllowed,
             Fault::Decode(_) | Fault::Request(_) | Fault::Violation(_) => CloseCode::Protocol,
             Fault::ConnectTimeout(_) | Fault::Silent(_) => CloseCode::Protocol,
-            Fault::Limit(Limit::IdBytes(..) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
+            Fault::Limit(Limit::IdBytes(..) | Limit::UserBytes(_) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::UnknownDestination(_) | Refusal::NotOwner(_)) => CloseCode::NotAllowed,
+            Fault::Refused(Refusal::UnknownDestination(_) | Refusal::NotOwner(_) | Refusal::NoStream(_)) => {
+                CloseCode::NotAllowed
+            }
             Fault::Refused(
-                Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::NotStored { .. } | Refusal::Limit { .. },
+                Refusal::Unroutable(_)
+                | Refusal::Exclusive(_)
+                | Refusal::InUse(_)
+                | Refusal::NotStored { .. }
+                | Refusal::Limit { .. },
             ) => CloseCode::TryLater,
             Fault::Slow(_) => CloseCode::SlowConsumer,
         }
@@ -138,7 +153,9 @@ impl Fault {
             Fault::Refused(Refusal::Unroutable(_)) => "nobody takes the message".into(),
             Fault::Refused(Refusal::UnknownDestination(_)) => "unknown destination".into(),
             Fault::Refused(Refusal::NotOwner(_)) => "the temporary queue belongs to another session".into(),
+            Fault::Refused(Refusal::NoStream(_)) => "not a user destination".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
+            Fault::Refused(Refusal::InUse(_)) => "the durable subscription is in use".into(),
             Fault::Refused(Refusal::NotStored { .. }) => "it could not be stored".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
@@ -172,8 +189,14 @@ impl Fault {
             Fault::Refused(Refusal::NotOwner(queue)) => {
                 format!("{} is a temporary queue of another session.", shown(queue))
             }
+            Fault::Refused(Refusal::NoStream(to)) => {
+                format!("{} names no user destination.", shown(to))
+            }
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
+            }
+            Fault::Refused(Refusal::InUse(name)) => {
+                format!("Another session has the durable subscription {}.", shown(name))
             }
             Fault::Refused(Refusal::NotStored { why, .. }) => format!("It could not be stored: {why}."),
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
@@ -204,7 +227,11 @@ impl Fault {
                 "Use a configured prefix such as /topic or /queue, or add one under [[destinations]]."
             }
             Fault::Refused(Refusal::NotOwner(_)) => "Send to it; only its own session can subscribe to it.",
+            Fault::Refused(Refusal::NoStream(_)) => {
+                "Subscribe to /user/queue/x for your own messages; send to /user/{name}/queue/x, with %2F for / in the name."
+            }
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
+            Fault::Refused(Refusal::InUse(_)) => "Try again when the other session has ended, or use another name.",
             Fault::Refused(Refusal::NotStored { .. }) => {
                 "Try again when the broker's store is well again; its log says more. Send without persistent:true \
                  what may be lost."
@@ -245,8 +272,10 @@ impl Violation {
             Violation::NotConnected(_) => "not-connected",
             Violation::AlreadyConnected => "already-connected",
             Violation::NoCommonVersion => "no-common-version",
-            Violation::BadPrefetch(_) | Violation::BadMillis(_) => "bad-header",
+            Violation::BadPrefetch(_) | Violation::BadMillis(_) | Violation::NoClientId(_) => "bad-header",
             Violation::UnknownAck(_) => "unknown-ack",
+            Violation::WrongPasscode => "wrong-passcode",
+            Violation::BadUserName(_) => "bad-user-name",
             Violation::UnknownTransaction(_) => "unknown-transaction",
             Violation::TransactionExists(_) => "transaction-exists",
         }
@@ -259,7 +288,10 @@ impl Violation {
             Violation::NoCommonVersion => "no common version",
             Violation::BadPrefetch(_) => "the prefetch is not a number",
             Violation::BadMillis(_) => "a time is not a number of milliseconds",
+            Violation::NoClientId(_) => "the durable subscription has no owner",
             Violation::UnknownAck(_) => "no such unsettled message",
+            Violation::WrongPasscode => "wrong passcode",
+            Violation::BadUserName(_) => "the login cannot be a user's name",
             Violation::UnknownTransaction(_) => "no such transaction",
             Violation::TransactionExists(_) => "the transaction exists already",
         }
@@ -274,8 +306,15 @@ impl Violation {
             Violation::BadMillis(header) => {
                 format!("The header {header} is not a whole number of milliseconds.")
             }
+            Violation::NoClientId(header) => {
+                format!("The header {header} names a durable subscription, and CONNECT had no client-id.")
+            }
             Violation::UnknownAck(name) => {
                 format!("No message of the session that is to be settled has the name {}.", shown(name))
+            }
+            Violation::WrongPasscode => "The login is that of a relay, and the passcode is not.".into(),
+            Violation::BadUserName(name) => {
+                format!("{} has control characters or %2F in it, or is of the form of a session's name.", shown(name))
             }
             Violation::UnknownTransaction(name) => format!("No transaction {} is open.", shown(name)),
             Violation::TransactionExists(name) => format!("A transaction {} is open already.", shown(name)),
@@ -291,9 +330,12 @@ impl Violation {
                 "Give whole milliseconds, as a span or since the beginning of 1970, or leave it out."
             }
             Violation::BadPrefetch(_) => "Give a number of messages, or leave the header out.",
+            Violation::NoClientId(_) => "Give CONNECT a client-id, the same each time, or leave the name out.",
             Violation::UnknownAck(_) => {
                 "Settle a message once, while its subscription lives: in 1.2 by its ack header, before by message-id."
             }
+            Violation::WrongPasscode => "Give the passcode that [[relay]] has for this login, or use another login.",
+            Violation::BadUserName(_) => "Use another login.",
             Violation::UnknownTransaction(_) => "Send BEGIN first, and COMMIT or ABORT once.",
             Violation::TransactionExists(_) => "COMMIT or ABORT it first, or use another name.",
         }
@@ -308,6 +350,7 @@ impl Limit {
                 ("too-many-subscriptions", "limits.subscriptions_per_session", "too many subscriptions", limit)
             }
             Limit::IdBytes(limit, _) => ("id-too-long", "limits.id_bytes", "a name is too long", limit),
+            Limit::UserBytes(limit) => ("user-name-too-long", "limits.user_bytes", "too many bytes in a login", limit),
             Limit::Transactions(limit) => {
                 ("too-many-transactions", "limits.transactions", "too many open transactions", limit)
             }

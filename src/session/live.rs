@@ -6,14 +6,16 @@ use std::time::Instant;
 use bytestring::ByteString;
 
 use super::content::content_of;
+use super::durable::client_id;
 use super::fault::{Fault, Limit, Violation};
 use super::heartbeat::HeartBeats;
+use super::identity::Identity;
 use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::Subscription;
 use super::subscriptions::Subscriptions;
 use super::temporary::{own_queue, space_of};
-use super::terms::{delay_of, terms_of};
+use super::terms::{delay_of, terms_of, topic_terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
@@ -28,7 +30,11 @@ const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
 pub(super) struct Live {
     /// What the session is called, and its temporary queues after it.
     pub(super) name: ByteString,
+    /// What its user is called, where it has one.
+    pub(super) user: Option<Box<str>>,
     pub(super) version: Version,
+    /// What the client calls itself: the owner of its durable subscriptions.
+    pub(super) client_id: Option<Box<str>>,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
     pub(super) continues: bool,
     pub(super) heart_beats: HeartBeats,
@@ -39,12 +45,21 @@ pub(super) struct Live {
 
 impl Live {
     /// The state right after CONNECTED.
-    pub(super) fn new(now: Instant, name: ByteString, version: Version, connect: &Connect, options: &Options) -> Live {
+    pub(super) fn new(
+        now: Instant,
+        name: ByteString,
+        identity: Identity,
+        version: Version,
+        connect: &Connect,
+        options: &Options,
+    ) -> Live {
         let asks = connect.headers.find("on-error") == Some("continue");
         Live {
             name,
+            user: identity.user,
             version,
-            continues: asks || options.continue_on_error,
+            client_id: client_id(&connect.headers),
+            continues: asks || identity.is_relay || options.continue_on_error,
             heart_beats: HeartBeats::agree(now, version, connect.heart_beat, options),
             subscriptions: Subscriptions::default(),
             receipts: Receipts::default(),
@@ -82,7 +97,7 @@ impl Live {
             Request::Connect(_) => return Err(Violation::AlreadyConnected.into()),
             Request::Send(send) => self.send(send, actions, options)?,
             Request::Subscribe(subscribe) => self.subscribe(subscribe, actions, options)?,
-            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions),
+            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions, options)?,
             Request::Ack(settle) => self.settle(settle, Outcome::Consumed, actions, options)?,
             Request::Nack(settle) => {
                 let discards = settle.headers.find("requeue") == Some("false");
@@ -153,8 +168,11 @@ impl Live {
             return Err(Fault::Refused(Refusal::UnknownDestination(send.destination)));
         }
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        let is_queue = matches!(kind, Some(Kind::Queue | Kind::TemporaryQueue));
-        let terms = if is_queue { terms_of(&send.headers)? } else { None };
+        let terms = match kind {
+            Some(Kind::Queue | Kind::TemporaryQueue) => terms_of(&send.headers)?,
+            Some(Kind::Topic) => topic_terms_of(&send.headers),
+            Some(Kind::User) | None => None,
+        };
         self.say_temporary(&mut send, actions, options)?;
         let content = content_of(send, terms, options);
         if let Some(name) = transaction {
@@ -178,7 +196,12 @@ impl Live {
             return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
         }
         let credit = prefetch(&request, options)?;
-        let target = target(&request.destination, &self.name, options)?;
+        let mut target = self.target(&request.destination, options)?;
+        if let Some(Target::Topic(topic)) = &target
+            && let Some(binding) = self.binding(&request, topic, options)?
+        {
+            target = Some(Target::Durable(binding));
+        }
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
             return Err(Limit::Subscriptions(options.max_subscriptions).into());
@@ -230,17 +253,46 @@ impl Live {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, request: &Unsubscribe, actions: &mut VecDeque<Action>) {
+    /// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
+    fn target(&self, destination: &ByteString, options: &Options) -> Result<Option<Target>, Fault> {
+        let Some(space) = options.spaces.resolve(destination) else {
+            return match options.spaces.unknown() {
+                Unknown::Drop => Ok(None),
+                Unknown::Refuse => Err(Fault::Refused(Refusal::UnknownDestination(destination.clone()))),
+            };
+        };
+        Ok(Some(match space.kind {
+            Kind::Topic => Target::Topic(space.pattern(destination.clone()).map_err(Fault::Pattern)?),
+            Kind::Queue => Target::Queue(Destination::new(destination.clone()).detached()),
+            Kind::TemporaryQueue => Target::Queue(own_queue(space, destination, &self.name)?),
+            Kind::User => {
+                let stream = space.own_stream(destination, &self.name, self.user.as_deref()).map_err(Fault::Pattern)?;
+                Target::Own(stream.ok_or_else(|| Fault::Refused(Refusal::NoStream(destination.clone())))?)
+            }
+        }))
+    }
+
+    fn unsubscribe(
+        &mut self,
+        request: &Unsubscribe,
+        actions: &mut VecDeque<Action>,
+        options: &Options,
+    ) -> Result<(), Fault> {
         let receipt = request.receipt.as_deref();
         let key = self.subscriptions.key_of(&request.id);
-        // U7: an unknown id is nothing but answered.
-        match key.and_then(|key| self.end_subscription(key)) {
-            Some(removed) => {
-                let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
-                actions.push_back(removed.unsubscribe(true, ticket));
-            }
-            None => self.receipts.complete(receipt, actions),
+        let live = self.subscriptions.iter().find(|each| Some(each.key) == key).map(|each| &each.target);
+        let forgotten = self.forgotten(request, live, options)?;
+        let removed = key.and_then(|key| self.end_subscription(key));
+        if removed.is_none() && forgotten.is_none() {
+            // U7: an unknown id is nothing but answered.
+            self.receipts.complete(receipt, actions);
+            return Ok(());
         }
+        let mut ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
+        let last = if forgotten.is_some() { ticket.take() } else { None };
+        actions.extend(removed.map(|removed| removed.unsubscribe(true, ticket)));
+        actions.extend(forgotten.map(|queue| Action::Forget { queue, ticket: last }));
+        Ok(())
     }
 
     /// Takes a subscription out that its client wants no more.
@@ -370,24 +422,6 @@ enum Located {
     Unsettled(SubscriptionKey, usize),
     /// A delivery that a cumulative ACK has settled before.
     SettledBefore,
-}
-
-/// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
-fn target(destination: &ByteString, session: &str, options: &Options) -> Result<Option<Target>, Fault> {
-    match options.spaces.resolve(destination) {
-        Some(space) if space.kind == Kind::Queue => {
-            Ok(Some(Target::Queue(Destination::new(destination.clone()).detached())))
-        }
-        Some(space) if space.kind == Kind::TemporaryQueue => {
-            Ok(Some(Target::Queue(own_queue(space, destination, session)?)))
-        }
-        Some(space) => {
-            let pattern = space.pattern(destination.clone()).map_err(Fault::Pattern)?;
-            Ok(Some(Target::Topic(pattern)))
-        }
-        None if options.spaces.unknown() == Unknown::Drop => Ok(None),
-        None => Err(Fault::Refused(Refusal::UnknownDestination(destination.clone()))),
-    }
 }
 
 /// How many deliveries of a subscription may be unsettled.

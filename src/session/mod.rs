@@ -5,8 +5,10 @@
 
 mod action;
 mod content;
+mod durable;
 mod fault;
 mod heartbeat;
+mod identity;
 mod ledger;
 mod live;
 mod options;
@@ -30,10 +32,12 @@ use crate::message::{Delivery, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{Command, DecodeError, Frame, Request, Version};
 
 pub use action::{Action, Browse, Close, CloseCode, Note, Outgoing, Subscribe, Target};
+pub use identity::{Relay, Secret};
 pub use options::Options;
 
 use fault::{Fault, Violation};
 use heartbeat::Due;
+use identity::Identity;
 use live::Live;
 use receipts::Receipts;
 
@@ -294,6 +298,14 @@ impl Session {
         self.version
     }
 
+    /// The name of the user whose session this is, while it is connected.
+    pub fn user(&self) -> Option<&str> {
+        match &self.state {
+            State::Live(live) => live.user.as_deref(),
+            State::Waiting { .. } | State::Leaving { .. } | State::Closed => None,
+        }
+    }
+
     /// Whether CONNECTED was given, and neither DISCONNECT nor an end came since.
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Live(_))
@@ -319,23 +331,25 @@ impl Session {
             return Ok(());
         };
         let version = connect.version.ok_or(Violation::NoCommonVersion)?;
-        let connected = self.connected(version, name);
+        let identity = Identity::of(&connect, &self.options)?;
+        let connected = self.connected(version, name, identity.user.as_deref());
         let name = name.clone();
         self.version = Some(version);
-        self.state = State::Live(Live::new(now, name, version, &connect, &self.options));
+        self.state = State::Live(Live::new(now, name, identity, version, &connect, &self.options));
         self.push(Action::Send(connected));
         Ok(())
     }
 
-    fn connected(&self, version: Version, name: &str) -> Frame {
+    fn connected(&self, version: Version, name: &str, user: Option<&str>) -> Frame {
         let offer = heartbeat::offer(version, &self.options);
         let heart_beat = format!("{},{}", offer.can_send, offer.wants);
-        let headers = [
+        let known = [
             ("version", version.as_str()),
             ("heart-beat", &heart_beat),
             ("session", name),
             ("server", concat!("gumboot/", env!("CARGO_PKG_VERSION"))),
         ];
+        let headers = known.into_iter().chain(user.map(|user| ("user-name", user)));
         Frame::new(Command::Connected, headers, "")
     }
 

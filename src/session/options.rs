@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use super::identity::Relay;
 use crate::destination::{Destination, Pattern, Spaces};
 
 /// What all sessions of a listener share. The doc of each field starts with the config key that sets it.
@@ -21,9 +22,16 @@ pub struct Options {
     pub heart_beat_receive: Duration,
     /// `heart_beat.tolerance`: how many agreed intervals a client may be silent (B1).
     pub heart_beat_tolerance: u32,
-    /// `on_error_continue`: whether a refused SUBSCRIBE or SEND leaves the session alive even if CONNECT does not say
-    /// `on-error:continue` (X4).
+    /// `tcp.continue_on_error`: whether a refused SUBSCRIBE or SEND leaves the session alive even if CONNECT does not say
+    /// `on-error:continue`.
     pub continue_on_error: bool,
+    /// `[[relay]]`: the clients that get the same by their login and passcode (X4).
+    pub relays: Vec<Relay>,
+    /// `access.trust_login`: whether the `login` of a CONNECT is taken for the name of the session's user. Nobody checks it:
+    /// this is for development, and for networks where everybody is trusted.
+    pub trust_login: bool,
+    /// `limits.user_bytes`: the longest name of a user.
+    pub max_user_bytes: usize,
     /// `headers.private`: names of headers of a SEND that receivers do not get to see (M1), in any case of letters.
     /// `receipt` and `transaction` never pass, whatever is set here.
     pub private_headers: Vec<String>,
@@ -72,6 +80,9 @@ impl Default for Options {
             heart_beat_receive: Duration::from_secs(1),
             heart_beat_tolerance: 3,
             continue_on_error: false,
+            relays: Vec::new(),
+            trust_login: false,
+            max_user_bytes: 128,
             private_headers: ["login", "passcode", "Authorization", "X-Authorization"].map(String::from).to_vec(),
             prefetch: 100,
             queue_prefetches: Vec::new(),

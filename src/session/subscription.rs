@@ -74,7 +74,7 @@ impl Offered {
 impl Subscription {
     /// Whether deliveries must go through the session.
     pub(super) fn is_paced(&self) -> bool {
-        matches!(self.target, Target::Topic(_)) && self.mode != AckMode::Auto
+        self.is_broadcast() && self.mode != AckMode::Auto
     }
 
     /// The action that takes it away.
@@ -94,7 +94,7 @@ impl Subscription {
         if room && !self.holds() && self.has_credit() {
             return Ok(Offered::Deliver(self.deliver(delivery)));
         }
-        if !self.is_topic() {
+        if !self.is_broadcast() {
             self.flow().held.push_back(delivery);
             return Ok(Offered::Held(0));
         }
@@ -110,7 +110,7 @@ impl Subscription {
             return None;
         }
         let delivery = self.flow.as_mut()?.held.pop_front()?;
-        if self.is_topic() {
+        if self.is_broadcast() {
             *held_bytes = held_bytes.saturating_sub(delivery.message.content.footprint());
         }
         let outgoing = self.deliver(delivery);
@@ -125,7 +125,7 @@ impl Subscription {
 
     /// Bytes of topics' messages that it holds back.
     pub(super) fn held_bytes(&self) -> usize {
-        let held = self.flow.iter().filter(|_| self.is_topic()).flat_map(|flow| &flow.held);
+        let held = self.flow.iter().filter(|_| self.is_broadcast()).flat_map(|flow| &flow.held);
         held.map(|delivery| delivery.message.content.footprint()).sum()
     }
 
@@ -195,8 +195,9 @@ impl Subscription {
         Some(Box::new(Browse { subscription, queue, credit, after: page.last }))
     }
 
-    fn is_topic(&self) -> bool {
-        matches!(self.target, Target::Topic(_))
+    /// Whether its messages go to all who subscribed, so that nobody keeps them for it.
+    fn is_broadcast(&self) -> bool {
+        matches!(self.target, Target::Topic(_) | Target::Own(_))
     }
 
     fn holds(&self) -> bool {

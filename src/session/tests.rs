@@ -15,6 +15,7 @@
 #![allow(clippy::expect_used)]
 
 mod connect;
+mod durable;
 mod end;
 mod random;
 mod send;
@@ -23,6 +24,7 @@ mod slow;
 mod subscribe;
 mod temporary;
 mod transaction;
+mod user;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -243,6 +245,7 @@ fn render(action: Action) -> String {
             let by_client = if by_client { " by-client" } else { "" };
             format!("{ticket} unsubscribe {}={id} {}{paced}{by_client}", subscription.0, render_target(&target))
         }
+        Action::Forget { queue, ticket } => format!("{} forget {queue}", render_ticket(ticket)),
         Action::Note(note) => format!("note {note:?}"),
         Action::Close(close) => format!("close {} {}", close.code as u16, close.reason),
     }
@@ -320,6 +323,14 @@ fn render_target(target: &Target) -> String {
     match target {
         Target::Topic(pattern) => format!("topic {pattern}"),
         Target::Queue(queue) => format!("queue {queue}"),
+        Target::Own(stream) => match &stream.by_user {
+            Some(by_user) => format!("own {} {by_user}", stream.by_session),
+            None => format!("own {}", stream.by_session),
+        },
+        Target::Durable(binding) => {
+            let exclusive = if binding.exclusive { " exclusive" } else { "" };
+            format!("durable {} on {}{exclusive}", binding.queue, binding.topic)
+        }
     }
 }
 

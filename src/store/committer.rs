@@ -1,6 +1,7 @@
 //! Group commit: one thread gathers what the workers submit, commits it as one batch, and tells them what is durable.
 //!
-//! The longer a commit takes, the more waits for the next one: the rate so adapts to the disk by itself.
+//! The longer a commit takes, the more waits for the next one: the rate so adapts to the disk by itself. What nobody waits for
+//! causes no commit of its own: it goes with the next that somebody waits for, or after a short pause.
 //!
 //! When the disk fails, messages and transactions that were to be stored are refused at once, each with the reason. Submissions
 //! that store nothing new, such as settles, are kept and tried again with every batch, since a settle that is lost would bring
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use super::options::{CommitterOptions, Sync};
 use super::{Batch, Durability, Store, StoreError, StoreOp};
@@ -27,6 +28,9 @@ pub struct Submission {
     pub ticket: u64,
     /// The changes, in order.
     pub operations: Vec<StoreOp>,
+    /// Whether anybody waits for the answer. What nobody waits for may be stored a little later, in its place in the order; see
+    /// [`CommitterOptions::unawaited_pause`].
+    pub is_awaited: bool,
 }
 
 /// What became of a submission.
@@ -91,7 +95,6 @@ pub type Sink = Box<dyn Fn(WorkerId, Vec<Answer>) + Send>;
 #[derive(Debug)]
 pub struct Committer {
     shared: Arc<Shared>,
-    options: CommitterOptions,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,12 +102,11 @@ pub struct Committer {
 #[derive(Clone, Debug)]
 pub struct Submitter {
     shared: Arc<Shared>,
-    max_waiting: usize,
-    max_waiting_bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    options: CommitterOptions,
     inbox: Mutex<Inbox>,
     arrived: Condvar,
 }
@@ -112,17 +114,24 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Inbox {
     waiting: VecDeque<Submission>,
+    /// How many of them somebody waits for.
+    awaited: usize,
+    operations: usize,
     bytes: usize,
+    /// Whether something was handed back.
+    is_full: bool,
     stops: bool,
+    /// Whether the thread waits without end, so that even what nobody waits for has to wake it.
+    is_asleep: bool,
 }
 
 impl Committer {
     /// Starts the thread. `sink` receives all answers.
     pub fn start(store: Arc<dyn Store>, options: CommitterOptions, sink: Sink) -> io::Result<Committer> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { options: options.clone(), inbox: Mutex::default(), arrived: Condvar::new() });
         let mut run = Run {
             store,
-            options: options.clone(),
+            options,
             sink,
             shared: Arc::clone(&shared),
             retried: Vec::new(),
@@ -130,16 +139,12 @@ impl Committer {
             has_trouble: false,
         };
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(move || run.run())?;
-        Ok(Committer { shared, options, thread: Some(thread) })
+        Ok(Committer { shared, thread: Some(thread) })
     }
 
     /// A way to submit.
     pub fn submitter(&self) -> Submitter {
-        Submitter {
-            shared: Arc::clone(&self.shared),
-            max_waiting: self.options.max_waiting,
-            max_waiting_bytes: self.options.max_waiting_bytes,
-        }
+        Submitter { shared: Arc::clone(&self.shared) }
     }
 
     /// Commits what waits, makes everything safe, and ends the thread. What cannot be stored then is answered
@@ -169,19 +174,56 @@ impl Submitter {
     /// Hands a submission over; the answer comes to the sink. Never blocks for the disk.
     pub fn submit(&self, submission: Submission) -> Result<(), Busy> {
         let bytes = footprint(&submission);
-        let mut inbox = self.shared.inbox.lock();
+        let Shared { options, inbox, arrived } = &*self.shared;
+        let mut inbox = inbox.lock();
+        let was_due = inbox.is_due(options);
         // One that is larger than the limit passes when nothing else waits, or it never would.
-        let has_room = inbox.waiting.len() < self.max_waiting && inbox.bytes + bytes <= self.max_waiting_bytes;
-        if !has_room && !inbox.waiting.is_empty() {
-            return Err(Busy(submission));
+        let has_room = inbox.waiting.len() < options.max_waiting && inbox.bytes + bytes <= options.max_waiting_bytes;
+        let result = if has_room || inbox.waiting.is_empty() {
+            inbox.awaited += usize::from(submission.is_awaited);
+            inbox.operations += submission.operations.len();
+            inbox.bytes += bytes;
+            inbox.waiting.push_back(submission);
+            Ok(())
+        } else {
+            inbox.is_full = true;
+            Err(Busy(submission))
+        };
+        // The committer only ever waits while nothing is due.
+        if inbox.is_asleep || (!was_due && inbox.is_due(options)) {
+            arrived.notify_one();
         }
-        inbox.bytes += bytes;
-        inbox.waiting.push_back(submission);
-        // The committer only ever waits for an empty inbox to fill.
-        if inbox.waiting.len() == 1 {
-            self.shared.arrived.notify_one();
+        result
+    }
+}
+
+impl Inbox {
+    /// Whether to commit now: somebody waits, or much does.
+    fn is_due(&self, options: &CommitterOptions) -> bool {
+        let is_much = self.operations >= options.batch_operations || self.bytes >= options.batch_bytes;
+        self.awaited > 0 || is_much || self.is_full || self.stops
+    }
+
+    /// As many submissions as fit into a batch, one at least.
+    fn take(&mut self, options: &CommitterOptions) -> Vec<Submission> {
+        let (mut operations, mut bytes, mut count) = (0, 0, 0);
+        for submission in &self.waiting {
+            let (more_operations, more_bytes) = (submission.operations.len(), footprint(submission));
+            let is_full =
+                operations + more_operations > options.batch_operations || bytes + more_bytes > options.batch_bytes;
+            if count > 0 && is_full {
+                break;
+            }
+            operations += more_operations;
+            bytes += more_bytes;
+            count += 1;
         }
-        Ok(())
+        let taken: Vec<Submission> = self.waiting.drain(..count).collect();
+        self.operations = self.operations.saturating_sub(operations);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.awaited = self.awaited.saturating_sub(taken.iter().filter(|submission| submission.is_awaited).count());
+        self.is_full = false;
+        taken
     }
 }
 
@@ -230,34 +272,30 @@ impl Run {
     /// Waits for something to do; answers with new submissions, and whether to stop after them.
     fn gather(&self) -> (Vec<Submission>, bool) {
         let mut inbox = self.shared.inbox.lock();
-        let retry_due = (!self.retried.is_empty()).then(|| Instant::now() + self.options.retry_pause);
+        let from_now = |pause| Instant::now() + pause;
+        let retry_due = (!self.retried.is_empty()).then(|| from_now(self.options.retry_pause));
         let due = [retry_due, self.sync_due].into_iter().flatten().min();
-        while inbox.waiting.is_empty() && !inbox.stops {
-            match due {
+        // While it waits for this moment, what nobody waits for needs not wake it, which would cost more than storing it.
+        let mut look = Some(from_now(self.options.unawaited_pause));
+        while !inbox.is_due(&self.options) {
+            inbox.is_asleep = look.is_none();
+            match [due, look].into_iter().flatten().min() {
                 None => self.shared.arrived.wait(&mut inbox),
-                Some(due) if self.shared.arrived.wait_until(&mut inbox, due).timed_out() => break,
+                Some(until) if self.shared.arrived.wait_until(&mut inbox, until).timed_out() => {
+                    if !inbox.waiting.is_empty() || due.is_some_and(|due| due <= until) {
+                        break;
+                    }
+                    look = None;
+                }
                 Some(_) => {}
             }
-        }
-        let stops = inbox.stops;
-        (self.take(&mut inbox), stops)
-    }
-
-    /// As many submissions as fit into a batch, one at least.
-    fn take(&self, inbox: &mut MutexGuard<'_, Inbox>) -> Vec<Submission> {
-        let (mut operations, mut bytes) = (0, 0);
-        let mut count = 0;
-        for submission in &inbox.waiting {
-            operations += submission.operations.len();
-            bytes += footprint(submission);
-            if count > 0 && (operations > self.options.batch_operations || bytes > self.options.batch_bytes) {
-                break;
+            if look.is_none() && !inbox.waiting.is_empty() {
+                look = Some(from_now(self.options.unawaited_pause));
             }
-            count += 1;
         }
-        let taken: Vec<Submission> = inbox.waiting.drain(..count).collect();
-        inbox.bytes = inbox.bytes.saturating_sub(taken.iter().map(footprint).sum());
-        taken
+        inbox.is_asleep = false;
+        let stops = inbox.stops;
+        (inbox.take(&self.options), stops)
     }
 
     /// Commits what failed before, and the new submissions; answers what is decided.

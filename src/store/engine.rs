@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -31,8 +31,8 @@ pub(super) trait Engine: Sized + Send + Sync + fmt::Debug {
     /// Applies the outcomes of a batch, all or nothing, and remembers its number with them. One thread at a time.
     fn apply(&self, outcomes: &Outcomes<'_>, number: u64, durability: Durability) -> Result<(), StoreError>;
 
-    /// As [`Store::scan`].
-    fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError>;
+    /// As [`Store::check`].
+    fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError>;
 
     /// As [`Store::read`].
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError>;
@@ -46,6 +46,8 @@ pub(super) trait Engine: Sized + Send + Sync + fmt::Debug {
 pub(super) struct Kept<E: Engine> {
     /// `None` when the files are not in a directory of ours.
     directory: Option<Directory>,
+    /// Where the files are; empty when they are in no directory.
+    data: PathBuf,
     place: E::Place,
     /// `None` after an error, until it opens again.
     engine: RwLock<Option<E>>,
@@ -56,29 +58,64 @@ pub(super) struct Kept<E: Engine> {
 impl<E: Engine> Kept<E> {
     /// Opens the store at `path`, or creates it.
     pub(super) fn open(path: &Path, name: options::Engine, place: E::Place) -> Result<Kept<E>, OpenError> {
-        let refused = |error: StoreError| opening(path, error);
-        let directory = Directory::open(path, name, |new| guarded(|| E::create(new, &place)).map_err(refused))?;
-        let engine = guarded(|| E::open(&directory.data, &place)).map_err(refused)?;
-        let (found, expected) = (engine.last_batch(), directory.marked());
-        if found < expected {
-            return Err(refused(StoreError::Damaged(Damage::Behind { expected, found })));
-        }
-        Ok(Kept::new(Some(directory), place, engine))
+        let create = |new: &Path| guarded(|| E::create(new, &place)).map_err(|error| opening(path, error));
+        Kept::within(Directory::open(path, name, create)?, path, place)
+    }
+
+    /// Opens the store at `path`, where there is one.
+    pub(super) fn open_existing(path: &Path, name: options::Engine, place: E::Place) -> Result<Kept<E>, OpenError> {
+        Kept::within(Directory::open_existing(path, name)?, path, place)
     }
 
     /// A store whose files are not in a directory of ours.
     pub(super) fn elsewhere(place: E::Place) -> Result<Kept<E>, OpenError> {
         let engine = guarded(|| E::open(Path::new(""), &place)).map_err(|error| opening(Path::new(""), error))?;
-        Ok(Kept::new(None, place, engine))
+        Ok(Kept::new(None, PathBuf::new(), place, engine))
     }
 
-    fn new(directory: Option<Directory>, place: E::Place, engine: E) -> Kept<E> {
-        Kept { directory, place, engine: RwLock::new(Some(engine)), committing: Mutex::new(()) }
+    /// Makes a store at `path` that holds what `fill` puts into it. Where `fill` fails, or the process ends meanwhile, there
+    /// is none, or the empty one that was there before.
+    pub(super) fn filled<T, F: From<OpenError>>(
+        path: &Path,
+        name: options::Engine,
+        place: E::Place,
+        fill: impl FnOnce(&dyn Store) -> Result<T, F>,
+    ) -> Result<T, F> {
+        let refused = |error: StoreError| opening(path, error);
+        let content = |data: &Path| Ok(guarded(|| E::open(data, &place)).map_err(refused)?.usage().messages);
+        Directory::replace(path, name, content, |new| {
+            guarded(|| E::create(new, &place)).map_err(refused)?;
+            let engine = guarded(|| E::open(new, &place)).map_err(refused)?;
+            let store = Kept::new(None, new.to_owned(), place.clone(), engine);
+            let filled = fill(&store)?;
+            let expected = store.usage().messages;
+            drop(store);
+            // Opened again, it is closed for certain before its directory is renamed; and it says what others will see.
+            let found = guarded(|| E::open(new, &place)).map_err(refused)?.usage().messages;
+            if found != expected {
+                return Err(refused(StoreError::Damaged(Damage::Count { expected, found })).into());
+            }
+            Ok(filled)
+        })
+    }
+
+    fn within(directory: Directory, path: &Path, place: E::Place) -> Result<Kept<E>, OpenError> {
+        let refused = |error: StoreError| opening(path, error);
+        let engine = guarded(|| E::open(&directory.data, &place)).map_err(refused)?;
+        let (found, expected) = (engine.last_batch(), directory.marked());
+        if found < expected {
+            return Err(refused(StoreError::Damaged(Damage::Behind { expected, found })));
+        }
+        let data = directory.data.clone();
+        Ok(Kept::new(Some(directory), data, place, engine))
+    }
+
+    fn new(directory: Option<Directory>, data: PathBuf, place: E::Place, engine: E) -> Kept<E> {
+        Kept { directory, data, place, engine: RwLock::new(Some(engine)), committing: Mutex::new(()) }
     }
 
     fn reopen(&self) -> Result<E, StoreError> {
-        let data = self.directory.as_ref().map_or(Path::new(""), |directory| &directory.data);
-        guarded(|| E::open(data, &self.place))
+        guarded(|| E::open(&self.data, &self.place))
     }
 
     /// Does something with the engine, which is opened first if it is closed.
@@ -123,7 +160,21 @@ impl<E: Engine> Store for Kept<E> {
     }
 
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.with(|engine| engine.scan(visit))
+        let mut damaged = None;
+        self.with(|engine| {
+            engine.check(&mut |record| match record {
+                Ok(record) => visit(record),
+                Err(damage) => {
+                    damaged = Some(damage);
+                    ControlFlow::Break(())
+                }
+            })
+        })?;
+        damaged.map_or(Ok(()), |damage| Err(StoreError::Damaged(damage)))
+    }
+
+    fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.with(|engine| engine.check(visit))
     }
 
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError> {

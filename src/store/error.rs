@@ -70,6 +70,27 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is no store yet, and none was to be made.
+    #[error("there is no store at {}: check store.path; a broker makes one there when it starts", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// There is a store already, and it is in use: nothing may take its place.
+    #[error(
+        "the store {} holds {messages} messages, which nothing may take the place of: import into an empty store, or into \
+         another directory",
+        path.display()
+    )]
+    NotEmpty {
+        /// The store.
+        path: PathBuf,
+        /// How many messages it has.
+        messages: u64,
+    },
+    /// The options name the engine that keeps nothing.
+    #[error("the engine `memory` keeps nothing on disk: set store.engine to `sled` or `redb`")]
+    NotOnDisk,
     /// What is there cannot be read back.
     #[error(
         "the store {} is damaged: {damage}. Nothing was deleted. Restore a copy of it, or move the directory away and start \

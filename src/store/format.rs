@@ -6,6 +6,7 @@
 //! <path>/data/MARK      a batch that was safe; the engine may have later ones, but not only earlier ones
 //! <path>/data/...       the engine's files
 //! <path>/new/...        a store that is being made; becomes `data` when it is whole and on disk
+//! <path>/old/...        an empty store that another one took the place of; of no use
 //! ```
 //!
 //! `data` so either is a whole store or does not exist, whenever the power fails.
@@ -21,6 +22,7 @@ use super::options::Engine;
 const LOCK: &str = "lock";
 const DATA: &str = "data";
 const NEW: &str = "new";
+const OLD: &str = "old";
 const FORMAT: &str = "FORMAT";
 const MARK: &str = "MARK";
 
@@ -54,23 +56,55 @@ impl Directory {
         let lock = lock(path)?;
         let data = path.join(DATA);
         if !data.try_exists().map_err(failed)? {
-            let new = path.join(NEW);
-            // What is there was never in use: `data` would exist.
-            if new.try_exists().map_err(failed)? {
-                fs::remove_dir_all(&new).map_err(failed)?;
-            }
-            fs::create_dir(&new).map_err(failed)?;
-            let format = format!("{TITLE}\nversion = {FORMAT_VERSION}\nengine = {engine}\n");
-            fs::write(new.join(FORMAT), format).map_err(failed)?;
-            fs::write(new.join(MARK), []).map_err(failed)?;
-            create(&new)?;
-            sync_tree(&new).map_err(failed)?;
-            fs::rename(&new, &data).map_err(failed)?;
-            sync_directory(path).map_err(failed)?;
-            path.canonicalize().ok().and_then(|path| path.parent().map(sync_directory)).transpose().map_err(failed)?;
+            create(&prepare(path, engine).map_err(failed)?)?;
+            put_in_place(path).map_err(failed)?;
         }
+        Directory::locked(path, engine, lock)
+    }
+
+    /// Locks the store at `path`, and checks that `engine` made it. Nothing is made where there is none.
+    pub(super) fn open_existing(path: &Path, engine: Engine) -> Result<Directory, OpenError> {
+        match path.join(DATA).try_exists() {
+            Ok(true) => Directory::locked(path, engine, lock(path)?),
+            Ok(false) => Err(OpenError::Missing { path: path.to_owned() }),
+            Err(source) => Err(OpenError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Has `fill` make a store in the directory it is given, and close it again; it then takes the place of the one at `path`,
+    /// which must have no content, or not exist.
+    pub(super) fn replace<T, F: From<OpenError>>(
+        path: &Path,
+        engine: Engine,
+        content: impl FnOnce(&Path) -> Result<u64, OpenError>,
+        fill: impl FnOnce(&Path) -> Result<T, F>,
+    ) -> Result<T, F> {
+        let failed = |source: io::Error| OpenError::Io { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(failed)?;
+        refuse_foreign(path)?;
+        let _lock = lock(path)?;
+        let data = path.join(DATA);
+        if data.try_exists().map_err(failed)? {
+            check_format(path, &data, engine)?;
+            let messages = content(&data)?;
+            if messages > 0 {
+                return Err(OpenError::NotEmpty { path: path.to_owned(), messages }.into());
+            }
+        }
+        let new = prepare(path, engine).map_err(failed)?;
+        let filled = fill(&new).inspect_err(|_| {
+            // It is of no use, and of no harm where it cannot be removed.
+            let _ = fs::remove_dir_all(&new);
+        })?;
+        put_in_place(path).map_err(failed)?;
+        Ok(filled)
+    }
+
+    fn locked(path: &Path, engine: Engine, lock: File) -> Result<Directory, OpenError> {
+        let data = path.join(DATA);
         check_format(path, &data, engine)?;
-        let mark = OpenOptions::new().read(true).write(true).open(data.join(MARK)).map_err(failed)?;
+        let mark = OpenOptions::new().read(true).write(true).open(data.join(MARK));
+        let mark = mark.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         Ok(Directory { data, mark, _lock: lock })
     }
 
@@ -131,13 +165,46 @@ pub(super) fn size_of_tree(directory: &Path) -> u64 {
     entries.map(size).sum()
 }
 
+/// Makes a directory for a new store, without the engine's files.
+fn prepare(path: &Path, engine: Engine) -> io::Result<PathBuf> {
+    let new = path.join(NEW);
+    // What is there was never in use: it would be `data`.
+    remove_tree(&new)?;
+    fs::create_dir(&new)?;
+    fs::write(new.join(FORMAT), format!("{TITLE}\nversion = {FORMAT_VERSION}\nengine = {engine}\n"))?;
+    fs::write(new.join(MARK), [])?;
+    Ok(new)
+}
+
+/// Makes the new store the one that is used. The one before has no content.
+fn put_in_place(path: &Path) -> io::Result<()> {
+    let (new, data, old) = (path.join(NEW), path.join(DATA), path.join(OLD));
+    sync_tree(&new)?;
+    remove_tree(&old)?;
+    match fs::rename(&data, &old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::rename(&new, &data)?;
+    sync_directory(path)?;
+    path.canonicalize()?.parent().map(sync_directory).transpose()?;
+    remove_tree(&old)
+}
+
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// A directory with anything else in it is somebody else's.
 fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     let failed = |source: io::Error| OpenError::Io { path: path.to_owned(), source };
     for entry in fs::read_dir(path).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         // A directory that is a disk of its own begins with this one.
-        if ![LOCK, DATA, NEW, "lost+found"].iter().any(|known| name == *known) {
+        if ![LOCK, DATA, NEW, OLD, "lost+found"].iter().any(|known| name == *known) {
             return Err(OpenError::Foreign { path: path.to_owned() });
         }
     }

@@ -18,6 +18,7 @@ mod reader;
 mod record;
 mod redb;
 mod sled;
+mod survey;
 mod transfer;
 mod wire;
 
@@ -33,7 +34,8 @@ pub use options::{CommitterOptions, Engine, Options, Sync};
 pub use reader::{Asker, Found, FoundSink, Lookup, Reader};
 pub use record::{MarkRecord, MessageRecord, Record, RecordError, StateRecord};
 pub use redb::open_on_backend;
-pub use transfer::{Moved, TransferError, export, import, verify};
+pub use survey::{Holding, Survey, verify};
+pub use transfer::{Moved, TransferError, export, import, import_as};
 
 /// One change of the stored state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +113,13 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// What is committed meanwhile may be seen or not. `visit` must not commit.
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError>;
 
+    /// Visits what [`Store::scan`] visits, and goes on after a record that cannot be read: that one is told as its damage.
+    ///
+    /// An engine whose own files are damaged may have to stop all the same, with an error.
+    fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.scan(&mut |record| visit(Ok(record)))
+    }
+
     /// The message with this sequence, where it is there.
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError>;
 
@@ -126,5 +135,16 @@ pub fn open(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
         Engine::Memory => Ok(Arc::new(Memory::default())),
         Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open(&options.path, Engine::Sled, ())?)),
         Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open(&options.path, Engine::Redb, redb::Place::File)?)),
+    }
+}
+
+/// Opens the store that the options describe. Where there is none, none is made: that is an error, as is an engine that keeps
+/// nothing.
+pub fn open_existing(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
+    let path = &options.path;
+    match options.engine {
+        Engine::Memory => Err(OpenError::NotOnDisk),
+        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open_existing(path, Engine::Sled, ())?)),
+        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open_existing(path, Engine::Redb, redb::Place::File)?)),
     }
 }

@@ -80,6 +80,8 @@ pub struct CommitterOptions {
     pub batch_operations: usize,
     /// Bytes of messages in one batch, likewise.
     pub batch_bytes: usize,
+    /// How long what nobody waits for may wait for a batch that is committed anyway.
+    pub unawaited_pause: Duration,
     /// Changes that may wait for a disk that fails; the submissions above are answered with the failure.
     pub max_retried: usize,
     /// How long to wait before trying them again when nothing new comes.
@@ -94,6 +96,7 @@ impl Default for CommitterOptions {
             max_waiting_bytes: 64 << 20,
             batch_operations: 4_096,
             batch_bytes: 4 << 20,
+            unawaited_pause: Duration::from_millis(20),
             max_retried: 262_144,
             retry_pause: Duration::from_secs(1),
         }

@@ -136,7 +136,7 @@ impl Engine for Redb {
         Ok(())
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError> {
+    fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError> {
         let reading = self.database.begin_read().map_err(failed)?;
         let messages = reading.open_table(MESSAGES).map_err(failed)?;
         let states = reading.open_table(STATES).map_err(failed)?;
@@ -145,8 +145,7 @@ impl Engine for Redb {
             let (key, value) = entry.map_err(failed)?;
             let mark = Record::decode(value.value()).ok();
             let of_queue = |record: &Record| matches!(record, Record::Mark(mark) if mark.queue == key.value());
-            let mark = mark.filter(of_queue).ok_or(StoreError::Damaged(Damage::Stray))?;
-            if visit(mark).is_break() {
+            if visit(mark.filter(of_queue).ok_or(Damage::Stray)).is_break() {
                 return Ok(());
             }
         }
@@ -156,7 +155,7 @@ impl Engine for Redb {
             let (key, value) = entry.map_err(failed)?;
             let sequence = key.value();
             found += 1;
-            if visit(decode(sequence, value.value(), true)?).is_break() {
+            if visit(decode(sequence, value.value(), true)).is_break() {
                 return Ok(());
             }
             let is_due = |entry: &Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>), _>| {
@@ -165,19 +164,23 @@ impl Engine for Redb {
             while let Some(entry) = states.next_if(is_due) {
                 let (key, value) = entry.map_err(failed)?;
                 // One without its message is of no use; nothing writes such.
-                if key.value() == sequence && visit(decode(sequence, value.value(), false)?).is_break() {
+                if key.value() == sequence && visit(decode(sequence, value.value(), false)).is_break() {
                     return Ok(());
                 }
             }
         }
-        if found == expected { Ok(()) } else { Err(StoreError::Damaged(Damage::Count { expected, found })) }
+        if found != expected {
+            // There is nothing after it, so it does not matter whether this ends the visit.
+            let _ = visit(Err(Damage::Count { expected, found }));
+        }
+        Ok(())
     }
 
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError> {
         let reading = self.database.begin_read().map_err(failed)?;
         let messages = reading.open_table(MESSAGES).map_err(failed)?;
         let Some(value) = messages.get(sequence).map_err(failed)? else { return Ok(None) };
-        match decode(sequence, value.value(), true)? {
+        match decode(sequence, value.value(), true).map_err(StoreError::Damaged)? {
             Record::Message(message) => Ok(Some(message)),
             Record::State(_) | Record::Mark(_) => Ok(None),
         }
@@ -206,8 +209,8 @@ fn make_tables(database: &Database) -> Result<(), StoreError> {
 }
 
 /// Reads the record of this sequence: a message, or a state.
-fn decode(sequence: u64, bytes: &[u8], is_message: bool) -> Result<Record, StoreError> {
-    let damaged = |error: RecordError| StoreError::Damaged(Damage::Record { sequence, error });
+fn decode(sequence: u64, bytes: &[u8], is_message: bool) -> Result<Record, Damage> {
+    let damaged = |error: RecordError| Damage::Record { sequence, error };
     let record = Record::decode(bytes).map_err(damaged)?;
     let fits = record.sequence() == Some(sequence) && matches!(record, Record::Message(_)) == is_message;
     if fits { Ok(record) } else { Err(damaged(RecordError::Misplaced)) }

@@ -1,4 +1,4 @@
-//! Stores as plain files: export, import, and a check of everything that is stored.
+//! Stores as plain files: export and import.
 //!
 //! An export is this text and these numbers, big-endian, whatever the engine:
 //!
@@ -15,9 +15,11 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::error::StoreError;
+use super::engine::Kept;
+use super::error::{OpenError, StoreError};
+use super::options::{Engine, Options};
 use super::record::{Record, RecordError};
-use super::{Batch, Durability, Store, StoreOp};
+use super::{Batch, Durability, Store, StoreOp, redb, sled};
 
 const TITLE: &[u8] = b"gumboot export 1\n";
 
@@ -49,6 +51,9 @@ pub enum TransferError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store that the import is for could not be opened, or made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// The file could not be read or written.
     #[error("the file of the export failed: {0}")]
     File(#[source] io::Error),
@@ -75,7 +80,7 @@ pub enum TransferError {
 }
 
 impl Moved {
-    fn count(&mut self, record: &Record, bytes: usize) {
+    pub(super) fn count(&mut self, record: &Record, bytes: usize) {
         match record {
             Record::Message(_) => self.messages += 1,
             Record::State(_) => self.states += 1,
@@ -150,19 +155,15 @@ pub fn import(store: &dyn Store, from: impl Read, mut progress: impl FnMut(Moved
     Ok(moved)
 }
 
-/// Reads everything that is stored, and so checks it. `progress` is told after each record.
-pub fn verify(store: &dyn Store, mut progress: impl FnMut(Moved)) -> Result<Moved, StoreError> {
-    let mut moved = Moved::default();
-    store.scan(&mut |record| {
-        let bytes = match &record {
-            Record::Message(message) => message.footprint(),
-            Record::State(_) | Record::Mark(_) => size_of::<Record>(),
-        };
-        moved.count(&record, bytes);
-        progress(moved);
-        ControlFlow::Continue(())
-    })?;
-    Ok(moved)
+/// Makes the store that the options describe out of an export. It is there when the whole export is in it, and not before: when
+/// this fails, or the process ends meanwhile, there is no store, or the empty one that was there before.
+pub fn import_as(options: &Options, from: impl Read, progress: impl FnMut(Moved)) -> Result<Moved, TransferError> {
+    let fill = |store: &dyn Store| import(store, from, progress);
+    match options.engine {
+        Engine::Memory => Err(OpenError::NotOnDisk.into()),
+        Engine::Sled => Kept::<sled::Sled>::filled(&options.path, Engine::Sled, (), fill),
+        Engine::Redb => Kept::<redb::Redb>::filled(&options.path, Engine::Redb, redb::Place::File, fill),
+    }
 }
 
 /// A file, and the checksum of what passed.

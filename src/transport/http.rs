@@ -120,10 +120,8 @@ fn respond(
     }
 }
 
-/// The whole answer for a connection that is one too many, as bytes: it is not worth a task.
-pub fn too_many_connections(limit: usize) -> Vec<u8> {
-    let text =
-        format!("The broker has reached its limit of {limit} connections (limits.connections). Try again later.\n");
+/// The whole answer for a connection that cannot be served now, as bytes: it is not worth an HTTP server.
+pub fn unavailable(text: &str) -> Vec<u8> {
     let length = text.len();
     format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n\

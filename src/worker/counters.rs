@@ -49,6 +49,8 @@ pub struct Counters {
     pub dropped: Counter,
     /// Messages sent that reached nobody.
     pub unrouted: Counter,
+    /// Messages sent to users who were not there, or had not subscribed.
+    pub user_absent: Counter,
     /// Messages moved to the dead letters.
     pub dead_lettered: Counter,
     /// Messages given up for want of a dead-letter queue.
@@ -81,7 +83,7 @@ impl Counters {
     }
 
     /// Every single count with its name, as a metric would spell it.
-    pub fn all(&self) -> [(&'static str, u64); 12] {
+    pub fn all(&self) -> [(&'static str, u64); 13] {
         [
             ("connections", self.connections.read()),
             ("connections_opened_total", self.opened.read()),
@@ -93,6 +95,7 @@ impl Counters {
             ("slow_consumers_total", self.slow_consumers.read()),
             ("messages_dropped_total", self.dropped.read()),
             ("messages_unrouted_total", self.unrouted.read()),
+            ("messages_user_absent_total", self.user_absent.read()),
             ("messages_dead_lettered_total", self.dead_lettered.read()),
             ("messages_lost_total", self.lost.read()),
         ]

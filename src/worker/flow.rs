@@ -144,12 +144,13 @@ impl Hub {
             }
             Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
                 match &target {
-                    Target::Topic(_) if !paced => self.peers.release_label(key, id),
-                    Target::Queue(_) if by_client => self.consume_unwritten(key, subscription),
-                    Target::Topic(_) | Target::Queue(_) => {}
+                    Target::Topic(_) | Target::Own(_) if !paced => self.peers.release_label(key, id),
+                    Target::Queue(_) | Target::Durable(_) if by_client => self.consume_unwritten(key, subscription),
+                    Target::Topic(_) | Target::Own(_) | Target::Queue(_) | Target::Durable(_) => {}
                 }
                 self.unsubscribe(key, subscription, target, ticket);
             }
+            Action::Forget { queue, ticket } => self.apply(Command::Forget { session, queue, ticket }),
             Action::Note(note) => self.note(key, note),
             Action::Close(close) => self.close(key, &close),
         }
@@ -164,6 +165,11 @@ impl Hub {
                 let subscriber = Subscriber { id: name, label, no_local, paced };
                 self.apply(Command::Subscribe { subscriber, pattern, ticket });
             }
+            Target::Own(stream) => {
+                let label = if paced { u32::MAX } else { self.peers.acquire_label(key, id) };
+                let subscriber = Subscriber { id: name, label, no_local, paced };
+                self.apply(Command::SubscribeOwn { subscriber, stream, ticket });
+            }
             Target::Queue(queue) if browses => {
                 let reader = Consumer { id: name, credit, no_local };
                 self.apply(Command::Browse { reader, queue, after: None, ticket });
@@ -171,6 +177,10 @@ impl Hub {
             Target::Queue(queue) => {
                 let consumer = Consumer { id: name, credit, no_local };
                 self.apply(Command::Consume { consumer, queue, ticket });
+            }
+            Target::Durable(binding) => {
+                let consumer = Consumer { id: name, credit, no_local };
+                self.apply(Command::Attach { consumer, binding, ticket });
             }
         }
     }
@@ -185,7 +195,11 @@ impl Hub {
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => self.apply(Command::Unsubscribe { subscriber: name, pattern, ticket }),
+            Target::Own(_) => self.apply(Command::UnsubscribeOwn { subscriber: name, ticket }),
             Target::Queue(queue) => self.apply(Command::Cancel { consumer: name, queue, ticket }),
+            Target::Durable(binding) => {
+                self.apply(Command::Cancel { consumer: name, queue: binding.queue, ticket });
+            }
         }
     }
 

@@ -20,9 +20,9 @@ use super::outbox::Outbox;
 use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase, Submission};
 use super::post::{Post, Posts};
 use super::timers::Timers;
-use crate::broker::{Effects, Interest, Shard};
+use crate::broker::{Command, Effects, Interest, Shard};
 use crate::clock::Clock;
-use crate::message::{Sequences, SessionId, WorkerId};
+use crate::message::{Content, Sequences, SessionId, WorkerId};
 use crate::session::Session;
 use crate::stomp::Decoder;
 use crate::websocket::deflate::Codec;
@@ -185,6 +185,16 @@ impl Hub {
             }
             self.settle_sessions();
         }
+    }
+
+    /// Routes what the broker itself says, such as an application's answer, as if a session had sent it: to a topic, a
+    /// queue, a user at `/user/{name}/...`, or one session at `/user/{session}/...`, whatever worker they are on. Nobody is
+    /// told what became of it.
+    pub fn publish(&mut self, now: Instant, content: Content) {
+        self.peers.now = now;
+        let origin = SessionId::of_broker(self.peers.worker);
+        self.apply(Command::Publish { origin, content, ticket: None });
+        self.settle_sessions();
     }
 
     /// Does what is due.

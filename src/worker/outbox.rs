@@ -84,6 +84,11 @@ impl Outbox {
         self.queued == 0
     }
 
+    /// Whether a message of this size may be added. One that is larger than the limit can still be sent, alone.
+    pub(super) fn has_room(&self, size: usize, limit: usize) -> bool {
+        self.queued == 0 || self.queued + size <= limit
+    }
+
     /// Appends bytes of an open buffer.
     pub(super) fn push_run(&mut self, run: Run) {
         // An empty piece would never be written, and so never leave.

@@ -262,8 +262,7 @@ impl Peers {
 
     /// Whether a connection's outbox takes a message of this size. One that is larger than the limit goes out alone.
     fn has_room(&self, key: ConnectionKey, size: usize) -> bool {
-        let queued = self.connections.get(key).map(|connection| connection.outbox.queued());
-        queued.is_some_and(|queued| queued == 0 || queued + size <= self.outbox_limit)
+        self.connections.get(key).is_some_and(|connection| connection.outbox.has_room(size, self.outbox_limit))
     }
 
     /// Gives a subscription's encoding back that [`Labels::acquire`] gave out for it.
@@ -293,6 +292,7 @@ impl Peers {
         let content = &delivery.message.content;
         let room = self.has_room(key, content.body.len() + content.headers.footprint());
         if let Some(connection) = self.connections.get_mut(key) {
+            let room = room || (delivery.tag.is_none() && !connection.blocked);
             connection.session.handle_delivery(self.now, subscription, delivery, room);
             self.stirred.push(key);
         }
@@ -307,9 +307,9 @@ impl Effects for Peers {
         // that it shares is appended, and that is all.
         if !subscriber.paced && connection.phase == Phase::Open && !connection.session.has_held() {
             let Some(shape) = self.labels.encoding(subscriber.label, message, &mut self.encoder) else { return };
-            let queued = connection.outbox.queued();
-            // A message larger than the limit can still be sent, alone.
-            if queued == 0 || queued + shape.len() <= self.outbox_limit {
+            // Whoever is not blocked has taken all that it was ever offered: however much comes in one turn, such as by one
+            // COMMIT, its peer is not slow yet.
+            if !connection.blocked || connection.outbox.has_room(shape.len(), self.outbox_limit) {
                 push_shape(&mut connection.outbox, Source::Label(subscriber.label), shape);
                 self.counters.deliveries.add(1);
                 if !connection.dirty {
@@ -365,6 +365,10 @@ impl Effects for Peers {
                 tracing::error!(%queue, count, "stored messages cannot be read; they are tried again later");
             }
             Note::Unrouted(_) => self.counters.unrouted.add(1),
+            Note::UserAbsent(destination) => {
+                self.counters.user_absent.add(1);
+                tracing::debug!(%destination, "a message to a user reached nobody");
+            }
             Note::UnknownDropped(destination) => {
                 self.counters.dropped.add(1);
                 tracing::warn!(%destination, "dropped a message: no destination prefix takes it");
@@ -383,6 +387,13 @@ impl Effects for Peers {
             Note::Dropped { queue, reason, count } => {
                 self.counters.dropped.add(count as u64);
                 tracing::debug!(%queue, reason, count, "dropped messages of a queue");
+            }
+            Note::Abandoned { queue, count } => {
+                self.counters.dropped.add(count as u64);
+                tracing::info!(%queue, count, "a durable subscription was abandoned: it ends, with its messages");
+            }
+            Note::Unbound(queue) => {
+                tracing::warn!(%queue, "no topic's prefix takes what a durable subscription is on: it gets nothing");
             }
             Note::LimitReached(refusal) => {
                 self.counters.limit_reached(refusal.code());

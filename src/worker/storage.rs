@@ -4,12 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use bytestring::ByteString;
+
 use super::hub::Hub;
 use super::peers::Submission;
 use super::post::Post;
 use crate::broker::{Change, Command, History, UNAWAITED};
 use crate::destination::Destination;
-use crate::message::{Content, Message, Moment, Refusal, SessionId, Terms, WorkerId};
+use crate::headers::Headers;
+use crate::message::{Content, Message, MessageId, Moment, Refusal, SessionId, Terms, WorkerId};
 use crate::store::{
     self, Answer, Asker, Busy, Found, Lookup, MarkRecord, MessageRecord, StateRecord, StoreOp, Submitter,
 };
@@ -50,12 +54,14 @@ impl Storage {
         }
         for Submission { ticket, changes } in hub.take_submissions() {
             let mut operations = changes.into_iter().map(operation);
+            let (from, is_awaited) = (self.own, ticket != UNAWAITED);
             // What nobody waits for need not be stored at once, and there may be much of it.
-            while ticket == UNAWAITED && operations.len() > MAX_UNAWAITED {
+            while !is_awaited && operations.len() > MAX_UNAWAITED {
                 let operations = operations.by_ref().take(MAX_UNAWAITED).collect();
-                self.left.push_back(store::Submission { from: self.own, ticket, operations });
+                self.left.push_back(store::Submission { from, ticket, operations, is_awaited });
             }
-            self.left.push_back(store::Submission { from: self.own, ticket, operations: operations.collect() });
+            let operations = operations.collect();
+            self.left.push_back(store::Submission { from, ticket, operations, is_awaited });
         }
         self.hand_over();
     }
@@ -114,23 +120,27 @@ pub(crate) fn found(Found { ticket, messages }: Found) -> Post {
     Post::Command(Command::Fetched { queue: ticket, found })
 }
 
-/// A message as the store has kept it, with what it has been through.
+/// A message or a durable subscription as the store has kept it, with what it has been through.
 pub(crate) fn restored(record: MessageRecord, history: History) -> Post {
-    let sequence = record.sequence;
-    Post::Command(Command::Restore { message: Arc::new(message_of(record)), sequence, history })
+    let (sequence, queue) = (record.sequence, Destination::new(record.queue.clone()));
+    Post::Command(if record.is_binding {
+        Command::Rebind { queue, topic: record.topic.unwrap_or_default(), sequence }
+    } else {
+        Command::Restore { queue, message: Arc::new(message_of(record)), sequence, history }
+    })
 }
 
 fn message_of(record: MessageRecord) -> Message {
-    let MessageRecord { queue, id, headers, body, is_text, expires_at, deliver_at, priority, group, .. } = record;
+    let MessageRecord { queue, topic, id, headers, body, is_text, expires_at, .. } = record;
     let terms = Terms {
         expires: expires_at.map(Moment::At),
-        due: deliver_at.map(Moment::At),
-        priority: (priority != USUAL_PRIORITY).then_some(priority),
-        group,
+        due: record.deliver_at.map(Moment::At),
+        priority: (record.priority != USUAL_PRIORITY).then_some(record.priority),
+        group: record.group,
         persistent: true,
     };
     let content = Content {
-        destination: Destination::new(queue),
+        destination: Destination::new(topic.unwrap_or(queue)),
         headers,
         body,
         is_text,
@@ -145,8 +155,11 @@ fn message_of(record: MessageRecord) -> Message {
 
 fn operation(change: Change) -> StoreOp {
     match change {
-        Change::Append { sequence, message, taken_at, expires_at } => {
-            StoreOp::Append(Arc::new(record(sequence, &message, taken_at, expires_at)))
+        Change::Append { sequence, queue, message, taken_at, expires_at } => {
+            StoreOp::Append(Arc::new(record(sequence, &queue, &message, (taken_at, expires_at))))
+        }
+        Change::Bind { sequence, queue, topic, made_at } => {
+            StoreOp::Append(Arc::new(binding(sequence, &queue, topic, made_at)))
         }
         Change::State { sequence, redeliveries, refused, not_before } => {
             StoreOp::State(StateRecord { sequence, redeliveries, refused, not_before })
@@ -156,12 +169,38 @@ fn operation(change: Change) -> StoreOp {
     }
 }
 
-fn record(sequence: u64, message: &Message, taken_at: u64, expires_at: Option<u64>) -> MessageRecord {
+/// The form of a durable subscription: of a message only what it has to have.
+fn binding(sequence: u64, queue: &Destination, topic: ByteString, made_at: u64) -> MessageRecord {
+    MessageRecord {
+        sequence,
+        queue: queue.text().clone(),
+        topic: Some(topic),
+        is_binding: true,
+        id: MessageId { boot: 0, worker: WorkerId(0), sequence: 0 },
+        headers: Headers::default(),
+        body: Bytes::new(),
+        is_text: false,
+        enqueued_at: made_at,
+        expires_at: None,
+        deliver_at: None,
+        priority: USUAL_PRIORITY,
+        group: None,
+    }
+}
+
+fn record(
+    sequence: u64,
+    queue: &Destination,
+    message: &Message,
+    (taken_at, expires_at): (u64, Option<u64>),
+) -> MessageRecord {
     let content = &message.content;
     let terms = content.terms.as_deref();
     MessageRecord {
         sequence,
-        queue: content.destination.text().clone(),
+        queue: queue.text().clone(),
+        topic: (*queue != content.destination).then(|| content.destination.text().clone()),
+        is_binding: false,
         id: message.id,
         headers: content.headers.clone(),
         body: content.body.clone(),

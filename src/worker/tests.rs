@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer};
 use crate::broker::Interest;
 use crate::clock::Clock;
-use crate::message::WorkerId;
+use crate::destination::Destination;
+use crate::headers::Headers;
+use crate::message::{Content, WorkerId};
 
 /// One hub and its clients.
 struct Player {
@@ -161,9 +163,55 @@ fn what_came_before_the_end_of_input_takes_effect_and_is_answered() {
     assert_eq!(player.counters.closes().get("closed-by-peer"), Some(&1));
 }
 
+/// Law 8 the other way round: who reads is not slow, however much comes at once.
+#[test]
+fn g5_a_large_commit_costs_a_reading_subscriber_nothing() {
+    let mut player = Player::new(Options { outbox_bytes: 200, ..Options::default() });
+    let clients: Vec<_> = (0..3).map(|_| player.connect()).collect();
+    let [publisher, reading, stuck] = clients[..] else { panic!("three were made") };
+    for client in [reading, stuck] {
+        player.say(client, "SUBSCRIBE\nid:sub-0\ndestination:/topic/a\n\n\0");
+    }
+    // What one socket does not take makes it a slow one.
+    player.say(publisher, "SEND\ndestination:/topic/a\n\nm\0");
+    assert_eq!(player.hear(reading).matches("MESSAGE\n").count(), 1);
+    let send = "SEND\ndestination:/topic/a\ntransaction:t\n\nm\0".repeat(50);
+    player.say(publisher, &format!("BEGIN\ntransaction:t\n\n\0{send}COMMIT\ntransaction:t\n\n\0"));
+    assert_eq!(player.hear(reading).matches("MESSAGE\n").count(), 50);
+    assert_eq!(player.counters.closes().get("slow-consumer"), Some(&1));
+    assert!(player.hear(stuck).contains("code:slow-consumer"));
+}
+
 /// A text packet with the key 0, which leaves it readable.
 fn masked(text: &str) -> Vec<u8> {
     let mut packet = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
     packet.extend_from_slice(text.as_bytes());
     packet
+}
+
+/// P3: what the broker itself says reaches one session by its name, and shows what that subscribed to.
+#[test]
+fn the_broker_itself_can_answer_a_session() {
+    let mut player = Player::new(Options::default());
+    let key = player.hub.open(player.now, Peer { transport: "tcp", address: None }, Framing::Stream);
+    player.say(key, "CONNECT\naccept-version:1.2\n\n\0");
+    let connected = player.hear(key);
+    let name = connected.lines().find_map(|line| line.strip_prefix("session:")).unwrap();
+    player.say(key, "SUBSCRIBE\nid:0\ndestination:/user/queue/answers\n\n\0");
+    for (to, is_reached) in [(name, true), ("00000001-0-ff", false), ("nobody", false)] {
+        let content = Content {
+            destination: Destination::new(format!("/user/{to}/queue/answers")),
+            headers: Headers::default(),
+            body: bytes::Bytes::from_static(b"yes"),
+            is_text: true,
+            exclude_origin: false,
+            mandatory: true,
+            terms: None,
+        };
+        player.hub.publish(player.now, content);
+        let heard = player.hear(key);
+        assert_eq!(heard.contains("\ndestination:/user/queue/answers\n"), is_reached, "{heard}");
+        assert_eq!(heard.is_empty(), !is_reached, "{heard}");
+        assert!(!heard.contains(name), "{heard}");
+    }
 }

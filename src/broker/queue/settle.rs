@@ -8,11 +8,11 @@ use super::hand_out::Unsettled;
 use super::{Queue, after};
 use crate::broker::command::Change;
 use crate::broker::entry::Entry;
+use crate::broker::letter::letter;
 use crate::broker::options::QueueOptions;
 use crate::clock::Clock;
 use crate::destination::Destination;
-use crate::headers::Headers;
-use crate::message::{Content, Message, Outcome, SessionId, Terms};
+use crate::message::{Message, Outcome, SessionId};
 
 /// A message on its way to the dead letters.
 #[derive(Debug)]
@@ -195,30 +195,6 @@ impl Queue {
             self.backlog.put_back(sequence, unsettled.entry);
         }
     }
-}
-
-/// What the dead-letter queue `to` is to get for a message that was given up for a reason, handed out so often.
-pub(in crate::broker) fn letter(
-    message: &Message,
-    to: &Destination,
-    (reason, handed_out): (&str, u32),
-    is_stored: bool,
-    epoch_ms: u64,
-) -> Message {
-    let (count, time) = (handed_out.to_string(), epoch_ms.to_string());
-    let added = [
-        ("original-destination", message.content.destination.as_str()),
-        ("dead-letter-reason", reason),
-        ("dead-letter-time", time.as_str()),
-        ("delivery-count", count.as_str()),
-    ];
-    let names = added.map(|(name, _)| name);
-    let others = message.content.headers.iter().filter(|(name, _)| !names.contains(name));
-    let headers = Headers::from_iter(added.into_iter().chain(others));
-    // Its end and its delay were those of its life before, but it is to outlive the process if it was before.
-    let terms = is_stored.then(|| Box::new(Terms { persistent: true, ..Terms::default() }));
-    let content = Content { destination: to.clone(), headers, mandatory: false, terms, ..message.content.clone() };
-    Message { id: message.id, origin: message.origin, content }
 }
 
 /// The delay after so many doublings of the first one.

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Queue;
 use super::settle::Dying;
+use super::{Life, Queue};
 use crate::broker::admission::{Admitted, Source};
 use crate::broker::backlog::Past;
 use crate::broker::command::{Change, History};
@@ -38,7 +38,8 @@ impl Mark {
 impl Queue {
     /// Whether this message must be stored before it is here. Never for a temporary queue, which ends with its session.
     pub(in crate::broker) fn must_store(&self, message: &Message) -> bool {
-        self.has_store && (self.rules.options.durable || message.content.is_persistent()) && !self.is_temporary
+        let is_asked = self.rules.options.durable || message.content.is_persistent();
+        self.has_store && is_asked && !matches!(self.life, Life::Temporary)
     }
 
     /// Whether others wait for the store, so that whatever comes now must wait behind them (G4).

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use slotmap::KeyData;
 
-use super::{QueueKey, Queues};
+use super::{Copied, QueueKey, Queues};
 use crate::broker::admission::Source;
 use crate::broker::command::{Change, Command, Effects, History, Note, UNAWAITED};
 use crate::broker::queue::{Pushed, Queue};
@@ -29,7 +29,7 @@ impl Queues {
             return Ok(Pushed::Added(0));
         };
         let taken_at = self.clock.epoch_ms(now);
-        let change = stored.map(|stored| append(stored, &message, taken_at, queue.expires_at(taken_at, &message)));
+        let change = stored.map(|stored| append(stored, queue, &message, taken_at));
         let name = queue.name().clone();
         match queue.line_up(now, &self.clock, message, stored, source) {
             Ok(Ok(place)) => {
@@ -66,7 +66,7 @@ impl Queues {
         let queue = self.queues.get_mut(key).filter(|queue| queue.must_store(message))?;
         let stored = self.storage.next_sequence()?;
         let taken_at = self.clock.epoch_ms(now);
-        changes.push(append(stored, message, taken_at, queue.expires_at(taken_at, message)));
+        changes.push(append(stored, queue, message, taken_at));
         // Apart, since it may be stored whatever becomes of the transaction.
         if let Some(up_to) = queue.mark_with(stored) {
             let change = Change::Mark { queue: queue.name().clone(), up_to };
@@ -109,6 +109,9 @@ impl Queues {
         for (message, source, result) in told {
             match source {
                 Source::Sender(ticket) => answer(message.origin, ticket, result.map(|()| 1), effects),
+                Source::Publisher(ticket) => {
+                    self.notices.copied.push(Copied { origin: message.origin, ticket, reached: result.map(|()| 1) });
+                }
                 Source::Letter(from) => self.answer_letter(now, from, result, effects),
                 Source::Nobody => {}
             }
@@ -171,23 +174,36 @@ impl Queues {
 
     /// Puts a message back that the store has kept. No limit counts: it was taken, and is not given up now. It is not handed out
     /// before [`Queues::restored`].
-    pub(in crate::broker) fn restore(&mut self, now: Instant, message: Arc<Message>, sequence: u64, history: History) {
-        let key = self.of_name(&message.content.destination);
+    pub(in crate::broker) fn restore<E: Effects>(
+        &mut self,
+        now: Instant,
+        name: &Destination,
+        (message, history): (Arc<Message>, History),
+        sequence: u64,
+        effects: &mut E,
+    ) {
+        let known = self.names.get(name).copied();
+        if known.is_none() && name.is_reserved() {
+            // Its durable subscription ended while this was on its way into the store.
+            return effects.store(UNAWAITED, vec![Change::Delete { sequence }]);
+        }
+        let key = known.unwrap_or_else(|| self.make(name));
         if let Some(queue) = self.queues.get_mut(key) {
             queue.restore(now, &self.clock, message, sequence, history);
         }
     }
 
     /// Takes over how far a queue may have been handed out before.
-    pub(in crate::broker) fn restore_mark(&mut self, name: &Destination, up_to: u64) {
-        let key = self.of_name(name);
-        if let Some(queue) = self.queues.get_mut(key) {
-            queue.restore_mark(up_to);
-        }
+    pub(in crate::broker) fn restore_mark(&mut self, name: Destination, up_to: u64) {
+        self.marks.insert(name, up_to);
     }
 
     /// Everything is back.
     pub(in crate::broker) fn restored<E: Effects>(&mut self, now: Instant, effects: &mut E) {
+        // Of queues that are no more.
+        for queue in std::mem::take(&mut self.marks).into_keys() {
+            effects.store(UNAWAITED, vec![Change::Mark { queue, up_to: 0 }]);
+        }
         let keys: Vec<QueueKey> = self.queues.keys().collect();
         for key in keys {
             if let Some(queue) = self.queues.get_mut(key) {
@@ -210,13 +226,14 @@ impl Queues {
             }
         }
     }
-
-    fn of_name(&mut self, name: &Destination) -> QueueKey {
-        let known = self.names.get(name).copied();
-        known.unwrap_or_else(|| self.make(name))
-    }
 }
 
-fn append(stored: NonZeroU64, message: &Arc<Message>, taken_at: u64, expires_at: Option<u64>) -> Change {
-    Change::Append { sequence: stored.get(), message: Arc::clone(message), taken_at, expires_at }
+fn append(stored: NonZeroU64, queue: &Queue, message: &Arc<Message>, taken_at: u64) -> Change {
+    Change::Append {
+        sequence: stored.get(),
+        queue: queue.name().clone(),
+        message: Arc::clone(message),
+        taken_at,
+        expires_at: queue.expires_at(taken_at, message),
+    }
 }

@@ -33,13 +33,18 @@ fn config_toml_is_the_defaults() {
 #[test]
 fn config_toml_has_every_key() {
     let printed = load_file(&with_all_settings()).unwrap().effective.to_string();
-    let missing: Vec<&str> =
-        printed.lines().filter(|line| line.ends_with("# default") && !line.starts_with("policy = []")).collect();
+    let missing: Vec<&str> = printed
+        .lines()
+        .filter(|line| {
+            line.ends_with("# default") && !line.starts_with("policy = []") && !line.starts_with("relay = []")
+        })
+        .collect();
     assert!(missing.is_empty(), "{missing:#?}");
     // The lists that are empty by default are there as examples.
     for list in ["topics.policy", "queues.policy"] {
         assert!(CONFIG.contains(&format!("#   [[{list}]]\n#   pattern = ")), "{list}");
     }
+    assert!(CONFIG.contains("#   [[relay]]\n#   login = "));
 }
 
 #[test]
@@ -110,7 +115,8 @@ fn a_profile_works_in_the_shipped_file() {
 fn every_key_that_the_program_names_exists() {
     let topic = "[[topics.policy]]\npattern = \"/topic/a\"\nwhen_slow = \"disconnect\"";
     let queue = "[[queues.policy]]\npattern = \"/queue/a\"";
-    let loaded = load_file(&format!("{topic}\n{queue}")).unwrap();
+    let relay = "[[relay]]\nlogin = \"a\"\npasscode = \"b\"";
+    let loaded = load_file(&format!("{topic}\n{queue}\n{relay}")).unwrap();
     // The key of a policy is named without saying which of the policies.
     let known: BTreeSet<String> = loaded.effective.settings().map(|(key, _)| key.replace("[0]", "")).collect();
     let sections: BTreeSet<&str> = known.iter().filter_map(|key| key.split_once('.')).map(|(name, _)| name).collect();

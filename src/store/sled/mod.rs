@@ -142,14 +142,12 @@ impl Engine for Sled {
         Ok(())
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError> {
+    fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError> {
         for entry in self.database.scan_prefix([keys::MARK]) {
             let (key, value) = entry.map_err(failed)?;
-            let Ok(Record::Mark(mark)) = Record::decode(&value) else { return Err(stray()) };
-            if key != keys::mark(&mark.queue) {
-                return Err(stray());
-            }
-            if visit(Record::Mark(mark)).is_break() {
+            let mark = Record::decode(&value).ok();
+            let of_queue = |record: &Record| matches!(record, Record::Mark(mark) if key == keys::mark(&mark.queue));
+            if visit(mark.filter(of_queue).ok_or(Damage::Stray)).is_break() {
                 return Ok(());
             }
         }
@@ -160,9 +158,10 @@ impl Engine for Sled {
             let index = self.index.read();
             // Gone since the list was made.
             let Some(home) = index.home(sequence) else { continue };
-            let bytes = pack::fetch(&self.database, sequence, home, Some(&mut chunks))?;
-            let message = decode(sequence, &bytes)?;
-            let state = if index.has_state(sequence) { self.state(sequence)? } else { None };
+            let bytes = pack::fetch(&self.database, sequence, home, Some(&mut chunks));
+            let message = or_damage(bytes.and_then(|bytes| decode(sequence, &bytes)))?;
+            let has_state = message.is_ok() && index.has_state(sequence);
+            let state = if has_state { or_damage(self.state(sequence))?.transpose() } else { None };
             drop(index);
             for record in std::iter::once(message).chain(state) {
                 if visit(record).is_break() {
@@ -244,6 +243,14 @@ fn patiently<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreErro
 fn decode(sequence: u64, bytes: &[u8]) -> Result<Record, StoreError> {
     let record = Record::decode(bytes).map_err(|error| damaged(sequence, error))?;
     if record.sequence() == Some(sequence) { Ok(record) } else { Err(damaged(sequence, RecordError::Misplaced)) }
+}
+
+/// Damage is something that was found; any other error is a failure to look.
+fn or_damage<T>(read: Result<T, StoreError>) -> Result<Result<T, Damage>, StoreError> {
+    match read {
+        Err(StoreError::Damaged(damage)) => Ok(Err(damage)),
+        read => read.map(Ok),
+    }
 }
 
 fn damaged(sequence: u64, error: RecordError) -> StoreError {
