@@ -92,7 +92,7 @@ pub(crate) fn append(sequence: u64, length: usize) -> StoreOp {
 }
 
 pub(crate) fn state(sequence: u64, redeliveries: u32) -> StateRecord {
-    StateRecord { sequence, redeliveries, not_before: u64::from(redeliveries) * 1000 }
+    StateRecord { sequence, redeliveries, refused: redeliveries / 2, not_before: u64::from(redeliveries) * 1000 }
 }
 
 pub(crate) fn commit(store: &dyn Store, operations: impl IntoIterator<Item = StoreOp>) {
@@ -113,7 +113,7 @@ pub(crate) fn everything(store: &dyn Store) -> Vec<Record> {
 
 /// The sequences of all messages, in the order of the scan.
 pub(crate) fn sequences(store: &dyn Store) -> Vec<u64> {
-    let of_message = |record: &Record| matches!(record, Record::Message(_)).then(|| record.sequence());
+    let of_message = |record: &Record| matches!(record, Record::Message(_)).then(|| record.sequence()).flatten();
     everything(store).iter().filter_map(of_message).collect()
 }
 

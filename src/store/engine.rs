@@ -1,6 +1,5 @@
 //! What the engines on disk have in common: the directory, and how a store lives on after its engine failed.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::error::{Damage, OpenError, StoreError};
 use super::format::Directory;
-use super::net::{Net, net};
+use super::net::{Outcomes, net};
 use super::options;
 use super::record::{MessageRecord, Record};
 use super::{Batch, Durability, Store, Usage};
@@ -30,7 +29,7 @@ pub(super) trait Engine: Sized + Send + Sync + fmt::Debug {
     fn last_batch(&self) -> u64;
 
     /// Applies the outcomes of a batch, all or nothing, and remembers its number with them. One thread at a time.
-    fn apply(&self, outcomes: &BTreeMap<u64, Net<'_>>, number: u64, durability: Durability) -> Result<(), StoreError>;
+    fn apply(&self, outcomes: &Outcomes<'_>, number: u64, durability: Durability) -> Result<(), StoreError>;
 
     /// As [`Store::check`].
     fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError>;

@@ -14,6 +14,7 @@ mod format;
 mod memory;
 mod net;
 mod options;
+mod reader;
 mod record;
 mod redb;
 mod sled;
@@ -30,7 +31,8 @@ pub use committer::{Answer, Busy, Committer, Failure, Sink, Submission, Submitte
 pub use error::{Damage, OpenError, StoreError};
 pub use memory::Memory;
 pub use options::{CommitterOptions, Engine, Options, Sync};
-pub use record::{MessageRecord, Record, RecordError, StateRecord};
+pub use reader::{Asker, Found, FoundSink, Lookup, Reader};
+pub use record::{MarkRecord, MessageRecord, Record, RecordError, StateRecord};
 pub use redb::open_on_backend;
 pub use survey::{Holding, Survey, verify};
 pub use transfer::{Moved, TransferError, export, import, import_as};
@@ -44,15 +46,18 @@ pub enum StoreOp {
     State(StateRecord),
     /// Forgets a message and its state: it is settled. Nothing happens when it is not there.
     Delete(u64),
+    /// Stores how far a queue was handed out.
+    Mark(MarkRecord),
 }
 
 impl StoreOp {
-    /// The sequence of the message that this is about.
-    pub fn sequence(&self) -> u64 {
+    /// The sequence of the message that this is about; none for a mark.
+    pub fn sequence(&self) -> Option<u64> {
         match self {
-            StoreOp::Append(message) => message.sequence,
-            StoreOp::State(state) => state.sequence,
-            StoreOp::Delete(sequence) => *sequence,
+            StoreOp::Append(message) => Some(message.sequence),
+            StoreOp::State(state) => Some(state.sequence),
+            StoreOp::Delete(sequence) => Some(*sequence),
+            StoreOp::Mark(_) => None,
         }
     }
 
@@ -61,6 +66,7 @@ impl StoreOp {
         match self {
             StoreOp::Append(message) => message.footprint(),
             StoreOp::State(_) | StoreOp::Delete(_) => size_of::<StoreOp>(),
+            StoreOp::Mark(mark) => size_of::<StoreOp>() + mark.queue.len(),
         }
     }
 }
@@ -101,7 +107,8 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// committed again as it is, with the same result. After an error the store goes on: each call tries anew.
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError>;
 
-    /// Visits all messages in the order of their sequences, each followed by its state where it has one, until `visit` breaks.
+    /// Visits all marks, and then all messages in the order of their sequences, each followed by its state where it has one,
+    /// until `visit` breaks.
     ///
     /// What is committed meanwhile may be seen or not. `visit` must not commit.
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError>;
