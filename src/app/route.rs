@@ -125,15 +125,15 @@ impl Route {
             }
         };
         let is_topic = spaces.resolve(destination.as_str()).is_some_and(|space| space.kind == Kind::Topic);
-        let terms = if is_topic { content.terms.and_then(terms_of_topics) } else { content.terms };
+        let terms = content.terms.filter(|terms| !is_topic || terms.persistent || terms.expires.is_some());
+        let terms = terms.map(|terms| if is_topic { Box::new(terms_of_topics(&terms)) } else { terms });
         Ok(Content { destination, headers, terms, ..content })
     }
 }
 
 /// What of a SEND's wishes counts for a topic too.
-fn terms_of_topics(terms: Box<Terms>) -> Option<Box<Terms>> {
-    let Terms { expires, persistent, .. } = *terms;
-    (persistent || expires.is_some()).then(|| Box::new(Terms { expires, persistent, ..Terms::default() }))
+fn terms_of_topics(terms: &Terms) -> Terms {
+    Terms { expires: terms.expires, persistent: terms.persistent, ..Terms::default() }
 }
 
 impl Announcement {

@@ -338,7 +338,7 @@ impl Session {
         let opened =
             application::opened(name.clone(), identity.user.as_deref(), connect.headers.clone(), &self.options);
         self.version = Some(version);
-        self.state = State::Live(Live::new(now, name, identity, version, &connect, &self.options));
+        self.state = State::Live(Live::new(now, &name, identity, version, &connect, &self.options));
         self.push(Action::Send(connected));
         self.push(Action::Opened(opened));
         Ok(())
