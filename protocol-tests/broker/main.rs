@@ -4,6 +4,7 @@
 
 mod browse;
 mod durable;
+mod ends;
 mod harness;
 mod model;
 mod policies;

@@ -31,10 +31,10 @@ struct Ledger {
 pub(crate) fn run(folder: &Path, engine: &str, cycles: u64) -> io::Result<Vec<String>> {
     let mut ledger = Ledger::default();
     let mut broker = Broker::start(folder, engine)?;
-    for owner in 0..OWNERS.len() {
+    for (owner, (_, headers)) in OWNERS.into_iter().enumerate() {
         have(broker.address(), owner, PATIENCE)?;
         let mut forgotten = connect(broker.address(), owner, PATIENCE)?;
-        let headers = OWNERS[owner].1.replace("prices", "forgotten");
+        let headers = headers.replace("prices", "forgotten");
         forgotten.send(&format!("SUBSCRIBE\nid:f\ndestination:/topic/**\n{headers}\nreceipt:s\n\n\0"))?;
         expect(&mut forgotten, "RECEIPT")?;
         forgotten.send(&format!("UNSUBSCRIBE\nid:f\n{headers}\nreceipt:u\n\n\0"))?;

@@ -1,6 +1,7 @@
 //! One queue: each message goes to one consumer, in order, until it is settled (Q1).
 
 mod bound;
+mod end;
 mod stored;
 
 use std::collections::{BTreeMap, HashMap};
@@ -76,7 +77,7 @@ pub(super) struct Queue {
 pub(super) enum Life {
     /// As long as it has messages or consumers, and a while longer.
     Usual,
-    /// As long as it has consumers, whatever it holds.
+    /// As long as it has consumers, whatever it holds: from the beginning, or since it has one who said so.
     Temporary,
     /// As long as a durable subscription that keeps its messages here.
     Bound(Box<Bound>),
@@ -134,33 +135,6 @@ impl Queue {
 
     pub(super) fn rules(&self) -> &Arc<Rules> {
         &self.rules
-    }
-
-    /// Whether it is to be forgotten: nobody would notice, and has not for long enough.
-    pub(super) fn is_over(&mut self, now: Instant) -> bool {
-        match &self.life {
-            Life::Usual => {}
-            Life::Temporary => return self.consumers.is_empty(),
-            Life::Bound(_) => return self.is_abandoned(now),
-        }
-        if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
-            self.idle_since = None;
-            return false;
-        }
-        match self.rules.options.idle_expiry {
-            None => true,
-            Some(stay) => now.saturating_duration_since(*self.idle_since.get_or_insert(now)) >= stay,
-        }
-    }
-
-    /// When it is to be looked at again.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = self.backlog.next_due();
-        let Some(since) = self.idle_since else {
-            return due;
-        };
-        let stay = self.rules.options.idle_expiry.unwrap_or_default();
-        due.into_iter().chain(since.checked_add(stay)).min()
     }
 
     pub(super) fn stats(&self) -> QueueStats {
@@ -234,6 +208,9 @@ impl Queue {
         }
         if self.consumers.len() >= self.rules.options.max_consumers {
             return Err(self.rules.too_many_consumers());
+        }
+        if matches!(self.life, Life::Usual) && (consumer.ends_queue || self.rules.options.auto_delete) {
+            self.life = Life::Temporary;
         }
         self.consumers.add(consumer);
         Ok(())

@@ -524,8 +524,12 @@ impl Queues {
         }
         if is_over && queue.bound().is_some() {
             self.notices.abandoned.push(key);
-        } else if is_over && let Some(queue) = self.queues.remove(key) {
+        } else if is_over && let Some(mut queue) = self.queues.remove(key) {
             self.names.remove(queue.name());
+            queue.give_up();
+            if !queue.changes().is_empty() {
+                effects.store(UNAWAITED, std::mem::take(queue.changes()));
+            }
         }
     }
 

@@ -157,6 +157,7 @@ fn read_policy(row: &mut Section<'_>, spaces: &Spaces) -> Option<TopicPolicy> {
 fn read_queues(section: &mut Section<'_>, broker: &mut broker::Options, session: &mut session::Options) {
     section.count("max_prefetch", &mut session.max_prefetch, 1..=MANY);
     section.count("max_queues", &mut broker.queues.max_queues, 1..=MANY);
+    section.flag("spring_user_queues", &mut session.spring_user_queues);
     read_queue(section, &mut broker.queues, &mut session.prefetch);
     let mut rows: Vec<(QueuePolicy, u32)> = Vec::new();
     let (others, prefetch) = (&broker.queues, session.prefetch);
@@ -207,6 +208,7 @@ fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mu
     section.flag("priority", &mut queue.priority);
     section.count("max_groups", &mut queue.max_groups, 1..=MANY);
     section.flag("exclusive", &mut queue.exclusive);
+    section.flag("auto_delete", &mut queue.auto_delete);
     section.flag("single_active_consumer", &mut queue.single_active_consumer);
     section.duration_or_never("idle_expiry", &mut queue.idle_expiry, YEAR);
 }

@@ -232,7 +232,7 @@ mod tests {
         let spaces = Spaces::new(vec![space("", '/'), space("/a", '/')], Unknown::Refuse).expect("fine");
         assert_eq!(prefix(&spaces, "/a/b"), Some("/a"));
         assert_eq!(prefix(&spaces, "anything"), Some(""));
-        assert_eq!(prefix(&spaces, Destination::of_client("a", "b").as_str()), None);
+        assert_eq!(prefix(&spaces, Destination::of_client(None, "a", "b").as_str()), None);
     }
 
     #[test]

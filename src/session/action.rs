@@ -120,15 +120,17 @@ pub struct Subscribe {
     pub target: Target,
     /// `no-local:true`: not to be given what this session sends (M5).
     pub no_local: bool,
-    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the driver writes the
-    /// encoding that all such subscribers share without asking the session. True: every delivery goes through
-    /// `Session::handle_delivery`.
+    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the
+    /// driver writes the encoding that all such subscribers share without asking the session. True: every delivery goes
+    /// through `Session::handle_delivery`.
     pub paced: bool,
     /// How many deliveries of a queue may be unsettled at a time (Q5).
     pub credit: u32,
     /// Whether it only looks at a queue. It gets as many messages as its credit says, and asks for more by
     /// [`Action::Browse`].
     pub browses: bool,
+    /// Whether the queue is to be gone when its last subscription ends (P6).
+    pub ends_queue: bool,
     /// Answered when the subscription is live.
     pub ticket: Option<Ticket>,
 }

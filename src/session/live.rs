@@ -15,7 +15,7 @@ use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::{Shown, Subscription};
 use super::subscriptions::Subscriptions;
-use super::temporary::{own_queue, space_of};
+use super::temporary::{ends_queue, own_queue, space_of};
 use super::terms::{delay_of, terms_of, topic_terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
@@ -216,13 +216,7 @@ impl Live {
             return self.ask(request, actions, options);
         }
         let credit = prefetch(&request, options)?;
-        let mut target = self.target(&request.destination, options)?;
-        if let Some(Target::Topic(topic)) = &target {
-            self.check_protected_pattern(topic, options)?;
-            if let Some(binding) = self.binding(&request, topic, options)? {
-                target = Some(Target::Durable(binding));
-            }
-        }
+        let target = self.wanted(&request, options)?;
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
             return Err(Limit::Subscriptions(options.max_subscriptions).into());
@@ -230,9 +224,10 @@ impl Live {
         let key = self.next_key(options)?;
         // U6: the new one replaces the old one.
         let mut earlier = earlier.and_then(|key| self.end_subscription(key));
-        // A temporary queue lives as long as it has a subscription, so there the new one comes first.
         let is_temporary = space_of(&request.destination, options).is_some();
-        if !is_temporary {
+        let ends_queue = matches!(target, Some(Target::Queue(_))) && ends_queue(&request, options);
+        // Such a queue lives as long as it has a subscription, so there the new one comes first.
+        if !is_temporary && !ends_queue {
             actions.extend(earlier.take().map(|earlier| earlier.unsubscribe(true, None)));
         }
         let Some(target) = target else {
@@ -244,8 +239,7 @@ impl Live {
         let browses = matches!(target, Target::Queue(_)) && request.headers.find("browser") == Some("true");
         let subscription = Subscription {
             key,
-            // A copy, so that a short name does not hold its frame's buffer.
-            id: ByteString::from(request.id.to_string()),
+            id: ByteString::from(request.id.to_string()), // A copy: a short name must not hold its frame's buffer.
             target,
             // Nothing is taken, so nothing can be settled.
             mode: if browses { AckMode::Auto } else { request.ack },
@@ -266,6 +260,7 @@ impl Live {
             paced: subscription.is_paced(),
             credit,
             browses,
+            ends_queue,
             ticket: Some(self.receipts.ask(request.receipt.as_deref(), Awaited::Subscribe(key))),
         }));
         self.subscriptions.add(subscription);
@@ -278,7 +273,19 @@ impl Live {
         key.ok_or_else(|| Limit::Subscriptions(options.max_subscriptions).into())
     }
 
-    /// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
+    /// What a SUBSCRIBE is on, by its destination and its headers; none as for [`Live::target`].
+    fn wanted(&self, request: &stomp::Subscribe, options: &Options) -> Result<Option<Target>, Fault> {
+        let target = self.target(&request.destination, options)?;
+        if let Some(Target::Topic(topic)) = &target {
+            self.check_protected_pattern(topic, options)?;
+            if let Some(binding) = self.binding(request, topic, options)? {
+                return Ok(Some(Target::Durable(binding)));
+            }
+        }
+        Ok(target)
+    }
+
+    /// What a destination is to a subscriber; none if unknown destinations are dropped and it is one (U8).
     fn target(&self, destination: &ByteString, options: &Options) -> Result<Option<Target>, Fault> {
         let Some(space) = options.spaces.resolve(destination) else {
             return match options.spaces.unknown() {

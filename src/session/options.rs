@@ -43,6 +43,9 @@ pub struct Options {
     pub prefetch: u32,
     /// `[[queues.policy]]`: the same for the queues of each policy; the first that takes a queue decides.
     pub queue_prefetches: Vec<(Pattern, u32)>,
+    /// `queues.spring_user_queues`: whether the queues that Spring's broker relay makes for users end with their last
+    /// subscription (P6).
+    pub spring_user_queues: bool,
     /// `queues.max_prefetch`: the most that a SUBSCRIBE gets; a greater wish, and `0` for "any number", mean this.
     pub max_prefetch: u32,
     /// `limits.subscriptions_per_session`: how many subscriptions may be live at a time.
@@ -101,6 +104,7 @@ impl Default for Options {
             protected: None,
             prefetch: 100,
             queue_prefetches: Vec::new(),
+            spring_user_queues: true,
             max_prefetch: 1000,
             max_subscriptions: 1000,
             max_id_bytes: 1024,

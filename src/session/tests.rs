@@ -238,6 +238,7 @@ fn render(action: Action) -> String {
             text += if subscribe.no_local { " no-local" } else { "" };
             text += if subscribe.paced { " paced" } else { "" };
             text += if subscribe.browses { " browses" } else { "" };
+            text += if subscribe.ends_queue { " ends-queue" } else { "" };
             text + &format!(" credit:{}", subscribe.credit)
         }
         Action::Browse(Browse { subscription, queue, credit, after }) => {

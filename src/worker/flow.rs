@@ -144,7 +144,8 @@ impl Hub {
             Action::Ask(ask) => self.ask(session, ask),
             Action::Subscribe(subscribe) => self.subscribe(key, subscribe),
             Action::Browse(Browse { subscription, queue, credit, after }) => {
-                let reader = Consumer { id: SubscriberId { session, subscription }, credit, no_local: false };
+                let reader =
+                    Consumer { id: SubscriberId { session, subscription }, credit, no_local: false, ends_queue: false };
                 self.apply(Command::Browse { reader, queue, after: Some(after), ticket: None });
             }
             Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
@@ -163,7 +164,7 @@ impl Hub {
     }
 
     fn subscribe(&mut self, key: ConnectionKey, subscribe: Subscribe) {
-        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ticket } = subscribe;
+        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ends_queue, ticket } = subscribe;
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => {
@@ -177,15 +178,15 @@ impl Hub {
                 self.apply(Command::SubscribeOwn { subscriber, stream, ticket });
             }
             Target::Queue(queue) if browses => {
-                let reader = Consumer { id: name, credit, no_local };
+                let reader = Consumer { id: name, credit, no_local, ends_queue };
                 self.apply(Command::Browse { reader, queue, after: None, ticket });
             }
             Target::Queue(queue) => {
-                let consumer = Consumer { id: name, credit, no_local };
+                let consumer = Consumer { id: name, credit, no_local, ends_queue };
                 self.apply(Command::Consume { consumer, queue, ticket });
             }
             Target::Durable(binding) => {
-                let consumer = Consumer { id: name, credit, no_local };
+                let consumer = Consumer { id: name, credit, no_local, ends_queue: false };
                 self.apply(Command::Attach { consumer, binding, ticket });
             }
         }

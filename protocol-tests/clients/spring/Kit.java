@@ -16,6 +16,7 @@ import org.springframework.messaging.simp.stomp.StompFrameHandler;
 import org.springframework.messaging.simp.stomp.StompHeaders;
 import org.springframework.messaging.simp.stomp.StompSession;
 import org.springframework.messaging.simp.stomp.StompSessionHandlerAdapter;
+import org.springframework.util.MimeTypeUtils;
 
 /** What the suites share: things to wait for, and the report, one line for each feature. */
 final class Kit {
@@ -32,8 +33,17 @@ final class Kit {
     }
 
     /** A message, as it came. */
-    record Received(StompHeaders headers, String body) {}
+    record Received(StompHeaders headers, Object payload) {
+        String body() {
+            return (String) payload;
+        }
 
+        byte[] bytes() {
+            return (byte[]) payload;
+        }
+    }
+
+    /** A feature to try, or null where the client does not have it. */
     static void feature(String name, Feature feature) {
         FEATURES.put(name, feature);
     }
@@ -42,6 +52,10 @@ final class Kit {
     static void report() {
         int failures = 0;
         for (Map.Entry<String, Feature> entry : FEATURES.entrySet()) {
+            if (entry.getValue() == null) {
+                System.out.println("- " + entry.getKey());
+                continue;
+            }
             try {
                 entry.getValue().run();
                 System.out.println("ok " + entry.getKey());
@@ -130,12 +144,13 @@ final class Kit {
 
         @Override
         public Type getPayloadType(StompHeaders headers) {
-            return String.class;
+            boolean binary = MimeTypeUtils.APPLICATION_OCTET_STREAM.equals(headers.getContentType());
+            return binary ? byte[].class : String.class;
         }
 
         @Override
         public void handleFrame(StompHeaders headers, Object payload) {
-            arrived.add(new Received(headers, (String) payload));
+            arrived.add(new Received(headers, payload));
         }
     }
 
