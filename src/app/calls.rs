@@ -15,6 +15,22 @@ use crate::message::{Ask, Content, Refusal, SessionId, Ticket, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
+impl CallId {
+    /// How many messages of one request can be told apart.
+    pub const MAX_MESSAGES: usize = 1 << CallId::BITS;
+    const BITS: u32 = 12;
+
+    /// A number for one of the messages that a request makes, which no other message has.
+    pub fn number_of(self, message: usize) -> u64 {
+        self.0 << CallId::BITS | (message as u64 & (CallId::MAX_MESSAGES as u64 - 1))
+    }
+
+    /// The request that made the message of this number.
+    pub fn of_number(number: u64) -> CallId {
+        CallId(number >> CallId::BITS)
+    }
+}
+
 /// A request for a handler that runs elsewhere.
 #[derive(Debug)]
 pub struct Job {

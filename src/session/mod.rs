@@ -77,9 +77,7 @@ pub struct Session {
 }
 
 /// Each state holds only what it needs. They follow one another downwards; any of the first three can end.
-#[expect(clippy::large_enum_variant, reason = "nearly all sessions are live, so a box would only cost")]
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all sessions are live, and every delivery looks at them")]
 enum State {
     /// The transport is open; CONNECT has not come.
     Waiting {
