@@ -232,6 +232,10 @@ impl Fault {
             }
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
             Fault::Refused(Refusal::InUse(_)) => "Try again when the other session has ended, or use another name.",
+            Fault::Refused(Refusal::NotStored { code: "store-full", .. }) => {
+                "Make room on the disk of store.path, or settle messages that wait there: the broker then goes on by \
+                 itself. What may be lost can be sent without persistent:true."
+            }
             Fault::Refused(Refusal::NotStored { .. }) => {
                 "Try again when the broker's store is well again; its log says more. Send without persistent:true \
                  what may be lost."
