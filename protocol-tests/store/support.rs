@@ -63,7 +63,8 @@ pub(crate) fn rounds(usual: u64) -> u64 {
 }
 
 pub(crate) fn options(engine: Engine, path: &Path) -> Options {
-    Options { engine, path: path.to_owned(), sync: Sync::Always }
+    // Small, so that the tests get to its end.
+    Options { engine, path: path.to_owned(), sync: Sync::Always, journal_bytes: 128 << 10 }
 }
 
 /// A message whose content follows from its sequence and the length of its body.

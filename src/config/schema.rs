@@ -232,6 +232,7 @@ fn read_store(section: &mut Section<'_>, server: &mut server::Options) {
     section.choice("sync", &mut is_always, &SYNCS);
     let mut interval = Duration::from_millis(100);
     section.duration("sync_interval", &mut interval, millis(1)..=hours(1));
+    section.size("journal_bytes", &mut store.journal_bytes, 64 * KIB..=4 * GIB);
     let broker = Arc::make_mut(&mut server.worker.broker);
     section.size("memory", &mut broker.queues.memory, 0..=1024 * GIB);
     for policy in &mut broker.queue_policies {

@@ -11,9 +11,12 @@ mod committer;
 mod engine;
 mod error;
 mod format;
+mod journal;
+mod journaled;
 mod memory;
 mod net;
 mod options;
+mod pending;
 mod reader;
 mod record;
 mod redb;
@@ -28,7 +31,7 @@ use std::sync::Arc;
 
 pub use crate::message::Sequences;
 pub use committer::{Answer, Busy, Committer, Failure, Sink, Submission, Submitter};
-pub use error::{Damage, OpenError, StoreError};
+pub use error::{Damage, JournalDamage, OpenError, StoreError};
 pub use memory::Memory;
 pub use options::{CommitterOptions, Engine, Options, Sync};
 pub use reader::{Asker, Found, FoundSink, Lookup, Reader};
@@ -133,18 +136,17 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 pub fn open(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
     match options.engine {
         Engine::Memory => Ok(Arc::new(Memory::default())),
-        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open(&options.path, Engine::Sled, ())?)),
-        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open(&options.path, Engine::Redb, redb::Place::File)?)),
+        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open(options, ())?)),
+        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open(options, redb::Place::File)?)),
     }
 }
 
 /// Opens the store that the options describe. Where there is none, none is made: that is an error, as is an engine that keeps
 /// nothing.
 pub fn open_existing(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
-    let path = &options.path;
     match options.engine {
         Engine::Memory => Err(OpenError::NotOnDisk),
-        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open_existing(path, Engine::Sled, ())?)),
-        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open_existing(path, Engine::Redb, redb::Place::File)?)),
+        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open_existing(options, ())?)),
+        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open_existing(options, redb::Place::File)?)),
     }
 }

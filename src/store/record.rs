@@ -275,24 +275,39 @@ fn decode_state(reader: &mut Reader<'_>) -> Result<StateRecord, RecordError> {
 }
 
 #[cfg(test)]
+impl MessageRecord {
+    /// One for tests.
+    pub(super) fn sample(sequence: u64, length: usize) -> MessageRecord {
+        MessageRecord {
+            sequence,
+            queue: "orders".into(),
+            topic: None,
+            is_binding: false,
+            id: MessageId { boot: 1, worker: WorkerId(2), sequence: 3 },
+            headers: Headers::default(),
+            body: Bytes::from(vec![b'x'; length]),
+            is_text: true,
+            enqueued_at: 5,
+            expires_at: None,
+            deliver_at: None,
+            priority: 9,
+            group: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn message() -> MessageRecord {
         MessageRecord {
-            sequence: 7,
-            queue: "orders".into(),
             topic: Some("/topic/a".into()),
-            is_binding: false,
-            id: MessageId { boot: 1, worker: WorkerId(2), sequence: 3 },
             headers: Headers::from_iter([("a:b", "1"), ("", ""), ("a:b", "ä\n")]),
             body: Bytes::from(vec![0, 255, 10]),
-            is_text: true,
-            enqueued_at: 5,
             expires_at: Some(u64::MAX),
-            deliver_at: None,
-            priority: 9,
             group: Some("g".into()),
+            ..MessageRecord::sample(7, 0)
         }
     }
 

@@ -161,8 +161,8 @@ pub fn import_as(options: &Options, from: impl Read, progress: impl FnMut(Moved)
     let fill = |store: &dyn Store| import(store, from, progress);
     match options.engine {
         Engine::Memory => Err(OpenError::NotOnDisk.into()),
-        Engine::Sled => Kept::<sled::Sled>::filled(&options.path, Engine::Sled, (), fill),
-        Engine::Redb => Kept::<redb::Redb>::filled(&options.path, Engine::Redb, redb::Place::File, fill),
+        Engine::Sled => Kept::<sled::Sled>::filled(options, (), fill),
+        Engine::Redb => Kept::<redb::Redb>::filled(options, redb::Place::File, fill),
     }
 }
 
