@@ -233,6 +233,11 @@ impl Backlog {
         Some(entry)
     }
 
+    /// Takes any message out that is not with a consumer, until there is none.
+    pub(super) fn take_any(&mut self) -> Option<Entry> {
+        self.take_oldest().or_else(|| Some(self.delayed.pop_first()?.1))
+    }
+
     /// Takes those out that were refused so often.
     pub(super) fn take_refused(&mut self, often: u32) -> Vec<(u64, Entry)> {
         let fresh = self.fresh.iter().filter(|fresh| fresh.refused >= often);
@@ -448,7 +453,7 @@ mod tests {
 
     fn consumer(key: u64, no_local: bool) -> Consumer {
         let id = SubscriberId { session: session(key), subscription: SubscriptionKey(0) };
-        Consumer { id, credit: 1, no_local }
+        Consumer { id, credit: 1, no_local, ends_queue: false }
     }
 
     #[test]

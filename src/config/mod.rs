@@ -21,10 +21,12 @@
 //! assert!(errors.to_string().contains("did you mean `prefetch`?"));
 //! ```
 
+mod applications;
 mod check;
 mod effective;
 mod errors;
 mod file;
+mod hooks;
 mod layers;
 mod names;
 mod options;

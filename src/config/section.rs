@@ -4,6 +4,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use bytestring::ByteString;
+
 use super::effective::Setting;
 use super::errors::{Fault, Problem};
 use super::file::{Origin, Table, Value, Written};
@@ -188,21 +190,26 @@ impl Section<'_> {
         option: &mut T,
         choices: &[(&'static str, T)],
     ) {
-        let names = || choices.iter().map(|(choice, _)| *choice);
-        let parse = |written: &Written| {
-            let Value::Text(text) = &written.value else {
-                return Err(Wrong::new(written, one_of(names())));
-            };
-            let found = choices.iter().find(|(choice, _)| choice == text);
-            found.map(|(_, meaning)| *meaning).ok_or_else(|| {
-                let wrong = Wrong::new(written, one_of(names()));
-                match suggest::nearest(text, names()) {
-                    Some(choice) => wrong.with_help(format!("did you mean {}?", write_text(choice))),
-                    None => wrong,
-                }
-            })
-        };
+        let parse = |written: &Written| parse_choice(written, choices);
         self.read(name, option, parse, |meaning| write_choice(*meaning, choices));
+    }
+
+    /// Some of several names, or one alone.
+    pub(super) fn choices<T: Copy + PartialEq>(
+        &mut self,
+        name: &'static str,
+        option: &mut Vec<T>,
+        choices: &[(&'static str, T)],
+    ) {
+        let parse = |written: &Written| match &written.value {
+            Value::List(items) => items.iter().map(|item| parse_choice(item, choices)).collect(),
+            _ => parse_choice(written, choices).map(|single| vec![single]),
+        };
+        let write = |meanings: &Vec<T>| {
+            let names: Vec<String> = meanings.iter().map(|meaning| write_choice(*meaning, choices)).collect();
+            format!("[{}]", names.join(", "))
+        };
+        self.read(name, option, parse, write);
     }
 
     /// Text of a form that `parse` knows.
@@ -247,6 +254,40 @@ impl Section<'_> {
             format!("[{}]", texts.join(", "))
         };
         self.read(name, option, parse, write);
+    }
+
+    /// A table whose keys are names of the writer's own choice, and whose values are texts. `parse` says what is wrong, as
+    /// what it expected.
+    pub(super) fn entries<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str, &str) -> Result<T, String>,
+    ) -> Vec<(ByteString, T)> {
+        let path = join(&self.path, name);
+        let Some(written) = self.take(name, true) else {
+            self.record(name, "{}".to_owned(), Origin::Default);
+            return Vec::new();
+        };
+        let Value::Table(table) = written.value else {
+            self.mismatch(&path, Wrong::new(&written, "a table of names and texts"));
+            return Vec::new();
+        };
+        let (mut entries, mut texts) = (Vec::new(), Vec::new());
+        for (key, item) in table {
+            let parsed = match &item.value {
+                Value::Text(text) => {
+                    texts.push(format!("{} = {}", write_text(&key), write_text(text)));
+                    parse(&key, text)
+                }
+                _ => Err("a text".to_owned()),
+            };
+            match parsed {
+                Ok(value) => entries.push((ByteString::from(key), value)),
+                Err(expected) => self.mismatch(&join(&path, &key), Wrong::new(&item, expected)),
+            }
+        }
+        self.record(name, format!("{{ {} }}", texts.join(", ")), written.origin);
+        entries
     }
 
     /// Whether the key is written. A row that lacks it is wrong.
@@ -413,6 +454,21 @@ fn parse_text<T>(written: &Written, expected: &str, parse: impl Fn(&str) -> Opti
         Value::Text(text) => parse(text).ok_or_else(|| Wrong::new(written, expected)),
         _ => Err(Wrong::new(written, expected)),
     }
+}
+
+fn parse_choice<T: Copy>(written: &Written, choices: &[(&'static str, T)]) -> Result<T, Wrong> {
+    let names = || choices.iter().map(|(choice, _)| *choice);
+    let Value::Text(text) = &written.value else {
+        return Err(Wrong::new(written, one_of(names())));
+    };
+    let found = choices.iter().find(|(choice, _)| choice == text);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let wrong = Wrong::new(written, one_of(names()));
+        match suggest::nearest(text, names()) {
+            Some(choice) => wrong.with_help(format!("did you mean {}?", write_text(choice))),
+            None => wrong,
+        }
+    })
 }
 
 /// The name of a choice, as TOML.

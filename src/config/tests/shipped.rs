@@ -5,7 +5,20 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::app::hook;
 use crate::config::{Options, Profile};
+
+/// Lists that are empty by default, and the first key of each of their rows.
+const LISTS: [(&str, &str); 8] = [
+    ("topics.policy", "pattern"),
+    ("queues.policy", "pattern"),
+    ("app.route", "from"),
+    ("app.on_connect", "to"),
+    ("app.on_disconnect", "to"),
+    ("app.hook", "name"),
+    ("app.worker", "destinations"),
+    ("relay", "login"),
+];
 
 const CONFIG: &str = include_str!("../../../config.toml");
 
@@ -33,18 +46,37 @@ fn config_toml_is_the_defaults() {
 #[test]
 fn config_toml_has_every_key() {
     let printed = load_file(&with_all_settings()).unwrap().effective.to_string();
-    let missing: Vec<&str> = printed
-        .lines()
-        .filter(|line| {
-            line.ends_with("# default") && !line.starts_with("policy = []") && !line.starts_with("relay = []")
-        })
-        .collect();
+    let missing: Vec<&str> =
+        printed.lines().filter(|line| line.ends_with("# default") && !line.contains(" = []  ")).collect();
     assert!(missing.is_empty(), "{missing:#?}");
     // The lists that are empty by default are there as examples.
-    for list in ["topics.policy", "queues.policy"] {
-        assert!(CONFIG.contains(&format!("#   [[{list}]]\n#   pattern = ")), "{list}");
+    for (list, first) in LISTS {
+        assert!(CONFIG.contains(&format!("#   [[{list}]]\n#   {first} = ")), "{list}");
     }
-    assert!(CONFIG.contains("#   [[relay]]\n#   login = "));
+}
+
+/// Of hooks there is none, and so their example has every key, with its default.
+#[test]
+fn config_toml_has_every_key_of_a_hook() {
+    let example: Vec<&str> = CONFIG
+        .lines()
+        .skip_while(|line| *line != "#   [[app.hook]]")
+        .map_while(|line| line.strip_prefix("#   "))
+        .collect();
+    let printed = load_file(&example.join("\n").replace("events = []", "events = \"connected\"")).unwrap();
+    let text = printed.effective.to_string();
+    for header in ["[[app.hook]]", "[app.hook.breaker]"] {
+        let section: Vec<&str> =
+            text.lines().skip_while(|line| *line != header).skip(1).take_while(|line| !line.is_empty()).collect();
+        let missing: Vec<&&str> = section.iter().filter(|line| line.ends_with("# default")).collect();
+        assert!(!section.is_empty() && missing.is_empty(), "{header}: {missing:#?}");
+    }
+    let row = &printed.options.server.worker.app.hooks[0];
+    let default = hook::Options::new(row.name.clone(), row.url.clone());
+    assert_eq!(*row, hook::Options { events: vec![hook::Event::Connected], ..default });
+    for line in example.iter().filter(|line| line.contains(" = ")) {
+        assert!(line.contains("  # "), "{line} has no meaning");
+    }
 }
 
 #[test]
@@ -75,39 +107,60 @@ fn config_toml_says_the_meaning_and_the_default_of_every_key() {
     assert!(explained.len() > 60, "only {} keys", explained.len());
 }
 
+/// The block of settings in the documentation that stands under the heading of a profile.
+fn documented(name: &str) -> String {
+    let page = include_str!("../../../docs/configuration.md");
+    let (_, section) = page.split_once(&format!("\n### `{name}`\n")).unwrap();
+    let (_, block) = section.split_once("```toml\n").unwrap();
+    block.split_once("```").unwrap().0.to_owned()
+}
+
 #[test]
-fn a_profile_changes_exactly_the_keys_it_lists() {
-    let default = load_file("").unwrap();
-    let spring = load_file("profile = \"spring\"").unwrap();
-    assert_eq!(spring.options.profile, Profile::Spring);
-    let of = |loaded: &Loaded| -> BTreeSet<(String, String)> {
-        loaded.effective.settings().map(|(key, value)| (key, value.to_owned())).collect()
-    };
-    let changed: Vec<(String, String)> = of(&spring).difference(&of(&default)).cloned().collect();
-    let expected = [
-        ("destinations[0].prefix", "\"/topic\""),
-        ("destinations[0].kind", "\"topic\""),
-        ("destinations[1].prefix", "\"/queue\""),
-        ("destinations[1].kind", "\"topic\""),
-        ("profile", "\"spring\""),
-        ("unknown_destinations", "\"drop\""),
-    ];
-    // The order of the entries differs too, which changes nothing.
-    for (key, value) in &changed {
-        let known = expected.contains(&(key.as_str(), value.as_str()));
-        assert!(known, "{key} = {value}");
+fn a_profile_is_exactly_what_the_documentation_lists() {
+    for (name, profile) in [("spring", Profile::Spring), ("rabbitmq", Profile::Rabbitmq)] {
+        let listed = load_file(&documented(name)).unwrap_or_else(|errors| panic!("{errors}"));
+        let applied = load_file(&format!("profile = \"{name}\"")).unwrap();
+        assert_eq!(applied.options.profile, profile);
+        let settings = |loaded: &Loaded| -> Vec<(String, String)> {
+            let all = loaded.effective.settings().map(|(key, value)| (key, value.to_owned()));
+            all.filter(|(key, _)| key != "profile").collect()
+        };
+        assert_eq!(settings(&listed), settings(&applied), "{name}");
+        // And the other way round: each line of the list is one that the profile sets.
+        let from = |loaded: &Loaded, origin: &str| -> Vec<String> {
+            let printed = loaded.effective.to_string();
+            let lines = printed.lines().filter_map(|line| line.split_once("  # "));
+            lines.filter(|(_, said)| said.starts_with(origin)).map(|(setting, _)| setting.trim().to_owned()).collect()
+        };
+        let set = from(&applied, "profile ");
+        assert_eq!(from(&listed, "gumboot.toml:"), set, "{name}");
+        assert!(set.len() > 9, "{name} sets only {set:?}");
     }
-    assert!(changed.iter().any(|(key, _)| key == "unknown_destinations"));
-    assert_eq!(load_file(include_str!("../profiles/spring.toml")).unwrap().options.server.worker.broker, {
-        spring.options.server.worker.broker
-    });
 }
 
 #[test]
 fn a_profile_works_in_the_shipped_file() {
-    let text = CONFIG.replace("profile = \"default\"", "profile = \"spring\"");
-    let spring = load_file("profile = \"spring\"").unwrap();
-    assert_eq!(format!("{:?}", load_file(&text).unwrap().options), format!("{:?}", spring.options));
+    for name in ["spring", "rabbitmq"] {
+        let text = CONFIG.replace("profile = \"default\"", &format!("profile = \"{name}\""));
+        let profile = load_file(&format!("profile = \"{name}\"")).unwrap();
+        assert_eq!(format!("{:?}", load_file(&text).unwrap().options), format!("{:?}", profile.options));
+    }
+}
+
+/// X4: neither `gumboot config` nor an error shows the passcode of a relay.
+#[test]
+fn secrets_are_not_shown() {
+    let relay = |passcode: &str| format!("[[relay]]\nlogin = \"bus\"\npasscode = {passcode}");
+    let loaded = load_file(&relay("\"unspeakable\"")).unwrap();
+    let printed = loaded.effective.to_string();
+    assert!(printed.contains("login = \"bus\"") && printed.contains("passcode = \"********\""), "{printed}");
+    assert!(!printed.contains("unspeakable"));
+    assert!(!format!("{:?}", loaded.options).contains("unspeakable"));
+    assert_eq!(loaded.options.server.worker.tcp_session.relays.len(), 1);
+    assert_eq!(loaded.options.server.worker.session.relays.len(), 0, "over TCP alone");
+    let errors = load_file(&relay("314159265")).unwrap_err().to_string();
+    assert!(errors.contains("`relay[0].passcode`: expected text in quotes"), "{errors}");
+    assert!(!errors.contains("314159265"), "{errors}");
 }
 
 /// G5: an error names the key of the limit. What the program names must be what the configuration knows.
@@ -115,8 +168,18 @@ fn a_profile_works_in_the_shipped_file() {
 fn every_key_that_the_program_names_exists() {
     let topic = "[[topics.policy]]\npattern = \"/topic/a\"\nwhen_slow = \"disconnect\"";
     let queue = "[[queues.policy]]\npattern = \"/queue/a\"";
-    let relay = "[[relay]]\nlogin = \"a\"\npasscode = \"b\"";
-    let loaded = load_file(&format!("{topic}\n{queue}\n{relay}")).unwrap();
+    let hook = "[[app.hook]]
+name = \"a\"
+url = \"http://localhost/\"
+events = \"connected\"";
+    let relay = "[[relay]]
+login = \"a\"
+passcode = \"b\"";
+    let loaded = load_file(&[topic, queue, hook, relay].join(
+        "
+",
+    ))
+    .unwrap();
     // The key of a policy is named without saying which of the policies.
     let known: BTreeSet<String> = loaded.effective.settings().map(|(key, _)| key.replace("[0]", "")).collect();
     let sections: BTreeSet<&str> = known.iter().filter_map(|key| key.split_once('.')).map(|(name, _)| name).collect();
