@@ -18,6 +18,8 @@ impl Broker {
             .args(["--set", "admin.enabled=false", "--set", "server.workers=3"])
             .args(["--set", "queues.redelivery_delay=10ms", "--set", "queues.max_deliveries=1000"])
             .args(["--set", &format!("store.engine={engine}"), "--set", "store.path=./data"])
+            // Small, so that it is full often, and leaves room on a small disk.
+            .args(["--set", "store.journal_bytes=1MiB"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
