@@ -8,14 +8,30 @@
 //! cargo test --test sim -- --from 1000 --seeds 5000
 //! ```
 
+#[path = "sim/arrivals.rs"]
+mod arrivals;
+#[path = "sim/browse.rs"]
+mod browse;
+#[path = "sim/laws.rs"]
+mod laws;
+#[path = "sim/message.rs"]
+mod message;
 #[path = "sim/model.rs"]
 mod model;
 #[path = "sim/observe.rs"]
 mod observe;
+#[path = "sim/order.rs"]
+mod order;
+#[path = "sim/places.rs"]
+mod places;
+#[path = "sim/policy.rs"]
+mod policy;
 #[path = "sim/random.rs"]
 mod random;
 #[path = "sim/run.rs"]
 mod run;
+#[path = "sim/sends.rs"]
+mod sends;
 #[path = "sim/setup.rs"]
 mod setup;
 #[path = "sim/steps.rs"]
@@ -182,7 +198,7 @@ fn repeats_itself() -> Result<(), String> {
 }
 
 /// Whether the model notices a fault, and for what it is.
-fn notices(fault: Fault, expected: &[model::Law]) -> Result<(), String> {
+fn notices(fault: Fault, expected: &[laws::Law]) -> Result<(), String> {
     let mut tapped = 0;
     for seed in FROM..FROM + PATIENCE {
         let outcomes = run(seed, STEPS, Tap::new(fault), false);

@@ -7,7 +7,8 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gumboot::broker::{Change, Command, Interest, UNAWAITED};
+use gumboot::app::Failure;
+use gumboot::broker::{Change, Command, Interest, QueueStats, UNAWAITED};
 use gumboot::clock::Clock;
 use gumboot::message::{Message, Sequences, WorkerId};
 use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post};
@@ -160,6 +161,10 @@ impl VirtualBroker {
                 self.links.entry((hub, to)).or_default().push_back(posts);
             }
         }
+        // There are no handlers here to call.
+        for job in self.hubs[hub].take_jobs() {
+            self.hubs[hub].answer(self.now, job.call, Err(Failure::Unavailable));
+        }
         while let Some(event) = self.hubs[hub].poll_event() {
             self.handle(hub, event);
         }
@@ -263,6 +268,11 @@ impl VirtualBroker {
     /// How many workers there are.
     pub(crate) fn workers(&self) -> usize {
         self.hubs.len()
+    }
+
+    /// What each queue holds.
+    pub(crate) fn queue_stats(&self) -> Vec<QueueStats> {
+        self.hubs.iter().flat_map(Hub::queue_stats).collect()
     }
 
     fn write(&mut self, id: ClientId) {

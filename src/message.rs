@@ -26,6 +26,9 @@ impl WorkerId {
     }
 }
 
+/// The header that says where a message for workers was sent: its queue has another name.
+pub const APP_DESTINATION: &str = "app-destination";
+
 /// Names a session in the whole broker: the worker it lives on, and its generational key there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId {
@@ -233,6 +236,36 @@ pub struct Binding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
+impl Ticket {
+    /// Marks the tickets whose answers are for the worker itself, not for the session.
+    const INTERNAL: u64 = 1 << 63;
+
+    /// A ticket of the worker's own. Those of sessions count up from zero and never come so far.
+    pub(crate) fn internal(number: u64) -> Ticket {
+        Ticket(Ticket::INTERNAL | number)
+    }
+
+    /// The number of a ticket of the worker's own.
+    pub(crate) fn as_internal(self) -> Option<u64> {
+        (self.0 & Ticket::INTERNAL != 0).then_some(self.0 & !Ticket::INTERNAL)
+    }
+}
+
+/// A SUBSCRIBE to an application destination: it wants to be answered once, and nothing is registered (A2).
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The key that its subscription would have.
+    pub subscription: SubscriptionKey,
+    /// Its id on the wire: the `subscription` header of the answer.
+    pub id: ByteString,
+    /// What it asks.
+    pub destination: Destination,
+    /// Its headers, without those that are for the broker.
+    pub headers: Headers,
+    /// Answered when it is, after the MESSAGE if there is one.
+    pub ticket: Ticket,
+}
+
 /// One effect of a committed transaction, or of a frame outside one.
 #[derive(Clone, Debug)]
 pub enum Operation {
@@ -263,6 +296,15 @@ pub enum Refusal {
     /// Another session has this durable subscription.
     #[error("another session has the durable subscription {0}")]
     InUse(ByteString),
+    /// Nobody handles the application destination (A3).
+    #[error("nobody handles {0}")]
+    NoHandler(ByteString),
+    /// The broker keeps it to itself, or to sessions with a right to it.
+    #[error("{0} is not for clients")]
+    Protected(ByteString),
+    /// What handles an application destination did not do it (A3).
+    #[error("{}: {}", .0.destination, .0.detail)]
+    Unhandled(Box<Unhandled>),
     /// The store did not take a message or a settlement that must outlive the process (Q6).
     #[error("it could not be stored: {why}")]
     NotStored {
@@ -295,9 +337,23 @@ impl Refusal {
             Refusal::NoStream(_) => "bad-user-destination",
             Refusal::Exclusive(_) => "exclusive",
             Refusal::InUse(_) => "subscription-in-use",
+            Refusal::NoHandler(_) => "no-handler",
+            Refusal::Protected(_) => "not-allowed",
+            Refusal::Unhandled(unhandled) => unhandled.code,
             Refusal::NotStored { code, .. } | Refusal::Limit { code, .. } => code,
         }
     }
+}
+
+/// Why what handles an application destination did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhandled {
+    /// The stable `code` header.
+    pub code: &'static str,
+    /// The application destination.
+    pub destination: ByteString,
+    /// What is wrong, for people.
+    pub detail: ByteString,
 }
 
 /// The answer to a ticket: how many subscriptions or queues were reached, or why it was refused.

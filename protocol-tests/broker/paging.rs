@@ -137,7 +137,7 @@ impl Kept {
         let id = subscription(session(0, 50), 0);
         let (mut after, mut all) = (None, Vec::new());
         loop {
-            let reader = Consumer { id, credit, no_local: false };
+            let reader = Consumer { id, credit, no_local: false, ends_queue: false };
             let queue = self.queue.clone();
             self.net.run(id.session.worker, Command::Browse { reader, queue, after, ticket: None });
             self.net.oblige(&mut self.disk);

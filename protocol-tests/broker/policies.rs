@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gumboot::broker::{Note, Options, Overflow, QueueOptions, QueuePolicy, WhenExpired};
 use gumboot::destination::Destination;
-use gumboot::message::{Content, Moment, Outcome, Refusal, SessionId, SubscriberId, Terms};
+use gumboot::message::{Content, Moment, Operation, Outcome, Refusal, SessionId, SubscriberId, Terms};
 
 use crate::harness::{Net, START_EPOCH_MS, body, content, pattern, session, subscription};
 
@@ -92,6 +92,51 @@ fn a_full_queue_drops_the_oldest_that_waits() {
     net.send(sender(), &queue, "g");
     assert_eq!(net.refusals(), ["queue-full"]);
     net.expect_queue(&[(greedy, "e", 0), (greedy, "f", 0)]);
+}
+
+#[test]
+fn a_transaction_finds_no_room_where_nothing_can_be_dropped_for_it() {
+    let mut net = net(1, |queues| (queues.max_messages, queues.overflow) = (2, Overflow::DropOldest));
+    let queue = net.queue_on(0, 0);
+    let one = consumer(0, 1);
+    let commit = |net: &mut Net, ticket, body| {
+        net.commit(sender(), ticket, vec![Operation::Send(content(queue.as_str(), body))]);
+        net.settle_down();
+        net.verdicts().iter().all(Result::is_ok)
+    };
+    net.consume(one, &queue, 2, false);
+    for body in ["a", "b"] {
+        net.send(sender(), &queue, body);
+    }
+    assert!(net.verdicts().iter().all(Result::is_ok));
+    assert!(!commit(&mut net, 10, "c"), "a consumer has all there is");
+    let tags = net.expect_queue(&[(one, "a", 0), (one, "b", 0)]);
+    net.cancel(one, &queue);
+    assert!(commit(&mut net, 11, "d"), "the oldest is dropped for it");
+    net.settle(one.session, tags[0], Outcome::Consumed);
+    net.consume(one, &queue, 2, false);
+    net.expect_queue(&[(one, "b", 1), (one, "d", 0)]);
+}
+
+#[test]
+fn a_delay_that_is_too_long_is_refused_before_the_queue_makes_room() {
+    for overflow in [Overflow::DropOldest, Overflow::DeadLetter] {
+        let limits = |queues: &mut QueueOptions| {
+            (queues.max_messages, queues.overflow, queues.max_delay) = (1, overflow, SECOND);
+        };
+        let mut net = net(1, limits);
+        let queue = net.queue_on(0, 0);
+        net.send(sender(), &queue, "a");
+        net.verdicts();
+        for persistent in [false, true] {
+            let terms = Terms { due: after(2 * SECOND), persistent, ..Terms::default() };
+            send(&mut net, &queue, "never", terms);
+            assert_eq!(net.refusals(), ["delay-too-long"], "{overflow:?}");
+        }
+        net.consume(consumer(0, 1), &queue, 1, false);
+        net.expect_queue(&[(consumer(0, 1), "a", 0)]);
+        assert_eq!(letters(&mut net), []);
+    }
 }
 
 #[test]

@@ -28,11 +28,11 @@ fn other() -> SubscriberId {
 }
 
 fn named(name: &str) -> Destination {
-    Destination::of_client("till", name)
+    Destination::of_client(None, "till", name)
 }
 
 fn attach(net: &mut Net, id: SubscriberId, queue: &Destination, topic: &str, (exclusive, no_local): (bool, bool)) {
-    let consumer = Consumer { id, credit: 2, no_local };
+    let consumer = Consumer { id, credit: 2, no_local, ends_queue: false };
     let binding = Box::new(Binding { queue: queue.clone(), topic: pattern(topic), exclusive });
     net.run(id.session.worker, Command::Attach { consumer, binding, ticket: Some(Ticket(0)) });
 }
@@ -116,7 +116,7 @@ fn u9_a_named_one_has_one_session_and_the_others_are_shared() {
     assert_eq!(net.refusals(), ["subscription-in-use", "subscription-in-use"]);
     forget(&mut net, other().session, &queue);
     assert_eq!(net.refusals(), ["subscription-in-use"]);
-    let shared = Destination::of_subscription("s", "/topic/s");
+    let shared = Destination::of_subscription(None, "s", "/topic/s");
     for id in [reader(), other()] {
         attach(&mut net, id, &shared, "/topic/s", (false, false));
     }

@@ -2,150 +2,20 @@
 //! knows the contract and nothing of how the broker keeps it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
-use crate::setup::{DEAD_LETTERS, Setup};
+use crate::browse::Look;
+use crate::message::{Fate, Hold, Message, Outcome};
+use crate::order::Overtaken;
+use crate::policy::{DEAD_LETTERS, GRAVE, is_queue, is_temporary};
+use crate::setup::Setup;
 use crate::wire::Version;
-
-/// What was violated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Law {
-    /// Bytes that a strict client cannot read.
-    Wire,
-    /// A message that is not this subscription's, or is not what was sent.
-    Stray,
-    /// G4, Q1.
-    Order,
-    /// A message that should have come has not.
-    Lost,
-    /// A message came again.
-    Duplicate,
-    /// Q1: one consumer at a time.
-    TwoConsumers,
-    /// Q3, Q4: marked, counted, delayed, moved with a reason.
-    Redelivery,
-    /// G3, M6.
-    Receipt,
-    /// Q5.
-    Credit,
-    /// G5: more waits for a client than it may.
-    Outbox,
-    /// An ERROR or a close without a cause, or none where there is a cause.
-    Refusal,
-    /// Q7.
-    Transaction,
-    /// B1.
-    HeartBeat,
-    /// Something that could go on does not.
-    Stuck,
-}
-
-/// A broken law, and whose transcripts tell the story.
-#[derive(Clone, Debug)]
-pub(crate) struct Violation {
-    pub(crate) law: Law,
-    pub(crate) text: String,
-    pub(crate) clients: Vec<usize>,
-}
-
-impl Violation {
-    pub(crate) fn new(law: Law, text: impl fmt::Display, clients: impl IntoIterator<Item = usize>) -> Violation {
-        Violation { law, text: text.to_string(), clients: clients.into_iter().collect() }
-    }
-}
-
-pub(crate) type Check = Result<(), Violation>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ack {
     Auto,
     Client,
     Individual,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Consumed,
-    Rejected,
-    Discarded,
-}
-
-/// Whether a message is in the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Its transaction is not committed.
-    Never,
-    /// It may have been taken or not.
-    Possible,
-    /// It was.
-    Accepted,
-    /// It was not.
-    Refused,
-}
-
-/// Who has a queue's message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
-    /// Nobody that we know of.
-    Free,
-    /// A subscription, by its number.
-    Held(usize),
-    /// A subscription's client settled it, but has no word that this was done.
-    Settled(usize, Outcome),
-    /// It is no more; who took it.
-    Consumed(usize),
-}
-
-impl Hold {
-    /// Whose subscription has or had it.
-    pub(crate) fn by(self) -> Option<usize> {
-        match self {
-            Hold::Free => None,
-            Hold::Held(by) | Hold::Settled(by, _) | Hold::Consumed(by) => Some(by),
-        }
-    }
-}
-
-/// A message that some client sent, or would have.
-#[derive(Clone, Debug)]
-pub(crate) struct Message {
-    pub(crate) origin: usize,
-    pub(crate) destination: &'static str,
-    pub(crate) size: usize,
-    pub(crate) excludes_self: bool,
-    pub(crate) mandatory: bool,
-    pub(crate) fate: Fate,
-    /// Its place in what its origin sent: for what is in a transaction, that of the COMMIT.
-    pub(crate) order: usize,
-    /// Topic subscriptions that were certainly live when it was sent.
-    pub(crate) wanted: Vec<usize>,
-    /// How many subscriptions there were then at most.
-    pub(crate) most: usize,
-    /// How many there had ever been.
-    pub(crate) known: usize,
-    pub(crate) id: Option<String>,
-    pub(crate) hold: Hold,
-    pub(crate) is_dead: bool,
-    /// How often it was handed out at least.
-    pub(crate) seen: u32,
-    pub(crate) refusals: u32,
-    pub(crate) discarded: bool,
-    /// When it was refused last, as its consumer sees it.
-    pub(crate) refused_at: Duration,
-    /// No consumer gets it before that.
-    pub(crate) not_before: Option<Duration>,
-}
-
-impl Message {
-    pub(crate) fn is_for_queue(&self) -> bool {
-        is_queue(self.destination)
-    }
-
-    /// Where it is now.
-    pub(crate) fn place(&self) -> &'static str {
-        if self.is_dead { DEAD_LETTERS } else { self.destination }
-    }
 }
 
 /// A delivery that its client has yet to settle.
@@ -178,11 +48,61 @@ pub(crate) struct Subscription {
     pub(crate) unsettled: Vec<Handed>,
     /// In mode `auto`: its client said goodbye, and may not have read what was on its way by then.
     pub(crate) is_at_risk: bool,
+    /// When its client asked for it and heard that it is there, by a count of such events.
+    pub(crate) asked_at: usize,
+    pub(crate) granted_at: Option<usize>,
+    /// There may have been another consumer of its queue when its client asked.
+    pub(crate) has_rival: bool,
+    /// It was dead when all was quiet the last time.
+    pub(crate) is_buried: bool,
+    /// It only looks at the queue.
+    pub(crate) look: Option<Look>,
 }
 
 impl Subscription {
+    /// A subscription that its client is about to ask for.
+    pub(crate) fn new(session: usize, id: &str, destination: &'static str, ack: Ack, credit: usize) -> Subscription {
+        Subscription {
+            session,
+            id: id.to_owned(),
+            destination,
+            ack,
+            credit,
+            no_local: false,
+            is_live: false,
+            is_ending: false,
+            is_dead: false,
+            was_short: false,
+            outstanding: 0,
+            unsettled: Vec::new(),
+            is_at_risk: false,
+            asked_at: 0,
+            granted_at: None,
+            has_rival: false,
+            is_buried: false,
+            look: None,
+        }
+    }
+
     pub(crate) fn is_queue(&self) -> bool {
         is_queue(self.destination)
+    }
+
+    /// Whether it takes messages from the queue where `message` is.
+    pub(crate) fn consumes(&self, message: &Message) -> bool {
+        self.look.is_none()
+            && self.destination == message.place
+            && (!message.is_temporary() || message.owner == Some(self.session))
+    }
+
+    /// Whether it consumes from the same queue as another one.
+    pub(crate) fn rivals(&self, other: &Subscription) -> bool {
+        self.destination == other.destination && self.look.is_none()
+    }
+
+    /// Whether it leaves a message to others because its own client has sent it.
+    pub(crate) fn shuns(&self, message: &Message) -> bool {
+        self.no_local && self.session == message.origin
     }
 }
 
@@ -209,6 +129,8 @@ pub(crate) struct Transaction {
 /// A client's connection and session.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// What the broker calls it.
+    pub(crate) name: Option<String>,
     pub(crate) version: Version,
     pub(crate) continues: bool,
     pub(crate) connected: bool,
@@ -224,6 +146,8 @@ pub(crate) struct Session {
     pub(crate) is_over: bool,
     pub(crate) is_stalled: bool,
     pub(crate) was_stalled: bool,
+    /// It had read all there was when all was quiet the last time.
+    pub(crate) is_up_to_date: bool,
     pub(crate) is_silent: bool,
     /// It got an ERROR about nobody knows which of its frames.
     pub(crate) is_in_doubt: bool,
@@ -244,6 +168,7 @@ pub(crate) struct Session {
 impl Session {
     fn new(version: Version, continues: bool) -> Session {
         Session {
+            name: None,
             version,
             continues,
             connected: false,
@@ -254,6 +179,7 @@ impl Session {
             is_over: false,
             is_stalled: false,
             was_stalled: false,
+            is_up_to_date: true,
             is_silent: false,
             is_in_doubt: false,
             may_vanish: false,
@@ -274,6 +200,10 @@ impl Session {
     }
 }
 
+/// Names messages that keep their order: a session and its subscription's id, who sent them and where to, their rank and
+/// their group.
+type Sequence = (usize, String, usize, &'static str, (u8, Option<&'static str>));
+
 /// The whole account.
 #[derive(Debug)]
 pub(crate) struct Model {
@@ -289,14 +219,29 @@ pub(crate) struct Model {
     pub(crate) ids: BTreeMap<String, usize>,
     /// What each subscription id of each session got of topics.
     pub(crate) got: BTreeSet<(usize, String, usize)>,
-    /// The place of the last message by subscription id, origin and destination.
-    pub(crate) last: BTreeMap<(usize, String, usize, &'static str), usize>,
+    /// The place of the last message by subscription id, origin, destination, rank and group.
+    pub(crate) last: BTreeMap<Sequence, usize>,
     /// Messages that came to somebody else while this subscription, whose client does not read, may have them.
     pub(crate) suspects: Vec<(usize, usize)>,
     /// Messages that were consumed since all was quiet: word of it may not have come to their queue.
     pub(crate) lingering: BTreeSet<usize>,
     /// Queues that may have been full.
     pub(crate) full: BTreeSet<&'static str>,
+    /// How often all was quiet.
+    pub(crate) quiets: usize,
+    /// How many subscriptions were asked for and granted.
+    pub(crate) events: usize,
+    /// Which subscription has a queue's group.
+    pub(crate) groups: BTreeMap<(&'static str, &'static str), usize>,
+    /// Messages that seem to have been passed over.
+    pub(crate) overtaken: Vec<Overtaken>,
+    /// Queues that somebody used since all was quiet.
+    pub(crate) touched: BTreeSet<&'static str>,
+    /// Since when queues are without messages and consumers, and when they last were not.
+    pub(crate) idle: BTreeMap<String, Duration>,
+    pub(crate) busy: BTreeMap<String, Duration>,
+    /// The messages of each queue that were there when nobody but a last consumer was, once that is so.
+    pub(crate) remains: Option<BTreeMap<&'static str, BTreeSet<usize>>>,
 }
 
 impl Model {
@@ -315,6 +260,14 @@ impl Model {
             suspects: Vec::new(),
             lingering: BTreeSet::new(),
             full: BTreeSet::new(),
+            quiets: 0,
+            events: 0,
+            groups: BTreeMap::new(),
+            overtaken: Vec::new(),
+            touched: BTreeSet::new(),
+            idle: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            remains: None,
         }
     }
 
@@ -340,6 +293,8 @@ impl Model {
     /// From now on a message may be in the world.
     fn release(&mut self, number: usize) {
         self.orders += 1;
+        self.messages[number].entered = self.now;
+        self.messages[number].sent_at = self.quiets;
         let message = &self.messages[number];
         let matches = |each: &&Subscription| !each.is_dead && self.wants(each, message);
         let most = self.subscriptions.iter().filter(matches).count();
@@ -349,40 +304,40 @@ impl Model {
                 && self.wants(each, message)
                 && self.sessions[each.session].is_sound_or_stalled()
         });
-        let wanted = wanted.map(|(number, _)| number).collect();
+        let wanted: Vec<usize> = wanted.map(|(number, _)| number).collect();
+        let is_expected = !wanted.is_empty();
+        let wanted = if message.is_for_queue() { Vec::new() } else { wanted };
         let (order, place, known) = (self.orders, message.destination, self.subscriptions.len());
         let message = &mut self.messages[number];
-        message.known = known;
+        (message.known, message.is_expected) = (known, is_expected);
         (message.fate, message.order, message.most, message.wanted) = (Fate::Possible, order, most, wanted);
-        self.note_fullness(place);
+        self.touched.insert(place);
+        for place in [place, DEAD_LETTERS, GRAVE] {
+            self.note_fullness(place);
+        }
     }
 
     /// Whether a topic's message is for a subscription.
     pub(crate) fn wants(&self, subscription: &Subscription, message: &Message) -> bool {
         let is_own = subscription.session == message.origin;
+        if is_temporary(message.destination) {
+            let is_theirs = message.owner == Some(subscription.session);
+            return is_theirs && subscription.destination == message.destination && subscription.look.is_none();
+        }
         !message.is_for_queue()
             && takes(subscription.destination, message.destination)
             && !(is_own && (subscription.no_local || message.excludes_self))
     }
 
-    pub(crate) fn note_fullness(&mut self, place: &'static str) {
-        let is_there = |(number, message): &(usize, &Message)| {
-            message.place() == place
-                && matches!(message.fate, Fate::Possible | Fate::Accepted)
-                && (!matches!(message.hold, Hold::Consumed(_)) || self.lingering.contains(number))
-        };
-        if self.messages.iter().enumerate().filter(is_there).count() > self.setup.max_messages {
-            self.full.insert(place);
-        }
-        let letters = |message: &&Message| message.is_for_queue() && (message.discarded || message.refusals > 0);
-        let sent = |message: &&Message| message.destination == DEAD_LETTERS;
-        if self.messages.iter().filter(|message| letters(message) || sent(message)).count() > self.setup.max_messages {
-            self.full.insert(DEAD_LETTERS);
-        }
-    }
-
-    pub(crate) fn subscribe(&mut self, subscription: Subscription) -> Effect {
-        let earlier = self.live_subscription(subscription.session, &subscription.id);
+    pub(crate) fn subscribe(&mut self, mut subscription: Subscription) -> Effect {
+        self.events += 1;
+        subscription.asked_at = self.events;
+        subscription.has_rival = self.subscriptions.iter().any(|each| !each.is_buried && each.rivals(&subscription));
+        self.touched.insert(subscription.destination);
+        let (session, destination) = (subscription.session, subscription.destination);
+        // What a `reply-to` has made ends when its client subscribes.
+        let made = || is_temporary(destination).then(|| self.live_subscription(session, destination)).flatten();
+        let earlier = self.live_subscription(session, &subscription.id).or_else(made);
         if let Some(earlier) = earlier {
             self.end_subscription(earlier);
         }
@@ -400,7 +355,8 @@ impl Model {
         let subscription = &mut self.subscriptions[number];
         subscription.is_ending = true;
         subscription.unsettled.clear();
-        subscription.is_at_risk = subscription.is_queue() && subscription.ack == Ack::Auto;
+        subscription.is_at_risk =
+            subscription.is_queue() && subscription.ack == Ack::Auto && subscription.look.is_none();
         let session = subscription.session;
         for transaction in self.sessions[session].transactions.values_mut() {
             transaction.settles.retain(|(of, ..)| *of != number);
@@ -444,9 +400,10 @@ impl Model {
             if message.hold == Hold::Held(subscription) {
                 message.hold = Hold::Settled(subscription, outcome);
                 message.refused_at = self.now;
-                message.refusals += u32::from(outcome == Outcome::Rejected);
+                message.refusals += u32::from(matches!(outcome, Outcome::Rejected | Outcome::Deferred(_)));
                 message.discarded |= outcome == Outcome::Discarded;
                 self.note_fullness(DEAD_LETTERS);
+                self.note_fullness(GRAVE);
             }
         }
     }
@@ -509,10 +466,6 @@ impl Session {
     }
 }
 
-pub(crate) fn is_queue(destination: &str) -> bool {
-    destination.starts_with("/queue/")
-}
-
 /// Whether a pattern in Spring's spelling takes a destination.
 pub(crate) fn takes(pattern: &str, destination: &str) -> bool {
     fn follow(pattern: &[&str], parts: &[&str]) -> bool {
@@ -531,16 +484,4 @@ pub(crate) fn takes(pattern: &str, destination: &str) -> bool {
         }
     }
     follow(&pattern.split('/').collect::<Vec<_>>(), &destination.split('/').collect::<Vec<_>>())
-}
-
-/// The body of a message: every octet there is, or letters only.
-pub(crate) fn body(number: usize, size: usize) -> Vec<u8> {
-    (0..size)
-        .map(|at| if number.is_multiple_of(2) { (number * 31 + at) as u8 } else { b'a' + ((number + at) % 26) as u8 })
-        .collect()
-}
-
-/// A header that needs escapes.
-pub(crate) fn note(number: usize) -> String {
-    format!("c:\\{number}")
 }

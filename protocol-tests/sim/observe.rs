@@ -1,18 +1,16 @@
-//! What the model says to each thing that a client receives.
+//! What the model says to each frame that a client receives, but for messages.
 
 use std::time::Duration;
 
-use crate::model::{
-    Ack, Check, Effect, Fate, Handed, Hold, Law, Model, Outcome, Subscription, Violation, body, is_queue, note, takes,
-};
-use crate::setup::DEAD_LETTERS;
+use crate::laws::{Check, Law, Violation};
+use crate::message::{Fate, Hold, Outcome};
+use crate::model::{Effect, Model, Subscription};
+use crate::policy::{Overflow, letters_of};
 use crate::wire::Frame;
 
 /// ERRORs that a session with `on-error:continue` survives, if they are about a SUBSCRIBE or a SEND.
-const SURVIVABLE: [&str; 3] = ["queue-full", "unroutable", "unknown-destination"];
-
-/// Headers that no receiver may see.
-const PRIVATE: [&str; 3] = ["receipt", "transaction", "passcode"];
+const SURVIVABLE: [&str; 6] =
+    ["queue-full", "delay-too-long", "unroutable", "unknown-destination", "exclusive", "not-owner"];
 
 impl Model {
     /// A client received a frame.
@@ -38,6 +36,7 @@ impl Model {
             return Err(Violation::new(Law::Refusal, format!("another version than asked for: {frame}"), [session]));
         }
         own.connected = true;
+        own.name = frame.header("session").map(str::to_owned);
         own.earned.remove("connect-timeout");
         let offer = frame.header("heart-beat").and_then(|text| text.split_once(',')?.0.parse().ok());
         // What the client asked for is kept here until the broker's side is known.
@@ -90,17 +89,56 @@ impl Model {
         let is_short = |each: &Subscription| each.session == session && each.was_short && !each.is_queue();
         match code {
             "slow-consumer" => own.was_stalled || self.subscriptions.iter().any(is_short),
-            "queue-full" | "unroutable" if own.is_in_doubt => true,
-            "queue-full" => sent.any(|number| self.full.contains(self.messages[number].destination)),
+            "queue-full" | "delay-too-long" | "unroutable" if own.is_in_doubt => true,
+            "queue-full" => sent.any(|number| self.may_be_refused(number)),
+            "delay-too-long" => sent.any(|number| self.asks_too_much(number)),
             "unroutable" => sent.any(|number| self.messages[number].mandatory),
+            "exclusive" => self.is_excluded(session),
             "heart-beat-missed" => own.is_silent || own.was_stalled,
             _ => own.earned.contains(code),
         }
     }
 
+    /// Whether a queue may have been too full for a message.
+    fn may_be_refused(&self, number: usize) -> bool {
+        let message = &self.messages[number];
+        let place = message.destination;
+        let bursts = message.is_in_transaction;
+        self.full.contains(place)
+            && match self.policy_at(place).overflow {
+                Overflow::Reject => true,
+                Overflow::DropOldest => bursts || self.may_be_stuck(place),
+                Overflow::DeadLetter => bursts || letters_of(place).is_none_or(|next| self.full.contains(next)),
+            }
+    }
+
+    fn asks_too_much(&self, number: usize) -> bool {
+        let message = &self.messages[number];
+        message.asks_too_much(self.policy_at(message.destination), message.entered)
+    }
+
+    /// Whether a session wants to subscribe where somebody else may be.
+    fn is_excluded(&self, session: usize) -> bool {
+        let own = &self.sessions[session];
+        let mut wishes = own.pending.iter().map(|(_, effect)| effect).chain(&own.unconfirmed).filter_map(|effect| {
+            if let Effect::Subscribe(subscription, _) = effect { Some(*subscription) } else { None }
+        });
+        wishes.any(|wish| {
+            let own = &self.subscriptions[wish];
+            let is_later = |(number, each): (usize, &Subscription)| number != wish && each.rivals(own);
+            let has_rival = own.has_rival || self.subscriptions.iter().enumerate().skip(wish).any(is_later);
+            self.policy_at(own.destination).is_exclusive && has_rival
+        })
+    }
+
     fn refuse(&mut self, effect: &Effect) {
         match effect {
-            Effect::Send(number) => self.messages[*number].fate = Fate::Refused,
+            Effect::Send(number) => {
+                self.messages[*number].fate = Fate::Refused;
+                if let Some(brought) = self.messages[*number].brings {
+                    self.grant(brought);
+                }
+            }
             Effect::Commit(commit) => {
                 for number in self.commits[*commit].sends.clone() {
                     self.messages[number].fate = Fate::Refused;
@@ -110,6 +148,7 @@ impl Model {
                         let message = &mut self.messages[number];
                         if matches!(message.hold, Hold::Settled(by, _) if by == subscription) {
                             message.hold = Hold::Free;
+                            message.rests_until = self.now + self.setup.longest_wait();
                         }
                     }
                 }
@@ -129,6 +168,10 @@ impl Model {
         if let Effect::Send(number) = effect {
             let matched = frame.header("matched").and_then(|text| text.parse().ok());
             let matched: usize = matched.ok_or_else(|| wrong("the RECEIPT of a SEND without `matched`"))?;
+            if self.asks_too_much(number) && self.messages[number].is_for_queue() && matched > 0 {
+                let text = format!("it asks for a longer delay than there is: {frame}");
+                return Err(Violation::new(Law::Limit, text, [session]));
+            }
             let (least, most) = self.reach(number);
             if matched < least || matched > most {
                 let there = self.messages[number].wanted.iter().map(|each| self.subscriptions[*each].session);
@@ -138,6 +181,7 @@ impl Model {
             if self.messages[number].mandatory && matched == 0 {
                 return Err(wrong("a mandatory message that reached nobody"));
             }
+            self.messages[number].is_sure = matched > 0;
         }
         self.confirm(session, &effect)
     }
@@ -145,7 +189,7 @@ impl Model {
     /// How many subscriptions or queues a message must have reached, and how many it can have.
     fn reach(&self, number: usize) -> (usize, usize) {
         let message = &self.messages[number];
-        if message.is_for_queue() {
+        if message.is_for_queue() && message.owner.is_none() {
             return (1, 1);
         }
         // Who is slow, or sent what is refused, may have been closed in a turn that is not over yet.
@@ -153,6 +197,10 @@ impl Model {
         let stayed = message.wanted.iter().filter(stays).count();
         // Those that came between the SEND and now may have been there already.
         let since = self.subscriptions.iter().skip(message.known).filter(|each| self.wants(each, message)).count();
+        if message.owner.is_some() {
+            let was_there = message.is_expected && self.is_owner_there(message) && !self.setup.is_lazy;
+            return (usize::from(was_there), (message.most + since).min(1));
+        }
         (stayed, message.most + since)
     }
 
@@ -160,9 +208,15 @@ impl Model {
     pub(crate) fn confirm(&mut self, session: usize, effect: &Effect) -> Check {
         match effect {
             Effect::Nothing => {}
-            Effect::Send(number) => self.accept(*number),
+            Effect::Send(number) => {
+                self.accept(*number);
+                if let Some(brought) = self.messages[*number].brings {
+                    self.grant(brought);
+                }
+            }
             Effect::Subscribe(subscription, earlier) => {
-                self.subscriptions[*subscription].is_live = true;
+                self.grant(*subscription);
+                self.check_alone(*subscription)?;
                 if let Some(earlier) = earlier {
                     self.subscriptions[*earlier].is_dead = true;
                 }
@@ -186,227 +240,80 @@ impl Model {
         Ok(())
     }
 
+    /// A subscription is there for certain.
+    fn grant(&mut self, subscription: usize) {
+        self.events += 1;
+        let own = &mut self.subscriptions[subscription];
+        own.is_live = true;
+        own.granted_at.get_or_insert(self.events);
+    }
+
+    /// Where there may be one consumer, there are not two.
+    fn check_alone(&self, subscription: usize) -> Check {
+        let own = &self.subscriptions[subscription];
+        if !self.policy_at(own.destination).is_exclusive || own.look.is_some() || !self.surely_holds(subscription) {
+            return Ok(());
+        }
+        let other = self.subscriptions.iter().enumerate().find(|(number, each)| {
+            *number != subscription
+                && each.destination == own.destination
+                && each.look.is_none()
+                && each.is_live
+                && self.surely_holds(*number)
+        });
+        match other {
+            Some((_, other)) => {
+                let text = format!("{} and {} both have {}", own.id, other.id, own.destination);
+                Err(Violation::new(Law::Exclusive, text, [own.session, other.session]))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A message is in the world for certain; what is in an open transaction is not.
-    fn accept(&mut self, number: usize) {
-        let fate = &mut self.messages[number].fate;
-        if *fate == Fate::Possible {
-            *fate = Fate::Accepted;
+    pub(crate) fn accept(&mut self, number: usize) {
+        let message = &mut self.messages[number];
+        if message.fate == Fate::Possible {
+            message.fate = Fate::Accepted;
+        }
+        if message.fate == Fate::Accepted {
+            message.arrived.get_or_insert(self.now);
         }
     }
 
     fn confirm_settled(&mut self, subscription: usize, settled: &[usize], outcome: Outcome) {
-        let delay = self.setup.redelivery_delay;
         for number in settled {
+            let policy = self.setup.policy(self.messages[*number].place);
             let message = &mut self.messages[*number];
             if message.hold != Hold::Settled(subscription, outcome) {
                 continue;
             }
+            message.hold = Hold::Free;
             match outcome {
                 Outcome::Consumed => {
                     message.hold = Hold::Consumed(subscription);
                     self.lingering.insert(*number);
                 }
                 Outcome::Rejected => {
-                    message.hold = Hold::Free;
+                    message.refused += 1;
+                    message.not_before = Some(message.refused_at + policy.wait(message.refused));
+                    message.rests_until = self.now + policy.redelivery_delay_max();
+                }
+                Outcome::Deferred(delay) => {
+                    message.refused += 1;
+                    let delay = delay.min(policy.max_delay);
                     message.not_before = Some(message.refused_at + delay);
+                    message.rests_until = self.now + delay;
                 }
-                Outcome::Discarded => message.hold = Hold::Free,
+                Outcome::Discarded => message.is_doomed = true,
             }
+            if message.refusals >= policy.max_deliveries {
+                // If the dead letters cannot take it.
+                let again = policy.redelivery_delay_max();
+                message.not_before = message.not_before.map(|earliest| earliest.min(message.refused_at + again));
+                message.rests_until = message.rests_until.max(self.now + again);
+            }
+            message.rests_until += Duration::from_millis(2);
         }
     }
-
-    fn message(&mut self, session: usize, frame: &Frame) -> Check {
-        let wrong = |law, text: &str| Violation::new(law, format!("{text}: {frame}"), [session]);
-        let number = self.identify(session, frame)?;
-        let destination = frame.header("destination").unwrap_or_default();
-        let id = frame.header("subscription").unwrap_or_default();
-        let fits = |own: &&Subscription| {
-            own.session == session && own.id == id && !own.is_dead && takes(own.destination, destination)
-        };
-        let subscription = self.subscriptions.iter().position(|own| fits(&own));
-        let subscription = subscription.ok_or_else(|| wrong(Law::Stray, "for no subscription that there is"))?;
-        let (own, message) = (&self.subscriptions[subscription], &self.messages[number]);
-        if frame.header("ack").is_some() != (own.ack != Ack::Auto) {
-            return Err(wrong(Law::Stray, "the header `ack` does not go with the subscription's mode"));
-        }
-        if message.origin == session && (own.no_local || message.excludes_self) {
-            return Err(wrong(Law::Stray, "its sender's own"));
-        }
-        let is_fresh = frame.header("redelivered").is_none();
-        let key = (session, id.to_owned(), message.origin, message.destination);
-        if own.is_queue() {
-            self.queue_message(subscription, number, frame)?;
-        } else if !self.got.insert((session, id.to_owned(), number)) {
-            return Err(wrong(Law::Duplicate, "the same again"));
-        }
-        let order = self.messages[number].order;
-        let counts = is_fresh && frame.header("original-destination").is_none();
-        let last = counts.then(|| self.last.insert(key, order)).flatten();
-        if let Some(last) = last.filter(|last| *last >= order) {
-            return Err(wrong(Law::Order, &format!("number {order} came after number {last}")));
-        }
-        if self.messages[number].fate == Fate::Possible {
-            self.messages[number].fate = Fate::Accepted;
-        }
-        self.hand(subscription, number, frame)
-    }
-
-    /// Which message it is, after all that must be the same for everybody.
-    fn identify(&mut self, session: usize, frame: &Frame) -> Result<usize, Violation> {
-        let wrong = |law, text: &str| Violation::new(law, format!("{text}: {frame}"), [session]);
-        let number: Option<usize> = frame.header("n").and_then(|text| text.parse().ok());
-        let number = number.filter(|number| *number < self.messages.len());
-        let number = number.ok_or_else(|| wrong(Law::Stray, "nobody sent this"))?;
-        let message = &mut self.messages[number];
-        match message.fate {
-            Fate::Never => return Err(wrong(Law::Transaction, "its transaction was not committed")),
-            Fate::Refused => return Err(wrong(Law::Transaction, "it was refused")),
-            Fate::Possible | Fate::Accepted => {}
-        }
-        if frame.body != body(number, message.size) || frame.header("note") != Some(&note(number)) {
-            return Err(wrong(Law::Stray, "not as it was sent"));
-        }
-        if PRIVATE.iter().any(|name| frame.header(name).is_some()) {
-            return Err(wrong(Law::Stray, "a header that receivers must not see"));
-        }
-        let destination = frame.header("destination").unwrap_or_default();
-        let is_letter = frame.header("original-destination").is_some();
-        let expected = if is_letter { DEAD_LETTERS } else { message.destination };
-        if destination != expected || (is_letter && frame.header("original-destination") != Some(message.destination)) {
-            return Err(wrong(Law::Stray, "another destination"));
-        }
-        let id = frame.header("message-id").unwrap_or_default().to_owned();
-        if *self.ids.entry(id.clone()).or_insert(number) != number || message.id.get_or_insert(id.clone()) != &id {
-            return Err(wrong(Law::Stray, "message-ids are mixed up"));
-        }
-        Ok(number)
-    }
-
-    /// The client has one more delivery, perhaps to settle.
-    fn hand(&mut self, subscription: usize, number: usize, frame: &Frame) -> Check {
-        let own = &mut self.subscriptions[subscription];
-        if own.ack == Ack::Auto {
-            return Ok(());
-        }
-        if own.is_ending {
-            own.was_short = true;
-            return Ok(());
-        }
-        let ack = frame.header("ack").map(str::to_owned);
-        own.unsettled.push(Handed { message: number, ack, transaction: None });
-        own.outstanding += 1;
-        own.was_short |= own.outstanding >= own.credit;
-        if own.unsettled.len() > own.credit {
-            let text = format!("{} are unsettled, of {}: {frame}", own.unsettled.len(), own.credit);
-            return Err(Violation::new(Law::Credit, text, [own.session]));
-        }
-        Ok(())
-    }
-
-    fn queue_message(&mut self, subscription: usize, number: usize, frame: &Frame) -> Check {
-        let own = self.subscriptions[subscription].clone();
-        let wrong = |law, text: &str, other: Option<usize>| {
-            Violation::new(law, format!("{text}: {frame}"), std::iter::once(own.session).chain(other))
-        };
-        let count = redeliveries(frame, own.session)?;
-        let hold = self.messages[number].hold;
-        if self.is_late(subscription, number, count, frame.header("dead-letter-reason").is_some()) {
-            // When all is quiet this subscription must have ended.
-            self.suspects.push((subscription, number));
-            return Ok(());
-        }
-        if self.sessions[own.session].is_over {
-            // What was on its way to a connection that ended is anybody's, and may be somebody's by now.
-            self.moved(number, frame, own.session)?;
-            let message = &mut self.messages[number];
-            if own.ack == Ack::Auto && count >= message.seen && !matches!(hold, Hold::Consumed(_)) {
-                message.hold = Hold::Settled(subscription, Outcome::Consumed);
-            }
-            message.seen = message.seen.max(count + 1);
-            return Ok(());
-        }
-        let by = hold.by();
-        match (hold, by.map(|by| (by, self.subscriptions[by].session))) {
-            (Hold::Consumed(_), Some((_, other))) => {
-                return Err(wrong(Law::Duplicate, "it was consumed before", Some(other)));
-            }
-            (Hold::Held(_), Some((by, other))) if self.surely_holds(by) => {
-                return Err(wrong(Law::TwoConsumers, "another consumer has it", Some(other)));
-            }
-            (Hold::Settled(_, Outcome::Consumed), Some((by, other))) if self.surely_holds(by) => {
-                return Err(wrong(Law::Duplicate, "its consumer has acknowledged it", Some(other)));
-            }
-            (Hold::Held(_), Some((by, other))) if self.sessions[other].is_stalled => {
-                self.suspects.push((by, number));
-            }
-            _ => {}
-        }
-        self.moved(number, frame, own.session)?;
-        let now = self.now;
-        let message = &mut self.messages[number];
-        if count < message.seen {
-            return Err(wrong(Law::Redelivery, &format!("handed out {} times before", message.seen), None));
-        }
-        if message.not_before.is_some_and(|earliest| now < earliest) {
-            return Err(wrong(Law::Redelivery, "before its delay was over", None));
-        }
-        (message.seen, message.not_before) = (count + 1, None);
-        message.hold = match own.ack {
-            Ack::Auto => Hold::Settled(subscription, Outcome::Consumed),
-            Ack::Client | Ack::Individual => Hold::Held(subscription),
-        };
-        if own.ack == Ack::Auto {
-            // Q2: it is settled by having been written, unless the connection had ended by then.
-            let effect = Effect::Settle(subscription, vec![number], Outcome::Consumed);
-            match self.sessions[own.session].is_sound() {
-                true => self.confirm(own.session, &effect)?,
-                false => self.sessions[own.session].unconfirmed.push(effect),
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a delivery was on its way before another one that has been seen already.
-    fn is_late(&self, subscription: usize, number: usize, count: u32, is_letter: bool) -> bool {
-        let message = &self.messages[number];
-        let (by, session) = (message.hold.by(), &self.sessions[self.subscriptions[subscription].session]);
-        let is_earlier = if is_letter == message.is_dead { count < message.seen } else { message.is_dead };
-        is_earlier && by != Some(subscription) && (by.is_some() || session.was_stalled || session.is_over)
-    }
-
-    /// Sees to what becomes of a message that moved to the dead letters.
-    fn moved(&mut self, number: usize, frame: &Frame, session: usize) -> Check {
-        let wrong = |text: &str| Err(Violation::new(Law::Redelivery, format!("{text}: {frame}"), [session]));
-        let most = self.setup.max_deliveries;
-        let message = &mut self.messages[number];
-        match frame.header("dead-letter-reason") {
-            None if message.is_dead => return wrong("back from the dead letters"),
-            None => {}
-            Some(_) if message.is_dead => {}
-            Some(reason) => {
-                let is_due = match reason {
-                    "discarded" => message.discarded,
-                    "max-deliveries" => message.refusals >= most,
-                    _ => false,
-                };
-                if !is_due || !is_queue(message.destination) {
-                    return wrong("moved to the dead letters without a cause");
-                }
-                message.is_dead = true;
-                (message.hold, message.seen, message.not_before) = (Hold::Free, 0, None);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How often a message was handed out before, as its headers say.
-fn redeliveries(frame: &Frame, session: usize) -> Result<u32, Violation> {
-    let wrong = |text: &str| Violation::new(Law::Redelivery, format!("{text}: {frame}"), [session]);
-    let count = frame.header("redelivery-count").map_or(Some(0), |text| text.parse::<u32>().ok());
-    let count = count.ok_or_else(|| wrong("no number"))?;
-    if (frame.header("redelivered") == Some("true")) != (count > 0) {
-        return Err(wrong("`redelivered` and its count do not go together"));
-    }
-    Ok(count)
 }

@@ -1,11 +1,13 @@
 //! One run: so many random steps, then the end, at which nothing may be missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::model::{Ack, Check, Effect, Law, Outcome, Subscription, Violation};
-use crate::setup::QUEUES;
+use crate::laws::{Check, Law, Violation};
+use crate::message::Outcome;
+use crate::model::{Ack, Effect, Subscription};
+use crate::policy::QUEUES;
 use crate::taps::Tap;
 use crate::wire::{Frame, Version};
 use crate::world::World;
@@ -107,36 +109,25 @@ fn farewell(world: &mut World) -> Check {
 /// One sound consumer for each queue takes all there is.
 fn drain(world: &mut World) -> Check {
     let mut consumers = Vec::new();
+    world.model.remains = Some(BTreeMap::new());
     for queue in QUEUES {
         let session = world.connect(Version::V1_2, false);
         let (mode, ack) = world.random.pick(&[("auto", Ack::Auto), ("client-individual", Ack::Individual)]);
         let frame = Frame::new("SUBSCRIBE").with("id", "drain").with("destination", queue).with("ack", mode);
-        let effect = world.model.subscribe(Subscription {
-            session,
-            id: "drain".into(),
-            destination: queue,
-            ack,
-            credit: world.model.setup.credit(None),
-            no_local: false,
-            is_live: false,
-            is_ending: false,
-            is_dead: false,
-            was_short: false,
-            outstanding: 0,
-            unsettled: Vec::new(),
-            is_at_risk: false,
-        });
+        let credit = world.model.setup.credit(queue, None);
+        let effect = world.model.subscribe(Subscription::new(session, "drain", queue, ack, credit));
         consumers.push(world.model.subscriptions.len() - 1);
         world.ask(session, frame, effect, true);
     }
-    let longest = world.model.setup.redelivery_delay * 4;
+    let longest = world.model.setup.longest_wait();
     let mut quiet = Duration::ZERO;
     loop {
         world.settle()?;
         let mut is_idle = true;
         for consumer in &consumers {
             while !world.model.subscriptions[*consumer].unsettled.is_empty() {
-                world.settle_delivery(*consumer, 0, Outcome::Consumed, None, true);
+                let outcome = if world.random.percent(25) { Outcome::Rejected } else { Outcome::Consumed };
+                world.settle_delivery(*consumer, 0, outcome, None, true);
                 is_idle = false;
             }
         }

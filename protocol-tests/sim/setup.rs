@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gumboot::broker::{self, TopicPolicy};
-use gumboot::destination::{Destination, Pattern, Style};
+use gumboot::broker::{self, QueuePolicy, TopicPolicy};
+use gumboot::destination::{Pattern, Style};
 use gumboot::message::WhenSlow;
 use gumboot::worker::Options;
 use gumboot::{session, stomp};
 
+use crate::policy::{Policy, QUEUES, TEMPORARY};
 use crate::random::Random;
 
-/// Where the clients of a run send to. What is under `/topic/old` drops the oldest messages for slow clients, what is
-/// under `/topic/new` keeps the latest; of the others nobody may lose any.
+/// Where the clients of a run send to beside queues. What is under `/topic/old` drops the oldest messages for slow
+/// clients, what is under `/topic/new` keeps the latest; of the others nobody may lose any.
 pub(crate) const TOPICS: [&str; 6] =
     ["/topic/a", "/topic/bb", "/topic/c/d", "/topic/c/e/f", "/topic/old/x", "/topic/new/x"];
-pub(crate) const QUEUES: [&str; 4] = ["/queue/one", "/queue/two", "/queue/three", DEAD_LETTERS];
-pub(crate) const DEAD_LETTERS: &str = "/queue/dead";
 /// What they subscribe to beside those.
 pub(crate) const PATTERNS: [&str; 6] =
     ["/topic/*", "/topic/**", "/topic/c/**", "/topic/?", "/topic/{kind}/x", "/topic/**/e/*"];
@@ -38,12 +37,15 @@ pub(crate) struct Setup {
     pub(crate) prefetch: u32,
     pub(crate) max_prefetch: u32,
     pub(crate) held_messages: usize,
-    pub(crate) max_messages: usize,
-    pub(crate) max_deliveries: u32,
-    pub(crate) redelivery_delay: Duration,
     pub(crate) pending_receipts: usize,
     pub(crate) max_subscriptions: usize,
     pub(crate) continues: bool,
+    /// The queue that most is about.
+    pub(crate) favourite: &'static str,
+    /// What holds for temporary queues.
+    usual: Policy,
+    /// What holds for each of the others.
+    policies: Vec<Policy>,
 }
 
 impl Setup {
@@ -59,30 +61,54 @@ impl Setup {
             prefetch: random.between(1, 5) as u32,
             max_prefetch: random.between(3, 8) as u32,
             held_messages: random.between(2, 12),
-            max_messages: random.pick(&[6, 20, 1000, 1000]),
-            max_deliveries: random.between(1, 4) as u32,
-            redelivery_delay: Duration::from_millis(random.pick(&[0, 50, 1000, 3000])),
             pending_receipts: random.between(1, 12),
             max_subscriptions: 4,
             continues: random.percent(30),
+            favourite: random.pick(&QUEUES[..3]),
+            usual: Policy::usual(random),
+            policies: QUEUES.iter().map(|_| Policy::random(random)).collect(),
         }
     }
 
-    /// What a SUBSCRIBE that asks for `wish` gets.
-    pub(crate) fn credit(&self, wish: Option<u32>) -> usize {
+    /// What holds for a queue.
+    pub(crate) fn policy(&self, place: &str) -> &Policy {
+        let at = QUEUES.iter().position(|queue| *queue == place);
+        at.and_then(|at| self.policies.get(at)).unwrap_or(&self.usual)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn policies(&mut self) -> impl Iterator<Item = &mut Policy> {
+        self.policies.iter_mut()
+    }
+
+    /// What a SUBSCRIBE to `destination` that asks for `wish` gets.
+    pub(crate) fn credit(&self, destination: &str, wish: Option<u32>) -> usize {
         let wish = match wish {
-            None => self.prefetch,
+            None => self.policy(destination).prefetch.unwrap_or(self.prefetch),
             Some(0) => u32::MAX,
             Some(wish) => wish,
         };
         wish.min(self.max_prefetch).max(1) as usize
     }
 
+    /// The longest that anything waits.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        let waits =
+            self.policies.iter().chain([&self.usual]).map(|each| each.redelivery_delay_max().max(each.max_delay));
+        waits.max().unwrap_or_default()
+    }
+
     pub(crate) fn options(&self) -> Options {
+        let prefetches = QUEUES
+            .iter()
+            .zip(&self.policies)
+            .filter_map(|(queue, policy)| Some((Pattern::parse(*queue, Style::Ant, '/').ok()?, policy.prefetch?)));
         let session = session::Options {
             prefetch: self.prefetch,
             max_prefetch: self.max_prefetch,
-            max_subscriptions: self.max_subscriptions,
+            // Some are made by `reply-to`.
+            max_subscriptions: self.max_subscriptions + TEMPORARY.len(),
+            queue_prefetches: prefetches.collect(),
             max_pending_receipts: self.pending_receipts,
             max_transactions: 2,
             max_transaction_bytes: 16 * 1024,
@@ -97,11 +123,12 @@ impl Setup {
         });
         let mut broker = broker::Options { max_routes: 4, ..broker::Options::default() };
         broker.topics.policies = policies.collect();
-        broker.queues.max_messages = self.max_messages;
-        broker.queues.max_deliveries = self.max_deliveries;
-        broker.queues.redelivery_delay = self.redelivery_delay;
-        broker.queues.redelivery_delay_max = self.redelivery_delay * 4;
-        broker.queues.dead_letter = Some(Destination::new(DEAD_LETTERS));
+        broker.queues = self.usual.options("");
+        let own = QUEUES.iter().zip(&self.policies).filter_map(|(queue, policy)| {
+            let pattern = Pattern::parse(*queue, Style::Ant, '/').ok()?;
+            Some(QueuePolicy { pattern, options: policy.options(queue) })
+        });
+        broker.queue_policies = own.collect();
         Options {
             broker: Arc::new(broker),
             session: Arc::new(session),

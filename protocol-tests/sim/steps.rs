@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use crate::model::{self, Ack, Check, Effect, Fate, Hold, Message, Outcome, Subscription, is_queue, takes};
-use crate::setup::{PATTERNS, QUEUES, TOPICS};
+use crate::browse::Look;
+use crate::laws::Check;
+use crate::message::Outcome;
+use crate::model::{self, Ack, Effect, Subscription, takes};
+use crate::policy::{QUEUES, TEMPORARY, is_temporary};
+use crate::setup::{PATTERNS, TOPICS};
 use crate::wire::{Frame, Version};
 use crate::world::World;
 
 /// The most clients that are connected at a time.
 const MOST_CLIENTS: usize = 8;
-
-/// What is in a transaction stays small, so that all of it at once is no burden to those who get it.
-const IN_TRANSACTION: (usize, usize) = (3, 200);
 
 const VERSIONS: [Version; 4] = [Version::V1_0, Version::V1_1, Version::V1_2, Version::V1_2];
 
@@ -47,7 +48,7 @@ const STEPS: [(Step, usize); 20] = [
     (Step::Burst, 12),
     (Step::Subscribe, 140),
     (Step::Unsubscribe, 25),
-    (Step::Settle, 200),
+    (Step::Settle, 260),
     (Step::Begin, 30),
     (Step::Finish, 35),
     (Step::Leave, 12),
@@ -57,7 +58,7 @@ const STEPS: [(Step, usize); 20] = [
     (Step::Resume, 40),
     (Step::Deliver, 150),
     (Step::Flush, 60),
-    (Step::Advance, 60),
+    (Step::Advance, 80),
     (Step::Rest, 30),
     (Step::Ping, 5),
     (Step::Hush, 3),
@@ -156,72 +157,15 @@ impl World {
         self.flush(session, usize::MAX)
     }
 
-    fn send(&mut self, session: usize, to: Option<&'static str>) {
-        let destination = to.unwrap_or_else(|| {
-            if self.random.percent(50) { self.random.pick(&TOPICS) } else { self.random.pick(&QUEUES) }
-        });
-        let open: Vec<String> = self.model.sessions[session].transactions.keys().cloned().collect();
-        let transaction = self.random.pick_any(&open).filter(|name| {
-            self.model.sessions[session].transactions[name].sends.len() < IN_TRANSACTION.0 && self.random.percent(60)
-        });
-        let most = if transaction.is_some() { IN_TRANSACTION.1 } else { self.model.setup.max_body };
-        let size = self.random.pick(&[0, 1, 17, 60, 200, 700, 1000, usize::MAX]).min(most);
-        let excludes_self = !is_queue(destination) && self.random.percent(10);
-        let mandatory = !is_queue(destination) && self.random.percent(4);
-        let message = Message {
-            origin: session,
-            destination,
-            size,
-            excludes_self,
-            mandatory,
-            fate: Fate::Never,
-            order: 0,
-            wanted: Vec::new(),
-            most: 0,
-            known: 0,
-            id: None,
-            hold: Hold::Free,
-            is_dead: false,
-            seen: 0,
-            refusals: 0,
-            discarded: false,
-            refused_at: Duration::ZERO,
-            not_before: None,
-        };
-        let number = self.model.send(message, transaction.as_deref());
-        let mut frame = Frame::new("SEND").with("destination", destination).with("n", number).with("from", session);
-        frame = frame.with("note", model::note(number)).with("passcode", "secret");
-        frame.body = model::body(number, size);
-        let is_text = number % 2 == 1;
-        if !is_text || self.random.percent(50) {
-            frame = frame.with("content-length", size);
-        }
-        let flags = [("content-type:text/plain", is_text), ("exclude-self:true", excludes_self)];
-        for (flag, _) in flags.into_iter().chain([("mandatory:true", mandatory)]).filter(|(_, is_set)| *is_set) {
-            let (name, value) = flag.split_once(':').unwrap_or_default();
-            frame = frame.with(name, value);
-        }
-        let mut effect = Effect::Send(number);
-        if let Some(name) = transaction {
-            frame = frame.with("transaction", name);
-            effect = Effect::Nothing;
-        }
-        let with_receipt = self.random.percent(50);
-        self.ask(session, frame, effect, with_receipt);
-    }
-
     fn subscribe(&mut self, session: usize) {
         let id = format!("s{}", self.random.below(self.model.setup.max_subscriptions));
-        let destination = match self.random.below(10) {
+        let destination = match self.random.below(12) {
             0..=2 => self.random.pick(&TOPICS),
             3..=5 => self.random.pick(&PATTERNS),
-            _ => self.random.pick(&QUEUES),
+            6 => self.random.pick(&TEMPORARY),
+            _ => self.some_queue(),
         };
-        // With the same id, only the destination tells for which of two a message is that came while one replaced the other.
-        let overlaps =
-            |other: &str| TOPICS.iter().chain(&QUEUES).any(|each| takes(destination, each) && takes(other, each));
-        let mut others = self.model.subscriptions.iter().filter(|each| each.session == session && each.id == id);
-        if others.any(|each| !each.is_dead && overlaps(each.destination)) {
+        if !self.may_subscribe(session, &id, destination) {
             return;
         }
         let (mode, ack) = self.random.pick(&[
@@ -231,34 +175,39 @@ impl World {
             (Some("client-individual"), Ack::Individual),
         ]);
         let wish = self.random.pick(&[None, None, Some(0), Some(1), Some(2), Some(50)]);
-        let no_local = self.random.percent(15);
         let mut frame = Frame::new("SUBSCRIBE").with("destination", destination).with("id", &id);
         frame = mode.map_or(frame.clone(), |mode| frame.with("ack", mode));
         frame = wish.map_or(frame.clone(), |wish| frame.with("prefetch-count", wish));
-        if no_local {
+        let credit = self.model.setup.credit(destination, wish);
+        let mut subscription = Subscription::new(session, &id, destination, ack, credit);
+        if QUEUES.contains(&destination) && self.random.percent(14) {
+            frame = frame.with("browser", "true");
+            subscription.look = Some(Look::new(self.model.quiets));
+            subscription.ack = Ack::Auto;
+        } else if self.random.percent(15) {
             frame = frame.with("no-local", "true");
+            subscription.no_local = true;
         }
-        let effect = self.model.subscribe(Subscription {
-            session,
-            id,
-            destination,
-            ack,
-            credit: self.model.setup.credit(wish),
-            no_local,
-            is_live: false,
-            is_ending: false,
-            is_dead: false,
-            was_short: false,
-            outstanding: 0,
-            unsettled: Vec::new(),
-            is_at_risk: false,
-        });
-        let with_receipt = self.random.percent(85);
+        let effect = self.model.subscribe(subscription);
+        // Who may be refused wants to hear which it was.
+        let with_receipt = self.model.policy_at(destination).is_exclusive || self.random.percent(85);
         self.ask(session, frame, effect, with_receipt);
     }
 
+    /// With the same id, only the destination tells for which of two a message is that came while one replaced the other.
+    fn may_subscribe(&self, session: usize, id: &str, destination: &'static str) -> bool {
+        let all = || TOPICS.iter().chain(&QUEUES).chain(&TEMPORARY);
+        let overlaps = |other: &str| all().any(|each| takes(destination, each) && takes(other, each));
+        let mut others = self.model.subscriptions.iter().filter(|each| each.session == session && each.id == id);
+        let is_in_use = is_temporary(destination) && self.model.live_subscription(session, id).is_some();
+        !is_in_use && !others.any(|each| !each.is_dead && overlaps(each.destination))
+    }
+
     fn unsubscribe(&mut self, session: usize) {
-        let id = format!("s{}", self.random.below(self.model.setup.max_subscriptions));
+        let mut id = format!("s{}", self.random.below(self.model.setup.max_subscriptions));
+        if self.random.percent(10) {
+            id = self.random.pick(&TEMPORARY).to_owned();
+        }
         let effect = match self.model.live_subscription(session, &id) {
             Some(subscription) => {
                 self.model.end_subscription(subscription);
@@ -281,8 +230,11 @@ impl World {
         let Some((subscription, place)) = self.random.pick_any(&places) else { return };
         let version = self.model.sessions[session].version;
         let outcome = match self.random.below(100) {
-            0..=24 if version != Version::V1_0 => Outcome::Rejected,
-            25..=31 if version != Version::V1_0 => Outcome::Discarded,
+            0..=22 if version != Version::V1_0 => Outcome::Rejected,
+            23..=30 if version != Version::V1_0 => {
+                Outcome::Deferred(Duration::from_millis(self.random.pick(&[100, 1000, 60_000])))
+            }
+            31..=36 if version != Version::V1_0 => Outcome::Discarded,
             _ => Outcome::Consumed,
         };
         let open: Vec<String> = self.model.sessions[session].transactions.keys().cloned().collect();
@@ -310,9 +262,11 @@ impl World {
                 frame.with("subscription", &own.id).with("message-id", message)
             }
         };
-        if outcome == Outcome::Discarded {
-            frame = frame.with("requeue", "false");
-        }
+        frame = match outcome {
+            Outcome::Discarded => frame.with("requeue", "false"),
+            Outcome::Deferred(delay) => frame.with("delay", delay.as_millis()),
+            _ => frame,
+        };
         frame = transaction.map_or(frame.clone(), |name| frame.with("transaction", name));
         let effect = self.model.settle(subscription, place, outcome, transaction);
         self.ask(session, frame, effect, with_receipt);
@@ -359,12 +313,14 @@ impl World {
             (Frame::new("MESSAGE"), "server-command"),
             (Frame::new("SEND").with("destination", "/nowhere/a"), "unknown-destination"),
             (Frame::new("SUBSCRIBE").with("id", "x").with("destination", "/topicX"), "unknown-destination"),
+            (Frame::new("SUBSCRIBE").with("id", "x").with("destination", "/temp-queue/@00000001-0-1/a"), "not-owner"),
+            (Frame::new("SEND").with("destination", "/queue/one").with("delay", "soon"), "bad-header"),
             (large, "body-too-long"),
         ];
         let (frame, code) = self.random.pick(&wrongs);
         let own = &mut self.model.sessions[session];
         own.earned.insert(code);
-        own.is_doomed = !(own.continues && code == "unknown-destination");
+        own.is_doomed = !(own.continues && ["unknown-destination", "not-owner"].contains(&code));
         self.push(session, &frame);
     }
 }

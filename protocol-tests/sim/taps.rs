@@ -1,9 +1,15 @@
-//! Faults on the way from the broker to its clients, to prove that the model would notice them.
+//! Faults between the broker and its clients, to prove that the model would notice them: what a client receives is changed,
+//! what it sends loses a header, or the broker is told of other policies than those that the model knows.
 
-use crate::model::{Law, Session};
+use std::time::Duration;
+
+use crate::laws::Law;
+use crate::model::Session;
+use crate::policy::{Overflow, Policy};
+use crate::setup::Setup;
 use crate::wire::{Frame, Received};
 
-/// What a tap does, once.
+/// What a tap does: to what is received once, to the rest always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     DropTopicMessage,
@@ -18,15 +24,40 @@ pub(crate) enum Fault {
     OtherBody,
     DropError,
     SpuriousError,
+    HideFromBrowser,
+    OtherReplyTo,
+    ShowFullName,
+    OtherReason,
+    /// These headers of what clients send are never read.
+    Ignore(&'static [&'static str]),
+    /// The broker does not know this part of its policies.
+    Misread(Rule),
+}
+
+/// A part of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Limits,
+    Overflow,
+    MaxDeliveries,
+    Redelivery,
+    MaxDelay,
+    Ttl,
+    WhenExpired,
+    IdleExpiry,
+    Priority,
+    Exclusive,
+    Active,
+    Prefetch,
 }
 
 impl Fault {
     /// All faults, and as what the model reports each.
-    pub(crate) const ALL: [(Fault, &[Law]); 12] = [
+    pub(crate) const ALL: [(Fault, &[Law]); 35] = [
         (Fault::DropTopicMessage, &[Law::Lost]),
-        (Fault::DropQueueMessage, &[Law::Lost, Law::Stuck]),
-        (Fault::DoubleMessage, &[Law::Duplicate, Law::TwoConsumers]),
-        (Fault::SwapMessages, &[Law::Order]),
+        (Fault::DropQueueMessage, &[Law::Lost, Law::Stuck, Law::Order]),
+        (Fault::DoubleMessage, &[Law::Duplicate, Law::TwoConsumers, Law::Browse]),
+        (Fault::SwapMessages, &[Law::Order, Law::Browse]),
         (Fault::SwapReceipts, &[Law::Receipt]),
         (Fault::DropReceipt, &[Law::Receipt]),
         (Fault::MiscountMatched, &[Law::Receipt]),
@@ -35,6 +66,32 @@ impl Fault {
         (Fault::OtherBody, &[Law::Stray]),
         (Fault::DropError, &[Law::Refusal, Law::Receipt]),
         (Fault::SpuriousError, &[Law::Refusal]),
+        (Fault::HideFromBrowser, &[Law::Browse]),
+        (Fault::OtherReplyTo, &[Law::Temporary]),
+        (Fault::ShowFullName, &[Law::Stray]),
+        (Fault::OtherReason, &[Law::DeadLetter]),
+        (Fault::Ignore(&["expires", "expiration"]), &[Law::Expiry, Law::Browse]),
+        (
+            Fault::Ignore(&["delay", "AMQ_SCHEDULED_DELAY", "deliver-at"]),
+            &[Law::Delay, Law::Redelivery, Law::Limit, Law::Browse],
+        ),
+        (Fault::Ignore(&["group", "JMSXGroupID"]), &[Law::Group]),
+        (Fault::Ignore(&["priority"]), &[Law::Order]),
+        (Fault::Ignore(&["requeue"]), &[Law::DeadLetter, Law::Redelivery]),
+        (Fault::Ignore(&["browser"]), &[Law::Browse, Law::Stuck, Law::Refusal]),
+        (Fault::Ignore(&["no-local"]), &[Law::Stray]),
+        (Fault::Misread(Rule::Limits), &[Law::Limit]),
+        (Fault::Misread(Rule::Overflow), &[Law::Refusal]),
+        (Fault::Misread(Rule::MaxDeliveries), &[Law::DeadLetter]),
+        (Fault::Misread(Rule::Redelivery), &[Law::Redelivery]),
+        (Fault::Misread(Rule::MaxDelay), &[Law::Limit]),
+        (Fault::Misread(Rule::Ttl), &[Law::Expiry, Law::Browse]),
+        (Fault::Misread(Rule::WhenExpired), &[Law::DeadLetter, Law::Lost]),
+        (Fault::Misread(Rule::IdleExpiry), &[Law::Idle]),
+        (Fault::Misread(Rule::Priority), &[Law::Order]),
+        (Fault::Misread(Rule::Exclusive), &[Law::Exclusive]),
+        (Fault::Misread(Rule::Active), &[Law::Active]),
+        (Fault::Misread(Rule::Prefetch), &[Law::Credit]),
     ];
 }
 
@@ -50,6 +107,26 @@ impl Tap {
         Tap { fault: Some(fault), has_acted: false }
     }
 
+    /// What the broker is told instead.
+    pub(crate) fn misread(&mut self, setup: &Setup) -> Setup {
+        let mut told = setup.clone();
+        if let Some(Fault::Misread(rule)) = self.fault {
+            for policy in told.policies() {
+                self.has_acted |= misread(policy, rule);
+            }
+        }
+        told
+    }
+
+    /// Perhaps changes what a client is about to send.
+    pub(crate) fn send(&mut self, frame: &mut Frame) {
+        if let Some(Fault::Ignore(names)) = self.fault {
+            let before = frame.headers.len();
+            frame.headers.retain(|(name, _)| !names.contains(&&**name));
+            self.has_acted |= frame.headers.len() < before;
+        }
+    }
+
     /// Perhaps changes what a client is about to receive.
     pub(crate) fn apply(&mut self, batch: &mut Vec<Received>, session: &Session) {
         let Some(fault) = self.fault.filter(|_| !self.has_acted && session.is_sound()) else {
@@ -60,14 +137,10 @@ impl Tap {
             Fault::DropQueueMessage => drop_first(batch, |frame| is_message(frame, "/queue/")),
             Fault::DropReceipt => drop_first(batch, |frame| frame.command == "RECEIPT"),
             Fault::DropError => drop_first(batch, |frame| frame.command == "ERROR"),
-            Fault::DoubleMessage => {
-                let at = find(batch, |frame| frame.command == "MESSAGE");
-                let copy = at.map(|at| (at, batch[at].clone()));
-                copy.map(|(at, copy)| batch.insert(at, copy)).is_some()
-            }
+            Fault::DoubleMessage => double(batch),
             Fault::SwapMessages => swap(batch, |first, second| {
                 let same = |name| first.header(name) == second.header(name);
-                is_message(first, "/") && ["subscription", "destination", "from"].into_iter().all(same)
+                is_message(first, "/") && ["subscription", "destination", "from", "priority"].into_iter().all(same)
             }),
             Fault::SwapReceipts => {
                 swap(batch, |first, second| first.command == "RECEIPT" && second.command == "RECEIPT")
@@ -88,8 +161,40 @@ impl Tap {
                 batch.push(Received::Frame(error));
                 true
             }
+            Fault::HideFromBrowser => hide_from_browser(batch),
+            Fault::OtherReplyTo => change(batch, "reply-to", |queue| format!("{queue}x")),
+            Fault::ShowFullName => alter(batch, |frame| {
+                let is_it = is_message(frame, "/temp-queue/");
+                let headers = frame.headers.iter_mut().filter(|(name, _)| is_it && name == "destination");
+                headers.map(|(_, queue)| *queue = queue.replace("/temp-queue", "/temp-queue/@1")).count() > 0
+            }),
+            Fault::OtherReason => change(batch, "dead-letter-reason", |reason| {
+                if reason == "discarded" { "max-deliveries".into() } else { "discarded".into() }
+            }),
+            Fault::Ignore(_) | Fault::Misread(_) => false,
         };
     }
+}
+
+/// Forgets a rule. Answers whether it said something.
+fn misread(policy: &mut Policy, rule: Rule) -> bool {
+    let before = format!("{policy:?}");
+    let forever = Duration::from_secs(1_000_000);
+    match rule {
+        Rule::Limits => (policy.max_messages, policy.max_bytes) = (1_000_000, 1 << 30),
+        Rule::Overflow => policy.overflow = Overflow::Reject,
+        Rule::MaxDeliveries => policy.max_deliveries += 1,
+        Rule::Redelivery => policy.redelivery_delay = Duration::ZERO,
+        Rule::MaxDelay => policy.max_delay = forever,
+        Rule::Ttl => policy.ttl = None,
+        Rule::WhenExpired => policy.drops_expired ^= true,
+        Rule::IdleExpiry => policy.idle_expiry = policy.idle_expiry.map(|_| forever),
+        Rule::Priority => policy.has_priorities = false,
+        Rule::Exclusive => policy.is_exclusive = false,
+        Rule::Active => policy.has_one_active = false,
+        Rule::Prefetch => policy.prefetch = policy.prefetch.map(|_| 8),
+    }
+    before != format!("{policy:?}")
 }
 
 fn is_message(frame: &Frame, prefix: &str) -> bool {
@@ -102,6 +207,23 @@ fn find(batch: &[Received], is_it: impl Fn(&Frame) -> bool) -> Option<usize> {
 
 fn drop_first(batch: &mut Vec<Received>, is_it: impl Fn(&Frame) -> bool) -> bool {
     find(batch, is_it).map(|at| batch.remove(at)).is_some()
+}
+
+fn double(batch: &mut Vec<Received>) -> bool {
+    let at = find(batch, |frame| frame.command == "MESSAGE");
+    let copy = at.map(|at| (at, batch[at].clone()));
+    copy.map(|(at, copy)| batch.insert(at, copy)).is_some()
+}
+
+/// Drops something that comes before the end of a look.
+fn hide_from_browser(batch: &mut Vec<Received>) -> bool {
+    let Some(end) = find(batch, |frame| frame.header("browser") == Some("end")) else {
+        return false;
+    };
+    let Received::Frame(last) = batch[end].clone() else { return false };
+    let is_shown =
+        |frame: &Frame| is_message(frame, "/") && frame.header("subscription") == last.header("subscription");
+    drop_first(batch, |frame| is_shown(frame) && frame.header("browser").is_none())
 }
 
 fn swap(batch: &mut [Received], are_they: impl Fn(&Frame, &Frame) -> bool) -> bool {

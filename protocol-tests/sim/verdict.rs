@@ -1,9 +1,15 @@
 //! What must hold when all is quiet: nobody waits for anything, and in the end nothing is missing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::model::{Ack, Check, Fate, Hold, Law, Model, Outcome, Subscription, Violation};
-use crate::setup::{DEAD_LETTERS, may_lose};
+use gumboot::broker::QueueStats;
+
+use crate::laws::{Check, Law, Violation};
+use crate::message::{Fate, Hold, Message, Outcome};
+use crate::model::{Ack, Model};
+use crate::policy::{Overflow, QUEUES, is_temporary};
+use crate::setup::may_lose;
 
 impl Model {
     /// All posts have arrived, and everybody who reads has read all there was.
@@ -16,8 +22,137 @@ impl Model {
         }
         self.lingering.clear();
         self.check_suspects()?;
+        self.free_messages();
+        self.check_overtaken()?;
+        self.check_looks()?;
         self.check_topics()?;
-        self.check_queues()
+        self.check_queues()?;
+        self.check_limits()?;
+        self.note_quiet();
+        Ok(())
+    }
+
+    /// What is with consumers who are gone is anybody's; and what was in a temporary queue is gone with it.
+    fn free_messages(&mut self) {
+        let soon = self.now + self.setup.longest_wait() + Duration::from_millis(2);
+        for number in 0..self.messages.len() {
+            if let Hold::Held(by) = self.messages[number].hold
+                && self.subscriptions[by].is_dead
+            {
+                self.messages[number].hold = Hold::Free;
+                self.messages[number].rests_until = soon;
+            }
+            let message = &self.messages[number];
+            if message.is_temporary() && matches!(message.fate, Fate::Possible | Fate::Accepted) {
+                let is_there = self.subscriptions.iter().any(|each| each.consumes(message) && !each.is_dead);
+                self.messages[number].is_gone |= !is_there;
+            }
+        }
+    }
+
+    /// Remembers what is certain now.
+    fn note_quiet(&mut self) {
+        self.quiets += 1;
+        let quiets = self.quiets;
+        for subscription in &mut self.subscriptions {
+            subscription.is_buried = subscription.is_dead;
+        }
+        for session in &mut self.sessions {
+            session.is_up_to_date = !session.is_stalled;
+        }
+        let note = |is_so: bool, since: Option<usize>| is_so.then(|| since.unwrap_or(quiets));
+        for number in 0..self.messages.len() {
+            let message = &self.messages[number];
+            if !message.is_for_queue() || message.fate != Fate::Accepted {
+                continue;
+            }
+            let (is_ready, is_placed) = (self.is_ready(message), self.is_certain(message) && message.is_due(self.now));
+            let is_held = matches!(message.hold, Hold::Held(by) if self.surely_holds(by));
+            let message = &mut self.messages[number];
+            message.waits_since = note(is_ready, message.waits_since);
+            message.held_since = note(is_held, message.held_since);
+            message.consumed_at = note(matches!(message.hold, Hold::Consumed(_)), message.consumed_at);
+            if is_placed {
+                message.placed_at.get_or_insert(quiets);
+            }
+        }
+    }
+
+    /// No queue has more than it may.
+    fn check_limits(&self) -> Check {
+        for place in QUEUES {
+            let policy = self.policy_at(place);
+            let there = self.messages.iter().filter(|message| {
+                let is_there = matches!(message.hold, Hold::Free)
+                    || matches!(message.hold, Hold::Held(by) if self.surely_holds(by));
+                message.place == place && is_there && self.is_certain(message) && !self.has_doubtful_consumers(message)
+            });
+            self.check_load(place, policy.max_messages, policy.max_bytes, there)?;
+        }
+        Ok(())
+    }
+
+    fn check_load<'m>(
+        &self,
+        place: &str,
+        max_messages: usize,
+        max_bytes: usize,
+        there: impl Iterator<Item = &'m Message>,
+    ) -> Check {
+        let mut origins = Vec::new();
+        // What is certain to come may find that what was to be dropped for it is with a consumer by now.
+        let drops = self.policy_at(place).overflow == Overflow::DropOldest;
+        let there = there.filter(|message| !drops || !message.is_in_transaction);
+        let (messages, bytes) = there.fold((0, 0), |(messages, bytes), message| {
+            origins.push(message.origin);
+            (messages + 1, bytes + message.size)
+        });
+        if messages > max_messages || bytes > max_bytes {
+            let text = format!("{place} has {messages} messages of {max_messages}, {bytes} bytes of {max_bytes}");
+            return Err(Violation::new(Law::Limit, text, origins));
+        }
+        Ok(())
+    }
+
+    /// A queue that nobody needs is there as long as its policy says; a temporary one as long as its session needs it.
+    pub(crate) fn check_idle(&mut self, stats: &[QueueStats]) -> Check {
+        let wrong = |name: &str, text: &str| Err(Violation::new(Law::Idle, format!("{name} {text}"), []));
+        for queue in stats {
+            let name = queue.name.as_str();
+            if self.may_be_used(name) {
+                self.idle.remove(name);
+            }
+            if queue.consumers > 0 || (queue.messages > 0 && !is_temporary(name)) {
+                self.idle.remove(name);
+                self.busy.insert(name.to_owned(), self.now);
+                continue;
+            }
+            let since = *self.idle.entry(name.to_owned()).or_insert(self.now);
+            let stay = self.policy_at(name).idle_expiry;
+            if stay.is_none_or(|stay| self.now > since + stay) {
+                return wrong(name, "is still there");
+            }
+        }
+        let is_there = |name: &str| stats.iter().any(|queue| queue.name.as_str() == name);
+        for (name, busy) in &self.busy {
+            let stay = self.policy_at(name).idle_expiry.unwrap_or_default();
+            if !is_there(name) && self.now < *busy + stay {
+                return wrong(name, "is gone too early");
+            }
+        }
+        self.idle.retain(|name, _| is_there(name));
+        self.busy.retain(|name, _| is_there(name));
+        self.touched.clear();
+        Ok(())
+    }
+
+    /// Whether a queue may have had a message or a consumer since all was quiet.
+    fn may_be_used(&self, name: &str) -> bool {
+        let comes = |message: &Message| {
+            let is_underway = !matches!(message.hold, Hold::Consumed(_)) && message.place != name;
+            message.is_for_queue() && is_underway && self.places(message).contains(&name)
+        };
+        self.touched.contains(name) || self.messages.iter().any(comes)
     }
 
     /// Every question of a session is answered.
@@ -90,23 +225,29 @@ impl Model {
         Ok(())
     }
 
-    /// No queue keeps a message that was never handed out from a consumer who has credit.
+    /// No queue keeps a message from a consumer who has credit.
     fn check_queues(&self) -> Check {
         for (number, message) in self.messages.iter().enumerate() {
-            let is_waiting = message.is_for_queue() && message.fate == Fate::Accepted && message.hold == Hold::Free;
-            if !is_waiting || message.seen > 0 || message.is_dead || self.at_risk(message.destination) > 0 {
+            if !message.is_for_queue() || !self.is_ready(message) || self.has_doubtful_consumers(message) {
                 continue;
             }
-            let mut consumers =
-                self.subscriptions.iter().filter(|each| each.destination == message.destination && !each.is_dead);
-            // Who does not read, or is on the way out, may have it and not know.
-            if consumers.clone().any(|each| !each.is_live || each.is_ending || !self.sessions[each.session].is_sound())
-            {
-                continue;
-            }
-            let idle = consumers
-                .find(|each| each.unsettled.len() < each.credit && !(each.no_local && each.session == message.origin));
-            if let Some(idle) = idle {
+            let consumers = self.subscriptions.iter().enumerate();
+            let mut consumers = consumers.filter(|(_, each)| each.consumes(message) && !each.is_dead);
+            // Where the others stand by, the one that came before all of them.
+            let is_first = |number: usize| {
+                let granted = self.subscriptions[number].granted_at;
+                self.subscriptions.iter().enumerate().all(|(other, each)| {
+                    let is_earlier = granted.is_some_and(|granted| granted < each.asked_at);
+                    other == number || !each.consumes(message) || each.is_dead || is_earlier
+                })
+            };
+            let stands_by = self.policy_at(message.place).has_one_active;
+            let idle = consumers.find(|(consumer, each)| {
+                each.unsettled.len() < each.credit
+                    && self.may_take(*consumer, message)
+                    && (!stands_by || is_first(*consumer))
+            });
+            if let Some((_, idle)) = idle {
                 let text = format!("message {number} is not given to a consumer with credit, {}", idle.id);
                 return Err(Violation::new(Law::Stuck, text, [idle.session, message.origin]));
             }
@@ -119,33 +260,57 @@ impl Model {
         let mut missing = BTreeMap::new();
         for (number, message) in self.messages.iter().enumerate().filter(|(_, message)| message.is_for_queue()) {
             let is_gone = matches!(message.hold, Hold::Consumed(_) | Hold::Settled(_, Outcome::Consumed));
-            if message.fate == Fate::Accepted && !is_gone {
+            if message.fate == Fate::Accepted && !is_gone && !self.may_be_gone(message) {
                 // It may have moved unseen.
-                let may_be_dead = message.discarded || message.refusals >= self.setup.max_deliveries;
-                let place = if may_be_dead { DEAD_LETTERS } else { message.place() };
-                let lost: &mut Vec<usize> = missing.entry(place).or_default();
+                let places = self.places(message);
+                let tolerated = self.at_risk(&places);
+                let (lost, most) = missing.entry(places.last().copied()).or_insert((Vec::new(), 0));
                 lost.push(number);
+                *most = tolerated.max(*most);
             }
         }
-        for (queue, lost) in missing {
-            let tolerated = self.at_risk(queue);
+        for (queue, (lost, tolerated)) in missing {
             if lost.len() > tolerated {
                 let origins = lost.iter().map(|number| self.messages[*number].origin);
-                let text = format!("messages {lost:?} of {queue} are nowhere, {tolerated} may be");
+                let text = format!("messages {lost:?} of {queue:?} are nowhere, {tolerated} may be");
                 return Err(Violation::new(Law::Lost, text, origins));
             }
         }
+        self.check_remains()?;
         self.check_commits()
     }
 
-    /// How many messages of a queue a consumer in mode `auto` may have taken with it unread.
-    fn at_risk(&self, queue: &str) -> usize {
-        let at_risk = |each: &&Subscription| {
-            let session = &self.sessions[each.session];
-            let may_be_behind = session.was_stalled || self.setup.is_lazy;
-            each.is_at_risk && each.destination == queue && session.is_over && may_be_behind
-        };
-        self.subscriptions.iter().filter(at_risk).map(|each| each.credit).sum()
+    /// What was there in the end was not too much; and nothing was given up while something older waited.
+    fn check_remains(&self) -> Check {
+        for (place, remains) in self.remains.iter().flatten() {
+            let policy = self.policy_at(place);
+            let there = remains.iter().map(|number| &self.messages[*number]);
+            self.check_load(place, policy.max_messages, policy.max_bytes, there.clone())?;
+            if policy.overflow != Overflow::DropOldest || self.at_risk(&[place]) > 0 {
+                continue;
+            }
+            let is_simple = |message: &&Message| {
+                message.place == *place && !message.is_letter() && message.wishes.due.is_none() && message.refusals == 0
+            };
+            let dropped = self.messages.iter().filter(|message| {
+                let is_lost = message.fate == Fate::Accepted && message.hold == Hold::Free && !message.discarded;
+                is_simple(message) && is_lost && message.seen == 0 && !message.may_be_expired(policy, self.now)
+            });
+            // Never handed out before.
+            let kept: Vec<&Message> = there.filter(|message| is_simple(message) && message.seen == 1).collect();
+            for message in dropped {
+                let is_older = |kept: &&&Message| {
+                    kept.origin == message.origin
+                        && kept.order < message.order
+                        && kept.rank(policy) == message.rank(policy)
+                };
+                if let Some(older) = kept.iter().find(is_older) {
+                    let text = format!("of {place} {:?} was dropped, and {:?} is older", message.id, older.id);
+                    return Err(Violation::new(Law::Limit, text, [message.origin]));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Of every transaction all has happened, or nothing.
@@ -154,7 +319,7 @@ impl Model {
             let sends = commit.sends.iter().map(|send| &self.messages[*send]).filter(|send| send.is_for_queue());
             let (done, undone): (Vec<_>, Vec<_>) = sends.partition(|send| send.fate == Fate::Accepted);
             // A consumer in mode `auto` who said goodbye may have taken a message with it unseen.
-            let is_certain = undone.iter().all(|send| self.at_risk(send.place()) == 0);
+            let is_certain = undone.iter().all(|send| self.at_risk(&self.places(send)) == 0 && !self.may_be_gone(send));
             if let (Some(first), false, true) = (done.first(), undone.is_empty(), is_certain) {
                 let text = format!("transaction {number}: of {:?} only a part was done", commit.sends);
                 return Err(Violation::new(Law::Transaction, text, [first.origin]));

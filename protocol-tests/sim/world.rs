@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use gumboot::worker::Framing;
 
-use crate::model::{Check, Effect, Law, Model, Violation};
+use crate::laws::{Check, Law, Violation};
+use crate::model::{Effect, Model};
 use crate::random::Random;
 use crate::setup::Setup;
 use crate::taps::Tap;
@@ -44,10 +45,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, tap: Tap) -> World {
+    pub(crate) fn new(seed: u64, mut tap: Tap) -> World {
         let mut random = Random::new(seed);
         let setup = Setup::new(&mut random);
-        let mut broker = VirtualBroker::seeded(setup.workers, setup.options(), seed);
+        let mut broker = VirtualBroker::seeded(setup.workers, tap.misread(&setup).options(), seed);
         broker.write_size = setup.write_size;
         let start = broker.now();
         World { broker, model: Model::new(setup), random, tap, wires: Vec::new(), start }
@@ -93,6 +94,8 @@ impl World {
     pub(crate) fn push(&mut self, session: usize, frame: &Frame) {
         let version = self.model.sessions[session].version;
         self.model.sessions[session].transcript.push(format!("{:>8} > {frame}", self.model.now.as_millis()));
+        let mut frame = frame.clone();
+        self.tap.send(&mut frame);
         self.push_bytes(session, &frame.encode(version));
     }
 
@@ -236,7 +239,9 @@ impl World {
                 return Err(Violation::new(Law::Stuck, "the broker does not take its input", [session]));
             }
         }
-        self.model.check_quiet()
+        self.model.check_quiet()?;
+        let stats = self.broker.queue_stats();
+        self.model.check_idle(&stats)
     }
 
     /// The broker goes away: everybody is told so.
@@ -260,7 +265,10 @@ impl World {
 
     /// Reads what has come to all clients.
     pub(crate) fn pump(&mut self) -> Check {
-        self.model.now = self.broker.now() - self.start;
+        let before = std::mem::replace(&mut self.model.now, self.broker.now() - self.start);
+        if before < self.model.now {
+            self.model.note_time();
+        }
         let is_ending = |world: &World, session: usize| {
             !world.model.sessions[session].is_over && world.broker.is_closed(world.wires[session].id)
         };

@@ -63,10 +63,11 @@ impl Admission {
 
     /// The store has what is at this place.
     pub(super) fn ready(&mut self, place: u64) {
-        if let Some(at) = self.at(place)
-            && let Place::Storing(admitted) = std::mem::replace(at, Place::Free)
-        {
-            *at = Place::Ready(admitted);
+        if let Some(at) = self.at(place) {
+            *at = match std::mem::replace(at, Place::Free) {
+                Place::Storing(admitted) => Place::Ready(admitted),
+                other => other,
+            };
         }
     }
 
@@ -103,5 +104,52 @@ impl Admission {
     fn at(&mut self, place: u64) -> Option<&mut Place> {
         let index = usize::try_from(place.checked_sub(self.first)?).ok()?;
         self.line.get_mut(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::destination::Destination;
+    use crate::headers::Headers;
+    use crate::message::{Content, MessageId, SessionId, WorkerId};
+
+    fn message(sequence: u64) -> Arc<Message> {
+        let content = Content {
+            destination: Destination::new("/queue/a"),
+            headers: Headers::default(),
+            body: Bytes::new(),
+            is_text: true,
+            exclude_origin: false,
+            mandatory: false,
+            terms: None,
+        };
+        let worker = WorkerId(0);
+        Arc::new(Message { id: MessageId { boot: 0, worker, sequence }, origin: SessionId { worker, key: 0 }, content })
+    }
+
+    #[test]
+    fn g4_what_needs_no_store_keeps_its_place_behind_what_does() {
+        for is_stored in [true, false] {
+            let mut line = Admission::default();
+            let first = line.line_up(message(1), NonZeroU64::new(1), Source::Nobody);
+            // Said to be ready more than once, as those of a transaction are.
+            let second = line.line_up(message(2), None, Source::Nobody);
+            line.ready(second);
+            let third = line.line_up(message(3), NonZeroU64::new(3), Source::Nobody);
+            line.ready(third);
+            line.ready(third);
+            assert!(line.next().is_none(), "the first is not stored");
+            match is_stored {
+                true => line.ready(first),
+                false => assert!(line.fail(first).is_some()),
+            }
+            let came = std::iter::from_fn(|| line.next()).map(|admitted| admitted.message.id.sequence);
+            let expected: &[u64] = if is_stored { &[1, 2, 3] } else { &[2, 3] };
+            assert_eq!(came.collect::<Vec<_>>(), expected);
+            assert!(line.is_empty());
+        }
     }
 }

@@ -284,6 +284,11 @@ impl Backlog {
         fresh.chain(placed).chain(self.delayed.iter().map(|((due, _), entry)| (Past::of(entry), Some(*due))))
     }
 
+    /// Takes any message out that is not with a consumer, until there is none.
+    pub(super) fn take_any(&mut self) -> Option<Entry> {
+        self.take_oldest().or_else(|| Some(self.delayed.pop_first()?.1))
+    }
+
     /// A consumer is gone: what waited for it alone is anybody's.
     pub(super) fn leave(&mut self, consumer: ConsumerKey) {
         self.ready.append(&mut self.groups.leave(consumer));
@@ -448,7 +453,7 @@ mod tests {
 
     fn consumer(key: u64, no_local: bool) -> Consumer {
         let id = SubscriberId { session: session(key), subscription: SubscriptionKey(0) };
-        Consumer { id, credit: 1, no_local }
+        Consumer { id, credit: 1, no_local, ends_queue: false }
     }
 
     #[test]

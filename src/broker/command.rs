@@ -33,6 +33,8 @@ pub struct Consumer {
     pub credit: u32,
     /// Not to be given messages of its own session (M5).
     pub no_local: bool,
+    /// Whether the queue, with what is in it, is gone when its last consumer leaves: once one of them has said so (P6).
+    pub ends_queue: bool,
 }
 
 /// Whose streams a message to a user destination goes to.

@@ -134,6 +134,8 @@ pub struct QueueOptions {
     pub priority: bool,
     /// Whether a queue has one consumer at most: `queues.exclusive`, no.
     pub exclusive: bool,
+    /// Whether a queue is gone, with what is in it, when its last consumer leaves: `queues.auto_delete`, no.
+    pub auto_delete: bool,
     /// Whether the first consumer gets everything, and the others stand by: `queues.single_active_consumer`, no.
     pub single_active_consumer: bool,
     /// For how many groups of messages a queue remembers their consumer: `queues.max_groups`, 10,000. Beyond that,
@@ -189,6 +191,7 @@ impl Default for QueueOptions {
             idle_expiry: None,
             priority: false,
             exclusive: false,
+            auto_delete: false,
             single_active_consumer: false,
             max_groups: 10_000,
         }

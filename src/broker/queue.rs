@@ -2,6 +2,7 @@
 
 mod bound;
 mod browse;
+mod end;
 mod hand_out;
 mod paging;
 mod settle;
@@ -106,7 +107,7 @@ pub(super) struct Queue {
 pub(super) enum Life {
     /// As long as it has messages or consumers, and a while longer.
     Usual,
-    /// As long as it has consumers, whatever it holds.
+    /// As long as it has consumers, whatever it holds: from the beginning, or since it has one who said so.
     Temporary,
     /// As long as a durable subscription that keeps its messages here.
     Bound(Box<Bound>),
@@ -167,33 +168,6 @@ impl Queue {
         &self.rules
     }
 
-    /// Whether it is to be forgotten: nobody would notice, and has not for long enough.
-    pub(super) fn is_over(&mut self, now: Instant) -> bool {
-        match &self.life {
-            Life::Usual => {}
-            Life::Temporary => return self.consumers.is_empty(),
-            Life::Bound(_) => return self.is_abandoned(now),
-        }
-        if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
-            self.idle_since = None;
-            return false;
-        }
-        match self.rules.options.idle_expiry {
-            None => true,
-            Some(stay) => now.saturating_duration_since(*self.idle_since.get_or_insert(now)) >= stay,
-        }
-    }
-
-    /// When it is to be looked at again.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = self.backlog.next_due(self.dying.len() < MAX_DYING);
-        let Some(since) = self.idle_since else {
-            return due;
-        };
-        let stay = self.rules.options.idle_expiry.unwrap_or_default();
-        due.into_iter().chain(since.checked_add(stay)).min()
-    }
-
     pub(super) fn stats(&self) -> QueueStats {
         QueueStats {
             name: self.name.clone(),
@@ -209,6 +183,7 @@ impl Queue {
 
     /// Adds a message at the end, or where its priority and its delay put it.
     pub(super) fn push(&mut self, now: Instant, clock: &Clock, message: Arc<Message>) -> Result<Pushed, Refusal> {
+        self.check_delay(now, clock, &message)?;
         let mut dropped = 0;
         while let Err(refusal) = self.admit(&message) {
             match self.rules.options.overflow {
@@ -218,7 +193,6 @@ impl Queue {
             }
             dropped += 1;
         }
-        self.check_delay(now, clock, &message)?;
         self.add(now, clock, Entry::new(message));
         Ok(Pushed::Added(dropped))
     }
@@ -227,8 +201,8 @@ impl Queue {
     pub(super) fn reserve(&mut self, now: Instant, clock: &Clock, message: &Message) -> Result<(), Refusal> {
         self.check_delay(now, clock, message)?;
         match self.rules.options.overflow {
-            // What is dropped for it is not dropped before it is certain that it comes.
-            Overflow::DropOldest => self.admit_beside(Load::default(), message)?,
+            // What is dropped for it is not dropped before it is certain that it comes; but there must be something.
+            Overflow::DropOldest => self.admit_beside(self.fixed(), message)?,
             Overflow::Reject | Overflow::DeadLetter => self.admit(message)?,
         }
         self.reserved.add(message.content.footprint(), self.must_store(message));
@@ -263,6 +237,9 @@ impl Queue {
         }
         if self.consumers.len() >= self.rules.options.max_consumers {
             return Err(self.rules.too_many_consumers());
+        }
+        if matches!(self.life, Life::Usual) && (consumer.ends_queue || self.rules.options.auto_delete) {
+            self.life = Life::Temporary;
         }
         self.consumers.add(consumer);
         Ok(())

@@ -336,10 +336,13 @@ impl Queues {
         }
         if is_over && queue.bound().is_some() {
             self.notices.abandoned.push(key);
-        } else if is_over && let Some(queue) = self.queues.remove(key) {
+        } else if is_over && let Some(mut queue) = self.queues.remove(key) {
             self.names.remove(queue.name());
-            if queue.has_mark() {
-                effects.store(UNAWAITED, vec![Change::Mark { queue: queue.name().clone(), up_to: 0 }]);
+            let mark = queue.has_mark().then(|| Change::Mark { queue: queue.name().clone(), up_to: 0 });
+            queue.give_up();
+            queue.changes().extend(mark);
+            if !queue.changes().is_empty() {
+                effects.store(UNAWAITED, std::mem::take(queue.changes()));
             }
         }
     }

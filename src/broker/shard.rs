@@ -219,7 +219,8 @@ impl Shard {
                 Some(verdict) => verdict,
                 None => return,
             },
-            Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
+            // What comes here of application destinations is for workers.
+            Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                 let message = self.message(now, origin, content);
                 let home = self.home_of(kind, &message.content.destination);
                 if home != self.id {
@@ -377,7 +378,7 @@ impl Shard {
                     }
                     plan.broadcasts.push(Broadcast { message, recipient: Some(Box::new(recipient)) });
                 }
-                Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
+                Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                     let message = self.message(now, origin, content);
                     plan.send_to_queue(self.home_of(kind, &message.content.destination), message);
                 }
@@ -469,8 +470,9 @@ impl Shard {
         }
     }
 
+    /// Gives a message its name.
     #[inline]
-    fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
+    pub(crate) fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
         if let Some(terms) = &mut content.terms {
             terms.resolve(self.clock.epoch_ms(now));
         }

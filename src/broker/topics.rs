@@ -177,7 +177,6 @@ impl Topics {
 
     /// Gives `message`, which goes by `key`, to this worker's subscribers, and to the other workers that have some, as what
     /// `relay` makes of it; answers how many subscriptions that were (M6).
-    #[inline]
     pub(super) fn publish<E: Effects>(
         &mut self,
         key: &Destination,
@@ -197,7 +196,6 @@ impl Topics {
     }
 
     /// Gives a message of another worker to this worker's subscribers.
-    #[inline]
     pub(super) fn relay<E: Effects>(
         &mut self,
         key: &Destination,
@@ -271,8 +269,8 @@ impl Reached {
     }
 }
 
-/// The hot loop: no look-up and no allocation per subscriber.
-#[inline]
+/// The hot loop: no look-up and no allocation per subscriber. On its own, so that its registers are its own, too.
+#[inline(never)]
 fn fan_out<E: Effects>(
     route: &Route,
     lists: &SlotMap<ListKey, List>,

@@ -13,13 +13,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use super::latch::Part;
 use super::storage::Way;
 use super::{Options, Stage};
+use crate::app::Table;
 use crate::broker::Interest;
 use crate::clock::Clock;
 use crate::message::WorkerId;
 use crate::sockjs::{Endpoints, Opened, Registry};
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
-use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Storage, Worker};
+use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Port, Storage, Worker};
 
 /// Batches taken from the inbox at a time.
 const BATCHES: usize = 64;
@@ -56,6 +57,10 @@ pub(super) struct Plan {
     pub(super) answers: mpsc::Receiver<Batch>,
     /// The way to the store, where there is one.
     pub(super) way: Option<Way>,
+    /// Who handles application destinations.
+    pub(super) table: Arc<Table>,
+    /// The way to the handlers among them.
+    pub(super) port: Option<Port>,
     /// What the store has kept of the queues that live here, until all of it is said.
     pub(super) restored: mpsc::Receiver<Batch>,
     /// Told once that is done.
@@ -89,7 +94,8 @@ impl Plan {
             hub.use_store(way.sequences);
             Storage::new(self.id, way.submitter, way.asker)
         });
-        let worker = Worker::new(hub, self.outward, storage);
+        hub.set_table(self.table);
+        let worker = Worker::new(hub, self.outward, storage, self.port);
         // Before anything else reaches this worker: it has no other task yet.
         while let Some(batch) = self.restored.recv().await {
             worker.receive_posts(std::iter::once(batch));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::destination::{Destination, OwnStream, Pattern};
-use crate::message::{Binding, Message, Operation, SubscriptionKey, Tag, Ticket};
+use crate::headers::Headers;
+use crate::message::{Ask, Binding, Content, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
 
 /// One thing for the driver to do; they are to be done in the order given.
@@ -32,6 +33,17 @@ pub enum Action {
         /// What the answer will name.
         ticket: Ticket,
     },
+    /// CONNECTED was given: who it is. Once, right after it.
+    Opened(Opened),
+    /// Bring a SEND to whoever handles its application destination. Answered as `Perform` is.
+    Call {
+        /// What was sent.
+        content: Content,
+        /// What the answer will name.
+        ticket: Option<Ticket>,
+    },
+    /// Have an application destination answer a SUBSCRIBE once. Always answered, after the MESSAGE if there is one.
+    Ask(Box<Ask>),
     /// Register a subscription.
     Subscribe(Subscribe),
     /// Bring the next messages to a subscription that browses.
@@ -65,6 +77,17 @@ pub enum Action {
     Close(Close),
 }
 
+/// Who opened a session.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// What the session is called.
+    pub name: ByteString,
+    /// What its user is called, where it has one.
+    pub user: Option<ByteString>,
+    /// The headers of CONNECT, without the private ones.
+    pub headers: Headers,
+}
+
 /// What a session tells the operator. The end of a session is told by [`Close`] and needs no note.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -75,6 +98,8 @@ pub enum Note {
     },
     /// A SUBSCRIBE to a destination under no prefix was taken and will never get a message (U8, `profile = "spring"`).
     UnknownSubscribed(Destination),
+    /// A subscription is live.
+    Subscribed(Target),
     /// Messages that were held back for a slow client were dropped, as their topic's policy asks.
     Dropped {
         /// For which subscription.
@@ -95,15 +120,17 @@ pub struct Subscribe {
     pub target: Target,
     /// `no-local:true`: not to be given what this session sends (M5).
     pub no_local: bool,
-    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the driver writes the
-    /// encoding that all such subscribers share without asking the session. True: every delivery goes through
-    /// `Session::handle_delivery`.
+    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the
+    /// driver writes the encoding that all such subscribers share without asking the session. True: every delivery goes
+    /// through `Session::handle_delivery`.
     pub paced: bool,
     /// How many deliveries of a queue may be unsettled at a time (Q5).
     pub credit: u32,
     /// Whether it only looks at a queue. It gets as many messages as its credit says, and asks for more by
     /// [`Action::Browse`].
     pub browses: bool,
+    /// Whether the queue is to be gone when its last subscription ends (P6).
+    pub ends_queue: bool,
     /// Answered when the subscription is live.
     pub ticket: Option<Ticket>,
 }
@@ -132,6 +159,22 @@ pub enum Target {
     Own(OwnStream),
     /// A durable subscription, whose messages come as those of a queue do.
     Durable(Box<Binding>),
+}
+
+impl Target {
+    /// What the session of this name subscribed to, in its own words.
+    pub fn in_words(&self, session: &str) -> Destination {
+        match self {
+            Target::Topic(pattern) => Destination::new(pattern.as_str().to_owned()),
+            Target::Queue(queue) => queue.clone(),
+            Target::Durable(binding) => Destination::new(binding.topic.as_str().to_owned()),
+            Target::Own(stream) => {
+                let key = stream.by_session.as_str();
+                let words = key.split_once(&format!("/{session}/")).map(|(prefix, rest)| format!("{prefix}/{rest}"));
+                Destination::new(words.unwrap_or_else(|| key.to_owned()))
+            }
+        }
+    }
 }
 
 /// A MESSAGE frame to write.

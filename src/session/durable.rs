@@ -29,7 +29,7 @@ impl Live {
         if !says_durable(&request.headers) || request.headers.find("auto-delete") != Some("false") {
             return Ok(None);
         }
-        let queue = Destination::of_subscription(&request.id, &request.destination);
+        let queue = Destination::of_subscription(self.user.as_deref(), &request.id, &request.destination);
         Ok(Some(Box::new(Binding { queue, topic: topic.clone(), exclusive: false })))
     }
 
@@ -52,7 +52,7 @@ impl Live {
         }
         let topic = request.headers.find("destination");
         let is_topic = |topic: &&str| options.spaces.resolve(topic).is_some_and(|space| space.kind == Kind::Topic);
-        Ok(topic.filter(is_topic).map(|topic| Destination::of_subscription(&request.id, topic)))
+        Ok(topic.filter(is_topic).map(|topic| Destination::of_subscription(self.user.as_deref(), &request.id, topic)))
     }
 
     /// The one that these headers name.
@@ -66,7 +66,7 @@ impl Live {
                 return Err(Limit::IdBytes(options.max_id_bytes, header).into());
             }
         }
-        Ok(Some(Destination::of_client(client, name)))
+        Ok(Some(Destination::of_client(self.user.as_deref(), client, name)))
     }
 }
 

@@ -116,16 +116,7 @@ impl Fault {
             Fault::ConnectTimeout(_) | Fault::Silent(_) => CloseCode::Protocol,
             Fault::Limit(Limit::IdBytes(..) | Limit::UserBytes(_) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::UnknownDestination(_) | Refusal::NotOwner(_) | Refusal::NoStream(_)) => {
-                CloseCode::NotAllowed
-            }
-            Fault::Refused(
-                Refusal::Unroutable(_)
-                | Refusal::Exclusive(_)
-                | Refusal::InUse(_)
-                | Refusal::NotStored { .. }
-                | Refusal::Limit { .. },
-            ) => CloseCode::TryLater,
+            Fault::Refused(refusal) => close_code_of(refusal),
             Fault::Slow(_) => CloseCode::SlowConsumer,
         }
     }
@@ -156,6 +147,9 @@ impl Fault {
             Fault::Refused(Refusal::NoStream(_)) => "not a user destination".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
             Fault::Refused(Refusal::InUse(_)) => "the durable subscription is in use".into(),
+            Fault::Refused(Refusal::NoHandler(_)) => "nobody handles the application destination".into(),
+            Fault::Refused(Refusal::Protected(_)) => "the destination is not for clients".into(),
+            Fault::Refused(Refusal::Unhandled(_)) => "the application did not handle it".into(),
             Fault::Refused(Refusal::NotStored { .. }) => "it could not be stored".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
@@ -198,6 +192,11 @@ impl Fault {
             Fault::Refused(Refusal::InUse(name)) => {
                 format!("Another session has the durable subscription {}.", shown(name))
             }
+            Fault::Refused(Refusal::NoHandler(to)) => format!("Nobody handles {}.", shown(to)),
+            Fault::Refused(Refusal::Protected(to)) => format!("{} is not for clients.", shown(to)),
+            Fault::Refused(Refusal::Unhandled(unhandled)) => {
+                format!("{} was not handled: {}.", shown(&unhandled.destination), shown(&unhandled.detail))
+            }
             Fault::Refused(Refusal::NotStored { why, .. }) => format!("It could not be stored: {why}."),
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
             Fault::ConnectTimeout(limit) => {
@@ -236,6 +235,11 @@ impl Fault {
                 "Make room on the disk of store.path, or settle messages that wait there: the broker then goes on by \
                  itself. What may be lost can be sent without persistent:true."
             }
+            Fault::Refused(Refusal::NoHandler(_)) => {
+                "Use a destination that a route, a handler or a worker takes, or add one to the broker."
+            }
+            Fault::Refused(Refusal::Protected(_)) => "Use another destination, or a session with the right to it.",
+            Fault::Refused(Refusal::Unhandled(_)) => "Ask the application why, or try again later.",
             Fault::Refused(Refusal::NotStored { .. }) => {
                 "Try again when the broker's store is well again; its log says more. Send without persistent:true \
                  what may be lost."
@@ -384,6 +388,15 @@ impl Slow {
             Slow::HeldBytes(limit) => ("bytes are held back", limit, "limits.held_bytes"),
         };
         format!("More than {limit} {what} ({key}).")
+    }
+}
+
+fn close_code_of(refusal: &Refusal) -> CloseCode {
+    match refusal {
+        Refusal::UnknownDestination(_) | Refusal::NotOwner(_) => CloseCode::NotAllowed,
+        Refusal::NoHandler(_) | Refusal::Protected(_) | Refusal::NoStream(_) => CloseCode::NotAllowed,
+        Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. } => CloseCode::TryLater,
+        Refusal::InUse(_) | Refusal::Unhandled(_) | Refusal::NotStored { .. } => CloseCode::TryLater,
     }
 }
 

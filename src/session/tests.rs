@@ -132,7 +132,10 @@ impl Player {
     fn asked(&mut self) -> Vec<String> {
         let mut asked = Vec::new();
         while let Some(action) = self.session.poll_action() {
-            asked.push(render(action));
+            // What is only told, `application` tests.
+            if !matches!(action, Action::Opened(_) | Action::Note(Note::Subscribed(_))) {
+                asked.push(render(action));
+            }
         }
         if self.session.has_held() {
             asked.push("(holds messages)".into());
@@ -234,6 +237,7 @@ fn render(action: Action) -> String {
             text += if subscribe.no_local { " no-local" } else { "" };
             text += if subscribe.paced { " paced" } else { "" };
             text += if subscribe.browses { " browses" } else { "" };
+            text += if subscribe.ends_queue { " ends-queue" } else { "" };
             text + &format!(" credit:{}", subscribe.credit)
         }
         Action::Browse(Browse { subscription, queue, credit, after }) => {
@@ -246,6 +250,24 @@ fn render(action: Action) -> String {
             format!("{ticket} unsubscribe {}={id} {}{paced}{by_client}", subscription.0, render_target(&target))
         }
         Action::Forget { queue, ticket } => format!("{} forget {queue}", render_ticket(ticket)),
+        Action::Opened(Opened { name, user, headers }) => {
+            let headers: Vec<String> = headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
+            format!("opened {name} as {user:?}{}", headers.concat())
+        }
+        Action::Call { content, ticket } => {
+            format!("{} call {}", render_ticket(ticket), render_operation(&Operation::Send(content)))
+        }
+        Action::Ask(ask) => {
+            let headers: Vec<String> = ask.headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
+            let headers = headers.concat();
+            format!(
+                "{} ask {}={} {}{headers}",
+                render_ticket(Some(ask.ticket)),
+                ask.subscription.0,
+                ask.id,
+                ask.destination
+            )
+        }
         Action::Note(note) => format!("note {note:?}"),
         Action::Close(close) => format!("close {} {}", close.code as u16, close.reason),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::settle::Dying;
-use super::{Life, Queue};
+use super::{Life, Load, Queue};
 use crate::broker::admission::{Admitted, Source};
 use crate::broker::backlog::Past;
 use crate::broker::command::{Change, History};
@@ -57,6 +57,7 @@ impl Queue {
         stored: Option<NonZeroU64>,
         source: Source,
     ) -> Result<Result<u64, Arc<Message>>, Refusal> {
+        self.check_delay(now, clock, &message)?;
         if self.rules.options.overflow == Overflow::DeadLetter && self.admit(&message).is_err() {
             return Ok(Err(message));
         }
@@ -88,6 +89,14 @@ impl Queue {
         let entry = Entry { stored, ..Entry::new(Arc::clone(&message)) };
         let dropped = self.push_reserved(now, clock, entry);
         Some((message, source, dropped))
+    }
+
+    /// What cannot be dropped for others; of what can be, the bytes are not known.
+    pub(super) fn fixed(&self) -> Load {
+        match self.backlog.ready() {
+            0 => self.kept,
+            ready => Load { messages: self.kept.messages.saturating_sub(ready), ..Load::default() },
+        }
     }
 
     /// Puts a message back that the store has kept, whatever the limits are now.

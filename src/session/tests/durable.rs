@@ -122,6 +122,21 @@ fn u9_only_the_headers_that_made_it_end_it() {
 }
 
 #[test]
+fn u9_users_do_not_share() {
+    let mut player = Player::new(Options { trust_login: true, ..Options::default() });
+    player.happen("> CONNECT accept-version:1.2 client-id:till/7 login:bob");
+    compare(
+        &mut player,
+        "> SUBSCRIBE id:a destination:/topic/a durable:true auto-delete:false
+         < #0 subscribe 0=a durable @durable/user/bob/id/a//topic/a on /topic/a credit:100
+         > SUBSCRIBE id:b destination:/topic/a activemq.subscriptionName:prices
+         < #1 subscribe 1=b durable @durable/user/bob/client/till%2F7/prices on /topic/a exclusive credit:100
+         > UNSUBSCRIBE id:c destination:/topic/c durable:true
+         < #- forget @durable/user/bob/id/c//topic/c",
+    );
+}
+
+#[test]
 fn u6_the_same_id_takes_the_place_of_the_earlier_part() {
     check_connected(
         "1.2",
