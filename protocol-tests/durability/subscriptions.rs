@@ -31,7 +31,7 @@ struct Ledger {
 pub(crate) fn run(folder: &Path, engine: &str, cycles: u64) -> io::Result<Vec<String>> {
     let mut ledger = Ledger::default();
     let mut broker = Broker::start(folder, engine)?;
-    for (owner, (_, headers)) in OWNERS.iter().enumerate() {
+    for (owner, (_, headers)) in OWNERS.into_iter().enumerate() {
         have(&broker.addresses()[0], owner, PATIENCE)?;
         let mut forgotten = connect(&broker.addresses()[0], owner, PATIENCE)?;
         let headers = headers.replace("prices", "forgotten");

@@ -233,6 +233,11 @@ impl Backlog {
         Some(entry)
     }
 
+    /// Takes any message out that is not with a consumer, until there is none.
+    pub(super) fn take_any(&mut self) -> Option<Entry> {
+        self.take_oldest().or_else(|| Some(self.delayed.pop_first()?.1))
+    }
+
     /// Takes those out that were refused so often.
     pub(super) fn take_refused(&mut self, often: u32) -> Vec<(u64, Entry)> {
         let fresh = self.fresh.iter().filter(|fresh| fresh.refused >= often);
@@ -282,11 +287,6 @@ impl Backlog {
         let maps = [&self.ready].into_iter().chain(self.parked.by_origin.values()).chain(self.groups.lanes());
         let placed = maps.flat_map(BTreeMap::values).map(|entry| (Past::of(entry), None));
         fresh.chain(placed).chain(self.delayed.iter().map(|((due, _), entry)| (Past::of(entry), Some(*due))))
-    }
-
-    /// Takes any message out that is not with a consumer, until there is none.
-    pub(super) fn take_any(&mut self) -> Option<Entry> {
-        self.take_oldest().or_else(|| Some(self.delayed.pop_first()?.1))
     }
 
     /// A consumer is gone: what waited for it alone is anybody's.

@@ -338,9 +338,11 @@ impl Queues {
             self.notices.abandoned.push(key);
         } else if is_over && let Some(mut queue) = self.queues.remove(key) {
             self.names.remove(queue.name());
-            let mark = queue.has_mark().then(|| Change::Mark { queue: queue.name().clone(), up_to: 0 });
             queue.give_up();
-            queue.changes().extend(mark);
+            if queue.has_mark() {
+                let mark = Change::Mark { queue: queue.name().clone(), up_to: 0 };
+                queue.changes().push(mark);
+            }
             if !queue.changes().is_empty() {
                 effects.store(UNAWAITED, std::mem::take(queue.changes()));
             }

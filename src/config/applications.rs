@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use super::hooks;
 use super::section::Section;
 use crate::app::{
     Address, Announcement, Options, RESERVED_HEADERS, Route, Template, WorkerQueue, parse_to, read_address,
@@ -20,7 +21,12 @@ const TO: &str = r#"a destination under one of the other prefixes, such as "/top
 /// Reads the section, and answers with the rights that sessions over TCP alone have.
 pub(super) fn read(section: &mut Section<'_>, app: &mut Options, session: &mut session::Options) -> Vec<WorkRight> {
     let spaces = session.spaces.clone();
+    // The default stands even where there are no such topics, and so it may be written there too.
+    let default = app.reply_prefix.clone();
     let prefix = |text: &str| {
+        if *text == *default {
+            return Some(default.clone());
+        }
         let space = spaces.resolve(text).filter(|space| space.kind == Kind::Topic);
         space.filter(|_| !text.ends_with('/')).map(|_| ByteString::from(text))
     };
@@ -43,6 +49,7 @@ pub(super) fn read(section: &mut Section<'_>, app: &mut Options, session: &mut s
     section.rows("route", &mut app.routes, |_| Vec::new(), |row| read_route(row, &spaces));
     section.rows("on_connect", &mut app.on_connect, |_| Vec::new(), |row| read_announcement(row, &spaces));
     section.rows("on_disconnect", &mut app.on_disconnect, |_| Vec::new(), |row| read_announcement(row, &spaces));
+    hooks::read(section, &mut app.hooks, &spaces);
     let mut workers = Vec::new();
     section.rows("worker", &mut workers, |_| Vec::new(), |row| read_worker(row, &spaces));
     let (mut everywhere, mut over_tcp) = (Vec::new(), Vec::new());

@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::admin::Admin;
+use crate::app::hook::{Hooks, SetupError};
 use crate::app::{self, Entry, Table};
 use crate::broker::Interest;
 use crate::message::WorkerId;
@@ -111,6 +113,9 @@ pub enum StartError {
     /// A handler cannot be registered.
     #[error("a handler for application destinations: {0}")]
     Handler(#[from] app::EntryError),
+    /// A hook cannot be made, for want of its secret or of certificates.
+    #[error(transparent)]
+    Hook(#[from] SetupError),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),
@@ -168,13 +173,15 @@ impl Server {
         Server::start_with(options, &[])
     }
 
-    /// On a thread of its own: it waits for the workers, and who starts a broker may be in a runtime, where nobody may wait.
     fn start_with(options: Options, entries: &[Entry]) -> Result<Server, StartError> {
+        // On a thread of its own: it waits for the workers, and who starts a broker may be in a runtime, where nobody may wait.
         let started = std::thread::scope(|scope| scope.spawn(|| Server::start_here(options, entries)).join());
         started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     fn start_here(options: Options, entries: &[Entry]) -> Result<Server, StartError> {
+        let hooks = Hooks::new(&options.worker.app.hooks)?;
+        let entries = &[entries, &hooks.entries].concat();
         let spaces = &options.worker.broker.destinations;
         let table = Arc::new(Table::new(Arc::clone(&options.worker.app), entries, spaces)?);
         let workers = match options.workers {
@@ -205,7 +212,8 @@ impl Server {
         let entrances = server.start_workers(&options, interest, storage, &application)?;
         let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
-        let acceptor = accept::Acceptor::new(entrances, counters, &options);
+        let admin = Admin::new(counters.clone(), hooks.monitors);
+        let acceptor = accept::Acceptor::new(entrances, counters, admin, &options);
         server
             .threads
             .push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);

@@ -231,15 +231,15 @@ impl Fault {
             }
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
             Fault::Refused(Refusal::InUse(_)) => "Try again when the other session has ended, or use another name.",
-            Fault::Refused(Refusal::NotStored { code: "store-full", .. }) => {
-                "Make room on the disk of store.path, or settle messages that wait there: the broker then goes on by \
-                 itself. What may be lost can be sent without persistent:true."
-            }
             Fault::Refused(Refusal::NoHandler(_)) => {
                 "Use a destination that a route, a handler or a worker takes, or add one to the broker."
             }
             Fault::Refused(Refusal::Protected(_)) => "Use another destination, or a session with the right to it.",
             Fault::Refused(Refusal::Unhandled(_)) => "Ask the application why, or try again later.",
+            Fault::Refused(Refusal::NotStored { code: "store-full", .. }) => {
+                "Make room on the disk of store.path, or settle messages that wait there: the broker then goes on by \
+                 itself. What may be lost can be sent without persistent:true."
+            }
             Fault::Refused(Refusal::NotStored { .. }) => {
                 "Try again when the broker's store is well again; its log says more. Send without persistent:true \
                  what may be lost."
