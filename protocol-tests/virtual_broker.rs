@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gumboot::app::Failure;
-use gumboot::broker::{Command, Interest, QueueStats, UNAWAITED};
+use gumboot::broker::{Change, Command, Interest, QueueStats, UNAWAITED};
 use gumboot::clock::Clock;
-use gumboot::message::{Sequences, WorkerId};
+use gumboot::message::{Message, Sequences, WorkerId};
 use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post};
 
 /// What time of day it is when a virtual broker starts.
@@ -43,6 +43,8 @@ pub(crate) struct VirtualBroker {
     links: BTreeMap<(usize, usize), VecDeque<Vec<Post>>>,
     clients: Vec<Client>,
     by_key: BTreeMap<(usize, ConnectionKey), ClientId>,
+    /// What is stored.
+    disk: BTreeMap<u64, Arc<Message>>,
     /// The most bytes one write takes; small values make every write partial.
     pub(crate) write_size: usize,
 }
@@ -83,6 +85,7 @@ impl VirtualBroker {
             links: BTreeMap::new(),
             clients: Vec::new(),
             by_key: BTreeMap::new(),
+            disk: BTreeMap::new(),
             write_size: usize::MAX,
         }
     }
@@ -166,11 +169,24 @@ impl VirtualBroker {
             self.handle(hub, event);
         }
         // The disk of a virtual broker is quick and never fails.
-        let submissions = self.hubs[hub].take_submissions().into_iter();
-        let awaited = submissions.map(|submission| submission.ticket).filter(|ticket| *ticket != UNAWAITED);
-        let stored: Vec<Post> =
-            awaited.map(|ticket| Post::Command(Command::Stored { ticket, result: Ok(()) })).collect();
-        self.hubs[hub].receive_posts(self.now, stored);
+        let mut answers = Vec::new();
+        for submission in self.hubs[hub].take_submissions() {
+            for change in submission.changes {
+                match change {
+                    Change::Append { sequence, message, .. } => self.disk.insert(sequence, message),
+                    Change::Delete { sequence } => self.disk.remove(&sequence),
+                    Change::Bind { .. } | Change::State { .. } | Change::Mark { .. } => None,
+                };
+            }
+            if submission.ticket != UNAWAITED {
+                answers.push(Post::Command(Command::Stored { ticket: submission.ticket, result: Ok(()) }));
+            }
+        }
+        for (queue, sequences) in self.hubs[hub].take_lookups() {
+            let found = sequences.iter().map(|sequence| self.disk.get(sequence).map(Arc::clone)).collect();
+            answers.push(Post::Command(Command::Fetched { queue, found }));
+        }
+        self.hubs[hub].receive_posts(self.now, answers);
     }
 
     /// Delivers one batch of posts, `choice` picking the link. Answers whether there was one.

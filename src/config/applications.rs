@@ -21,7 +21,12 @@ const TO: &str = r#"a destination under one of the other prefixes, such as "/top
 /// Reads the section, and answers with the rights that sessions over TCP alone have.
 pub(super) fn read(section: &mut Section<'_>, app: &mut Options, session: &mut session::Options) -> Vec<WorkRight> {
     let spaces = session.spaces.clone();
+    // The default stands even where there are no such topics, and so it may be written there too.
+    let default = app.reply_prefix.clone();
     let prefix = |text: &str| {
+        if *text == *default {
+            return Some(default.clone());
+        }
         let space = spaces.resolve(text).filter(|space| space.kind == Kind::Topic);
         space.filter(|_| !text.ends_with('/')).map(|_| ByteString::from(text))
     };
