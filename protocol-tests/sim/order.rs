@@ -110,8 +110,12 @@ impl Model {
                 continue;
             }
             let other_rank = waiting.rank(policy);
-            let is_ahead =
-                other_rank < rank || other_rank == rank && waiting.placed_at.is_some_and(|placed| placed <= sent_at);
+            let is_earlier = waiting.placed_at.is_some_and(|placed| placed <= sent_at)
+                || is_simple(waiting)
+                    && is_simple(message)
+                    && waiting.origin == message.origin
+                    && waiting.order < message.order;
+            let is_ahead = other_rank < rank || other_rank == rank && is_earlier;
             if is_ahead && self.may_take(subscription, waiting) && self.is_ready(waiting) {
                 let (seen, is_doubtful) = (waiting.seen, self.has_doubtful_consumers(waiting));
                 found.push(Overtaken { waiting: other, seen, by: number, subscription, is_doubtful });
@@ -144,4 +148,9 @@ impl Model {
             self.subscriptions.iter().enumerate().filter(|(_, each)| each.consumes(message) && !each.is_buried);
         consumers.into_iter().any(is_doubtful) || self.at_risk(&[message.place]) > 0
     }
+}
+
+/// Whether a message is where its sender put it, behind what that had sent before.
+fn is_simple(message: &Message) -> bool {
+    !message.is_letter() && message.wishes.due.is_none()
 }

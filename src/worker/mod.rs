@@ -28,4 +28,5 @@ pub(crate) use inbox::{Batch, Outward, inboxes};
 pub use options::Options;
 pub use peers::{ConnectionKey, Peer, Submission};
 pub use post::Post;
-pub(crate) use storage::{Storage, answers, restored};
+pub(crate) use storage::{Storage, answers};
+pub use storage::{operation, restored};

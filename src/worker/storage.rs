@@ -86,8 +86,8 @@ pub(crate) fn answers(answers: Vec<Answer>) -> Vec<Post> {
     awaited.map(post).collect()
 }
 
-/// A message as the store has kept it.
-pub(crate) fn restored(record: MessageRecord, redeliveries: u32) -> Command {
+/// Brings a message back that the store has kept, to the home of its queue.
+pub fn restored(record: MessageRecord, redeliveries: u32) -> Command {
     let MessageRecord { sequence, queue, id, headers, body, is_text, expires_at, deliver_at, priority, group, .. } =
         record;
     let terms = Terms {
@@ -111,7 +111,8 @@ pub(crate) fn restored(record: MessageRecord, redeliveries: u32) -> Command {
     Command::Restore { message: Arc::new(Message { id, origin, content }), sequence, redeliveries }
 }
 
-fn operation(change: Change) -> StoreOp {
+/// A change as the store takes it.
+pub fn operation(change: Change) -> StoreOp {
     match change {
         Change::Append { sequence, message, taken_at, expires_at } => {
             StoreOp::Append(Arc::new(record(sequence, &message, taken_at, expires_at)))
