@@ -67,6 +67,8 @@ fn message(sequence: u64) -> MessageRecord {
     MessageRecord {
         sequence,
         queue: "orders".into(),
+        topic: None,
+        is_binding: false,
         id: MessageId { boot: 1, worker: WorkerId(0), sequence },
         headers: Headers::from_iter([("content-type", "application/json")]),
         body: Bytes::from_static(&[b'x'; 256]),

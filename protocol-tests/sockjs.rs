@@ -236,6 +236,25 @@ fn a_body_too_large_is_refused() {
     broker.send("s", &["\n"]);
 }
 
+/// Were it answered before, the rest of the body would come to a connection that nobody reads any more, which resets it.
+#[test]
+fn a_receiver_is_answered_when_all_of_its_body_has_come() {
+    let broker = Broker::start(|_| {});
+    let mut stream = TcpStream::connect(broker.server.websocket_addresses()[0]).unwrap();
+    let head = "POST /ws/0/s/xhr HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(stream.peek(&mut [0]).is_err(), "an answer to half a request");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"0\r\n\r\nGET /ws/info HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(stream);
+    assert!(read_head(&mut reader).starts_with("HTTP/1.1 200 "));
+    let mut frame = [0; 2];
+    reader.read_exact(&mut frame).unwrap();
+    assert_eq!(&frame, b"o\n");
+    assert!(read_head(&mut reader).starts_with("HTTP/1.1 200 "), "the connection goes on");
+}
+
 #[test]
 fn the_cookie_of_load_balancers() {
     let broker = Broker::start(|options| options.sockjs.session_cookie = Some("node-1".to_owned()));

@@ -7,6 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gumboot::app::Failure;
 use gumboot::broker::{Command, Interest, QueueStats, UNAWAITED};
 use gumboot::clock::Clock;
 use gumboot::message::{Refusal, Sequences, WorkerId};
@@ -122,8 +123,8 @@ impl VirtualBroker {
         self.submitted = self.submitted.as_ref().map(|_| Vec::new());
         self.boot(options, &Sequences::above(last));
         for command in stored {
-            let Command::Restore { message, .. } = &command else { continue };
-            let home = self.interest.home_of(&message.content.destination).index();
+            let (Command::Restore { queue, .. } | Command::Rebind { queue, .. }) = &command else { continue };
+            let home = self.interest.home_of(queue).index();
             self.hubs[home].receive_posts(self.now, vec![Post::Command(command)]);
         }
     }
@@ -202,6 +203,10 @@ impl VirtualBroker {
                 assert_ne!(hub, to, "a worker posts to itself");
                 self.links.entry((hub, to)).or_default().push_back(posts);
             }
+        }
+        // There are no handlers here to call.
+        for job in self.hubs[hub].take_jobs() {
+            self.hubs[hub].answer(self.now, job.call, Err(Failure::Unavailable));
         }
         while let Some(event) = self.hubs[hub].poll_event() {
             self.handle(hub, event);

@@ -45,6 +45,7 @@
 //! or to NACK.
 
 pub mod admin;
+pub mod app;
 pub mod broker;
 pub mod clock;
 pub mod config;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::destination::Destination;
+use crate::destination::{Destination, Pattern};
 use crate::headers::Headers;
 
 pub use terms::{Moment, Terms};
@@ -25,6 +25,9 @@ impl WorkerId {
         usize::from(self.0)
     }
 }
+
+/// The header that says where a message for workers was sent: its queue has another name.
+pub const APP_DESTINATION: &str = "app-destination";
 
 /// Names a session in the whole broker: the worker it lives on, and its generational key there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,7 +120,7 @@ pub struct Content {
     pub exclude_origin: bool,
     /// `mandatory:true`: reaching nobody is a refusal (M6).
     pub mandatory: bool,
-    /// What is asked of a queue. Topics do not look at it.
+    /// What is asked of a queue. Of topics only durable subscriptions look at it.
     pub terms: Option<Box<Terms>>,
 }
 
@@ -213,9 +216,50 @@ pub enum Outcome {
     Returned,
 }
 
+/// A durable subscription to topics, as a session asks for it (U9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The queue that keeps its messages, which also is what it is known by.
+    pub queue: Destination,
+    /// What it takes.
+    pub topic: Pattern,
+    /// Whether one session at a time can have it.
+    pub exclusive: bool,
+}
+
 /// Names a request of a session whose answer comes later; counts up within the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// Marks the tickets whose answers are for the worker itself, not for the session.
+    const INTERNAL: u64 = 1 << 63;
+
+    /// A ticket of the worker's own. Those of sessions count up from zero and never come so far.
+    pub(crate) fn internal(number: u64) -> Ticket {
+        Ticket(Ticket::INTERNAL | number)
+    }
+
+    /// The number of a ticket of the worker's own.
+    pub(crate) fn as_internal(self) -> Option<u64> {
+        (self.0 & Ticket::INTERNAL != 0).then_some(self.0 & !Ticket::INTERNAL)
+    }
+}
+
+/// A SUBSCRIBE to an application destination: it wants to be answered once, and nothing is registered (A2).
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The key that its subscription would have.
+    pub subscription: SubscriptionKey,
+    /// Its id on the wire: the `subscription` header of the answer.
+    pub id: ByteString,
+    /// What it asks.
+    pub destination: Destination,
+    /// Its headers, without those that are for the broker.
+    pub headers: Headers,
+    /// Answered when it is, after the MESSAGE if there is one.
+    pub ticket: Ticket,
+}
 
 /// One effect of a committed transaction, or of a frame outside one.
 #[derive(Clone, Debug)]
@@ -244,6 +288,18 @@ pub enum Refusal {
     /// Another subscription has the queue for itself.
     #[error("another subscription has {0} for itself")]
     Exclusive(ByteString),
+    /// Another session has this durable subscription.
+    #[error("another session has the durable subscription {0}")]
+    InUse(ByteString),
+    /// Nobody handles the application destination (A3).
+    #[error("nobody handles {0}")]
+    NoHandler(ByteString),
+    /// The broker keeps it to itself, or to sessions with a right to it.
+    #[error("{0} is not for clients")]
+    Protected(ByteString),
+    /// What handles an application destination did not do it (A3).
+    #[error("{}: {}", .0.destination, .0.detail)]
+    Unhandled(Box<Unhandled>),
     /// The store did not take a message or a settlement that must outlive the process (Q6).
     #[error("it could not be stored: {why}")]
     NotStored {
@@ -275,9 +331,24 @@ impl Refusal {
             Refusal::NotOwner(_) => "not-owner",
             Refusal::NoStream(_) => "bad-user-destination",
             Refusal::Exclusive(_) => "exclusive",
+            Refusal::InUse(_) => "subscription-in-use",
+            Refusal::NoHandler(_) => "no-handler",
+            Refusal::Protected(_) => "not-allowed",
+            Refusal::Unhandled(unhandled) => unhandled.code,
             Refusal::NotStored { code, .. } | Refusal::Limit { code, .. } => code,
         }
     }
+}
+
+/// Why what handles an application destination did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhandled {
+    /// The stable `code` header.
+    pub code: &'static str,
+    /// The application destination.
+    pub destination: ByteString,
+    /// What is wrong, for people.
+    pub detail: ByteString,
 }
 
 /// The answer to a ticket: how many subscriptions or queues were reached, or why it was refused.

@@ -19,18 +19,19 @@ fn reader() -> SubscriberId {
     subscription(session(1, 2), 0)
 }
 
-fn persistent(to: &Destination, body: &str) -> Content {
+pub(crate) fn persistent(to: &Destination, body: &str) -> Content {
     let terms = Terms { persistent: true, ..Terms::default() };
     Content { terms: Some(Box::new(terms)), ..content(to.as_str(), body) }
 }
 
 /// What the shards ask of the store, in words, and who is to hear of it.
-fn asked(net: &mut Net) -> (Vec<String>, Vec<(WorkerId, u64)>) {
+pub(crate) fn asked(net: &mut Net) -> (Vec<String>, Vec<(WorkerId, u64)>) {
     let stores = std::mem::take(&mut net.log.stores);
     let word = |change: &Change| match change {
         Change::Append { sequence, message, .. } => {
             format!("+{sequence} {}", String::from_utf8_lossy(&message.content.body))
         }
+        Change::Bind { sequence, queue, topic, .. } => format!("+{sequence} {queue} on {topic}"),
         Change::State { sequence, redeliveries } => format!("={sequence} {redeliveries}"),
         Change::Delete { sequence } => format!("-{sequence}"),
     };
@@ -41,7 +42,7 @@ fn asked(net: &mut Net) -> (Vec<String>, Vec<(WorkerId, u64)>) {
 
 /// Checks what is asked of the store, and answers that it is done, or that it cannot be.
 #[track_caller]
-fn answer_store(net: &mut Net, expected: &[&str], works: bool) {
+pub(crate) fn answer_store(net: &mut Net, expected: &[&str], works: bool) {
     let (words, awaited) = asked(net);
     assert_eq!(words, expected);
     for (worker, ticket) in awaited {
@@ -172,7 +173,7 @@ fn restored(net: &mut Net, queue: &Destination, sequence: u64, body: &str, expir
     let content = Content { terms: Some(Box::new(terms)), ..content(queue.as_str(), body) };
     let id = MessageId { boot: 1, worker: WorkerId(0), sequence };
     let message = Arc::new(Message { id, origin: session(0, 0), content });
-    net.run(WorkerId(0), Command::Restore { message, sequence, redeliveries });
+    net.run(WorkerId(0), Command::Restore { queue: queue.clone(), message, sequence, redeliveries });
 }
 
 #[test]

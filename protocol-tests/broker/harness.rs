@@ -198,7 +198,7 @@ impl Net {
     }
 
     pub(crate) fn consume(&mut self, id: SubscriberId, queue: &Destination, credit: u32, no_local: bool) {
-        let consumer = Consumer { id, credit, no_local };
+        let consumer = Consumer { id, credit, no_local, ends_queue: false };
         self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
     }
 
@@ -206,7 +206,7 @@ impl Net {
     pub(crate) fn browse(&mut self, id: SubscriberId, queue: &Destination, credit: u32) -> Vec<String> {
         let (mut after, mut seen) = (None, Vec::new());
         loop {
-            let reader = Consumer { id, credit, no_local: false };
+            let reader = Consumer { id, credit, no_local: false, ends_queue: false };
             self.run(id.session.worker, Command::Browse { reader, queue: queue.clone(), after, ticket: None });
             let page = std::mem::take(&mut self.log.queue);
             assert!(page.len() <= credit as usize, "more than was asked for");
@@ -219,6 +219,12 @@ impl Net {
                 seen.push(body(&delivery.message));
             }
         }
+    }
+
+    /// As [`Net::consume`], and the queue is to end with its last consumer.
+    pub(crate) fn consume_to_the_end(&mut self, id: SubscriberId, queue: &Destination, credit: u32) {
+        let consumer = Consumer { id, credit, no_local: false, ends_queue: true };
+        self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
     }
 
     pub(crate) fn cancel(&mut self, id: SubscriberId, queue: &Destination) {
@@ -247,6 +253,11 @@ impl Net {
     pub(crate) fn queue_on(&self, worker: u16, number: usize) -> Destination {
         let names = (0..).map(|n: u32| Destination::new(format!("/queue/q{n}")));
         names.filter(|name| self.interest.home_of(name) == WorkerId(worker)).nth(number).expect("names do not end")
+    }
+
+    /// Whether the queue of this name lives on `worker`.
+    pub(crate) fn lives_on(&self, queue: &Destination, worker: u16) -> bool {
+        self.interest.home_of(queue) == WorkerId(worker)
     }
 
     /// Who was given which body from queues, since this was last asked.

@@ -4,11 +4,13 @@
 
 mod browse;
 mod durable;
+mod ends;
 mod harness;
 mod model;
 mod policies;
 mod queues;
 mod starvation;
+mod subscriptions;
 mod temporary;
 mod topics;
 mod transactions;

@@ -92,7 +92,7 @@ impl Model {
                 self.subscribed += 1;
                 let id = subscription(self.session(session), self.subscribed);
                 self.live.insert(session, (id, credit));
-                let consumer = Consumer { id, credit, no_local: false };
+                let consumer = Consumer { id, credit, no_local: false, ends_queue: false };
                 let queue = self.queue.clone();
                 self.net.give(id.session.worker, Command::Consume { consumer, queue, ticket: None });
             }

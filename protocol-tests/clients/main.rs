@@ -5,22 +5,22 @@
 //! when the suite asks, and a table of all answers in the end. Without the runtime a suite is skipped with a loud word at
 //! home, and fails where `CI=true`.
 
+mod install;
 #[path = "../launcher.rs"]
 mod launcher;
+mod list;
 mod suite;
 mod table;
 mod toolchain;
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use suite::Suite;
 use table::Table;
-use toolchain::{CHROMIUM, JAVA, NODE, PYTHON, Toolchain};
-
-/// Where examples lie, from the top of the repository.
-const EXAMPLES: &str = "examples/node";
 
 fn main() -> ExitCode {
     let asked = match Asked::parse(std::env::args().skip(1)) {
@@ -30,80 +30,43 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let suites: Vec<Suite> = suites().into_iter().filter(|suite| asked.wants(&suite.name)).collect();
+    let suites: Vec<Suite> = list::suites().into_iter().filter(|suite| asked.wants(&suite.name)).collect();
     if asked.list {
         suites.iter().for_each(|suite| say(&format!("{}: test", suite.name)));
         return ExitCode::SUCCESS;
     }
-    let mut table = Table::default();
-    for suite in &suites {
-        say(&format!("running {}", suite.name));
-        suite::run(suite, &mut table);
-    }
+    let table = run(&suites);
     say(&table.to_string());
     if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Every suite there is: the client, what runs it, folder and script, and what the script is told.
-fn suites() -> Vec<Suite> {
-    let stompjs = ["1.2", "1.1", "1.0"].map(|version| {
-        let name = format!("Stomp.js 7, STOMP {version}");
-        client(name, &NODE, "stompjs", "suite.mjs", &[("STOMP_VERSION", version)])
+/// Runs the suites, nearly as many at a time as there are cores: most of their time is spent on waiting.
+fn run(suites: &[Suite]) -> Table {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let tables = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..(cores - 1).max(1) {
+            scope.spawn(|| {
+                while let Some((number, suite)) = take(suites, &next) {
+                    say(&format!("running {}", suite.name));
+                    let began = Instant::now();
+                    let table = suite::run(suite);
+                    say(&format!("done {} in {:.1} s", suite.name, began.elapsed().as_secs_f32()));
+                    tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((number, table));
+                }
+            });
+        }
     });
-    let name = "Stomp.js 7 in Chromium, STOMP 1.2".to_owned();
-    let browser = client(name, &CHROMIUM, "stompjs", "browser.mjs", &[("STOMP_VERSION", "1.2")]);
-    let older = [("stompjs", "1.1"), ("webstomp-client", "1.2"), ("webstomp-client", "1.0")].map(|(name, version)| {
-        let environment = [("CLIENT", name), ("STOMP_VERSION", version)];
-        client(format!("{name}, STOMP {version}"), &NODE, "stompjs", "older.mjs", &environment)
-    });
-    let rx_stomp = client("RxStomp".to_owned(), &NODE, "stompjs", "rx.mjs", &[]);
-    let stomp_py =
-        [("1.2", "TCP"), ("1.1", "TCP"), ("1.0", "TCP"), ("1.2", "WebSocket")].map(|(version, transport)| {
-            let name = format!("stomp.py, STOMP {version}, {transport}");
-            let environment = [("STOMP_VERSION", version), ("STOMP_TRANSPORT", transport)];
-            client(name, &PYTHON, "stomp-py", "suite.py", &environment)
-        });
-    let sockjs = ["websocket", "xhr-streaming", "xhr-polling", "eventsource"].map(|transport| {
-        let environment = [("STOMP_VERSION", "1.2"), ("SOCKJS_TRANSPORT", transport)];
-        client(format!("Stomp.js 7, SockJS {transport}"), &NODE, "stompjs", "suite.mjs", &environment)
-    });
-    let spring = [
-        ("Spring 6, WebSocketStompClient", "gumboot.Direct", "websocket"),
-        ("Spring 6, ReactorNettyTcpStompClient", "gumboot.Direct", "tcp"),
-        ("Spring 6, broker relay", "gumboot.Relay", "tcp"),
-    ]
-    .map(|(name, class, transport)| client(name.to_owned(), &JAVA, "spring", class, &[("TRANSPORT", transport)]));
-    let examples = ["first-message.mjs", "topics.mjs", "work-queue.mjs"].map(|script| Suite {
-        name: format!("{EXAMPLES}/{script}"),
-        toolchain: &NODE,
-        folder: Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLES),
-        script,
-        environment: Vec::new(),
-        example: true,
-    });
-    stompjs
-        .into_iter()
-        .chain([browser])
-        .chain(older)
-        .chain([rx_stomp])
-        .chain(sockjs)
-        .chain(stomp_py)
-        .chain(spring)
-        .chain(examples)
-        .collect()
+    let mut tables = tables.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    tables.sort_by_key(|(number, _)| *number);
+    tables.into_iter().map(|(_, table)| table).collect()
 }
 
-/// A suite in a folder beside this file.
-fn client(
-    name: String,
-    toolchain: &'static Toolchain,
-    folder: &str,
-    script: &'static str,
-    environment: &[(&'static str, &str)],
-) -> Suite {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol-tests/clients").join(folder);
-    let environment = environment.iter().map(|(variable, value)| (*variable, (*value).to_owned())).collect();
-    Suite { name, toolchain, folder, script, environment, example: false }
+/// The next suite that nobody has begun.
+fn take<'a>(suites: &'a [Suite], next: &AtomicUsize) -> Option<(usize, &'a Suite)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    suites.get(number).map(|suite| (number, suite))
 }
 
 /// What the command line asks for.

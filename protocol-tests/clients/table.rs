@@ -15,15 +15,19 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// At most two letters, because there are many clients.
     fn mark(&self) -> &'static str {
         match self {
             Verdict::Passed => "ok",
-            Verdict::Failed(_) => "FAILED",
+            Verdict::Failed(_) => "NO",
             Verdict::NotThere => "-",
-            Verdict::Skipped => "skipped",
+            Verdict::Skipped => "?",
         }
     }
 }
+
+/// What is entered for a suite as a whole.
+pub(crate) const WHOLE: &str = "run";
 
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -48,28 +52,47 @@ impl Table {
         let entry = self.entries.iter().find(|(one, other, _)| one == client && other == feature);
         entry.map_or("", |(_, _, verdict)| verdict.mark())
     }
-}
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let features = distinct(self.entries.iter().map(|(_, feature, _)| feature.as_str()));
-        let clients = distinct(self.entries.iter().map(|(client, _, _)| client.as_str()));
+    /// Features down, the clients that tried any across by their numbers.
+    fn write_features(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tried: Vec<_> = self.entries.iter().filter(|(_, feature, _)| feature != WHOLE).collect();
+        let features = distinct(tried.iter().map(|(_, feature, _)| feature.as_str()));
+        let clients = distinct(tried.iter().map(|(client, _, _)| client.as_str()));
         let width = features.iter().map(|feature| feature.chars().count()).max().unwrap_or(0);
-        writeln!(f)?;
         for (number, client) in clients.iter().enumerate() {
-            writeln!(f, "  ({}) {client}", number + 1)?;
+            writeln!(f, "  {:>2} {client}", number + 1)?;
         }
         write!(f, "\n  {:width$}", "")?;
         for number in 1..=clients.len() {
-            write!(f, "  {:<7}", format!("({number})"))?;
+            write!(f, " {number:>2}")?;
         }
         writeln!(f)?;
         for feature in &features {
             write!(f, "  {feature:width$}")?;
             for client in &clients {
-                write!(f, "  {:<7}", self.mark(client, feature))?;
+                write!(f, " {:>2}", self.mark(client, feature))?;
             }
             writeln!(f)?;
+        }
+        writeln!(f, "\n  ok: works, -: not in this client or version, NO: failed, empty: not tried")
+    }
+}
+
+impl FromIterator<Table> for Table {
+    fn from_iter<T: IntoIterator<Item = Table>>(tables: T) -> Table {
+        Table { entries: tables.into_iter().flat_map(|table| table.entries).collect() }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f)?;
+        if self.entries.iter().any(|(_, feature, _)| feature != WHOLE) {
+            self.write_features(f)?;
+        }
+        writeln!(f)?;
+        for (client, _, verdict) in self.entries.iter().filter(|(_, feature, _)| feature == WHOLE) {
+            writeln!(f, "  {:>2} {client}", verdict.mark())?;
         }
         writeln!(f)?;
         for (client, feature, verdict) in &self.entries {
@@ -80,7 +103,7 @@ impl fmt::Display for Table {
         let passed = self.count(|verdict| *verdict == Verdict::Passed);
         let skipped = self.count(|verdict| *verdict == Verdict::Skipped);
         if skipped > 0 {
-            writeln!(f, "{skipped} skipped: their runtime is not on this machine")?;
+            writeln!(f, "{skipped} SKIPPED: what runs them is not on this machine")?;
         }
         write!(f, "{passed} passed, {} failed", self.failures())
     }

@@ -23,12 +23,17 @@ impl Frame {
 
 impl Client {
     pub(crate) fn connect(address: &str, silence: Duration) -> io::Result<Client> {
+        Client::connect_with(address, "", silence)
+    }
+
+    /// Connects with further headers, each with the end of its line.
+    pub(crate) fn connect_with(address: &str, headers: &str, silence: Duration) -> io::Result<Client> {
         let output = TcpStream::connect(address)?;
         output.set_nodelay(true)?;
         // A broker that says nothing for so long has nothing to say.
         output.set_read_timeout(Some(silence))?;
         let mut client = Client { input: BufReader::new(output.try_clone()?), output };
-        client.send("CONNECT\naccept-version:1.2\nhost:x\nheart-beat:0,0\n\n\0")?;
+        client.send(&format!("CONNECT\naccept-version:1.2\nhost:x\nheart-beat:0,0\n{headers}\n\0"))?;
         let answer = client.read()?;
         match answer.command.as_str() {
             "CONNECTED" => Ok(client),

@@ -10,6 +10,7 @@ mod broker;
 mod client;
 mod ledger;
 mod soak;
+mod subscriptions;
 
 use std::io;
 use std::path::PathBuf;
@@ -47,15 +48,17 @@ fn main() -> ExitCode {
         return if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     for engine in &engines {
-        ok &= report(engine, cycles, false);
+        ok &= report(engine, run(engine, cycles), false);
+        ok &= report(engine, run_subscriptions(engine, cycles), false);
     }
     // Nothing survives in memory, so this must be found out.
-    ok &= report("memory", 2, true);
+    ok &= report("memory", run("memory", 2), true);
+    ok &= report("memory", run_subscriptions("memory", 2), true);
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn report(engine: &str, cycles: u64, must_fail: bool) -> bool {
-    let wrong = match run(engine, cycles) {
+fn report(engine: &str, outcome: io::Result<Vec<String>>, must_fail: bool) -> bool {
+    let wrong = match outcome {
         Ok(wrong) => wrong,
         Err(error) => vec![format!("the test itself broke: {error}")],
     };
@@ -114,6 +117,11 @@ fn run(engine: &str, cycles: u64) -> io::Result<Vec<String>> {
         wrong.push(format!("only {receipted} messages were sent: this proves nothing"));
     }
     Ok(wrong)
+}
+
+fn run_subscriptions(engine: &str, cycles: u64) -> io::Result<Vec<String>> {
+    let folder = Folder::new(&format!("{engine}-subscriptions"))?;
+    subscriptions::run(&folder.0, engine, cycles)
 }
 
 /// Sends until the connection breaks. Odd producers send transactions of two messages to two queues.

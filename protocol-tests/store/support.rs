@@ -73,6 +73,8 @@ pub(crate) fn message(sequence: u64, length: usize) -> MessageRecord {
     MessageRecord {
         sequence,
         queue: format!("queue-{}", sequence % 7).into(),
+        topic: sequence.is_multiple_of(6).then(|| "/topic/a".into()),
+        is_binding: sequence.is_multiple_of(11),
         id: MessageId { boot: 1, worker: WorkerId(2), sequence },
         headers: Headers::from_iter([("content-type", "text/plain"), ("place", &sequence.to_string())]),
         body: Bytes::from(body),

@@ -6,6 +6,7 @@ use crate::source::Source;
 
 /// Every room of the crate, and the rooms it may name. A room that is not here may not exist.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("app", &["destination", "hash", "headers", "message"]),
     ("clock", &[]),
     ("hash", &[]),
     ("headers", &[]),
@@ -21,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            "app",
             "broker",
             "clock",
             "destination",
@@ -39,6 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &[
             "admin",
+            "app",
             "broker",
             "clock",
             "destination",
@@ -58,6 +61,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "app",
             "broker",
             "destination",
             "log",
@@ -117,8 +121,20 @@ const PURE_ROOMS: &[&str] =
     &["broker", "clock", "destination", "hash", "headers", "message", "session", "stomp", "websocket"];
 
 /// The part of a worker that is as pure, but for the address of a peer, which it hands on to the log.
-const PURE_WORKER_FILES: &[&str] =
-    &["counters", "encoder", "flow", "hub", "labels", "options", "outbox", "peers", "post", "timers"];
+const PURE_WORKER_FILES: &[&str] = &[
+    "answers",
+    "applications",
+    "counters",
+    "encoder",
+    "flow",
+    "hub",
+    "labels",
+    "options",
+    "outbox",
+    "peers",
+    "post",
+    "timers",
+];
 
 /// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.
 const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
@@ -130,7 +146,7 @@ const IMPURE: &[&str] = &["tokio", "sled", "redb", "std::fs", "std::thread"];
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now"];
 
 /// Rooms that read and write files of settings.
-const WITH_SERDE: &[&str] = &["config", "store", "admin"];
+const WITH_SERDE: &[&str] = &["app", "config", "store", "admin"];
 
 /// Checks one file of `src`.
 pub(crate) fn check(source: &Source) -> Vec<Complaint> {

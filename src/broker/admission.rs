@@ -14,6 +14,8 @@ use crate::message::{Message, Tag, Ticket};
 pub(super) enum Source {
     /// The session that sent it.
     Sender(Option<Ticket>),
+    /// The session that sent it to a topic: this is the copy of a durable subscription.
+    Publisher(Option<Ticket>),
     /// The queue that gave it up.
     Letter(Tag),
     /// Nobody: a transaction, which is done.
@@ -89,6 +91,14 @@ impl Admission {
                 return Some(admitted);
             }
         }
+    }
+
+    /// Takes all out, whether the store has answered or not.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Admitted> {
+        std::mem::take(&mut self.line).into_iter().filter_map(|place| match place {
+            Place::Storing(admitted) | Place::Ready(admitted) => Some(admitted),
+            Place::Free => None,
+        })
     }
 
     fn at(&mut self, place: u64) -> Option<&mut Place> {

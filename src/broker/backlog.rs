@@ -259,6 +259,11 @@ impl Backlog {
         Some(entry)
     }
 
+    /// Takes any message out that is not with a consumer, until there is none.
+    pub(super) fn take_any(&mut self) -> Option<Entry> {
+        self.take_oldest().or_else(|| Some(self.delayed.pop_first()?.1))
+    }
+
     /// A consumer is gone: what waited for it alone is anybody's.
     pub(super) fn leave(&mut self, consumer: ConsumerKey) {
         self.ready.append(&mut self.groups.leave(consumer));
@@ -283,6 +288,14 @@ impl Backlog {
         found.sort_by_key(|(place, _, _)| *place);
         found.truncate(most);
         found
+    }
+
+    /// The numbers in the store of all messages, in no order.
+    pub(super) fn stored(&self) -> impl Iterator<Item = NonZeroU64> {
+        let maps = [&self.ready].into_iter().chain(self.parked.by_origin.values()).chain(self.groups.lanes());
+        let entries = maps.flat_map(BTreeMap::values).chain(self.delayed.values());
+        let fresh = self.fresh.iter().filter_map(|fresh| fresh.stored);
+        fresh.chain(entries.filter_map(|entry| entry.stored))
     }
 
     fn next_place(&self) -> Option<Place> {
@@ -412,7 +425,7 @@ mod tests {
 
     fn consumer(key: u64, no_local: bool) -> Consumer {
         let id = SubscriberId { session: session(key), subscription: SubscriptionKey(0) };
-        Consumer { id, credit: 1, no_local }
+        Consumer { id, credit: 1, no_local, ends_queue: false }
     }
 
     #[test]

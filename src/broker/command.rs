@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytestring::ByteString;
+
 use crate::destination::{Destination, OwnStream, Pattern};
 use crate::message::{
-    Content, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WhenSlow,
-    WorkerId,
+    Binding, Content, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict,
+    WhenSlow, WorkerId,
 };
 
 /// A subscription of one of this worker's sessions to topics, or to streams of its own.
@@ -30,6 +32,8 @@ pub struct Consumer {
     pub credit: u32,
     /// Not to be given messages of its own session (M5).
     pub no_local: bool,
+    /// Whether the queue, with what is in it, is gone when its last consumer leaves: once one of them has said so (P6).
+    pub ends_queue: bool,
 }
 
 /// Whose streams a message to a user destination goes to.
@@ -100,8 +104,10 @@ pub enum Command {
         session: SessionId,
         /// As in `Relay`.
         ticket: Ticket,
-        /// How many subscriptions got the message.
-        reached: u32,
+        /// How many subscriptions got the message, or why a durable one did not.
+        reached: Verdict,
+        /// How many more such answers will come: from durable subscriptions that wait for the store.
+        more: u32,
     },
     /// Put a message into a queue that lives here.
     Enqueue {
@@ -159,6 +165,25 @@ pub enum Command {
         /// The queue.
         queue: Destination,
         /// Answered when it is live.
+        ticket: Option<Ticket>,
+    },
+    /// A session subscribed to topics for good: the subscription stays when the session goes, and keeps what it takes.
+    Attach {
+        /// The session's part of it, as of a queue.
+        consumer: Consumer,
+        /// The subscription. One that is known by the same queue but takes something else is replaced.
+        binding: Box<Binding>,
+        /// Answered when it is live, and stored where there is a store.
+        ticket: Option<Ticket>,
+    },
+    /// A session wants a durable subscription to be no more, with all it keeps. [`Command::Cancel`] only ends the session's
+    /// part of it.
+    Forget {
+        /// Who is answered.
+        session: SessionId,
+        /// The queue that it is known by.
+        queue: Destination,
+        /// Answered when it is gone, or not there.
         ticket: Option<Ticket>,
     },
     /// A session wants to see what waits in a queue, without taking it. It gets at most as many messages as its credit
@@ -255,12 +280,23 @@ pub enum Command {
     /// Put a message back into the queue that lives here, as the store has kept it. Before anything else happens, and in the
     /// order of the sequences.
     Restore {
+        /// The queue.
+        queue: Destination,
         /// The message.
         message: Arc<Message>,
         /// Its number in the store.
         sequence: u64,
         /// How often it was refused before.
         redeliveries: u32,
+    },
+    /// Bring a durable subscription back that lives here, as the store has kept it. As with `Restore`, and before its messages.
+    Rebind {
+        /// The queue that it is known by.
+        queue: Destination,
+        /// What it takes, as its client wrote it.
+        topic: ByteString,
+        /// Its number in the store.
+        sequence: u64,
     },
 }
 
@@ -271,12 +307,25 @@ pub enum Change {
     Append {
         /// Its number in the store.
         sequence: u64,
-        /// The message, addressed to its queue.
+        /// The queue.
+        queue: Destination,
+        /// The message, addressed to the queue, or to a topic that a durable subscription takes.
         message: Arc<Message>,
         /// When it was taken, in milliseconds since 1970.
         taken_at: u64,
         /// When it is no longer wanted, in milliseconds since 1970.
         expires_at: Option<u64>,
+    },
+    /// Remember a durable subscription.
+    Bind {
+        /// Its number in the store.
+        sequence: u64,
+        /// The queue that it is known by.
+        queue: Destination,
+        /// What it takes, as its client wrote it.
+        topic: ByteString,
+        /// When it was made, in milliseconds since 1970.
+        made_at: u64,
     },
     /// Remember what a message has been through.
     State {
@@ -285,9 +334,9 @@ pub enum Change {
         /// How often it was refused.
         redeliveries: u32,
     },
-    /// Forget a message.
+    /// Forget a message, or a durable subscription.
     Delete {
-        /// The message.
+        /// Its number.
         sequence: u64,
     },
 }
@@ -353,6 +402,15 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+    /// A durable subscription was abandoned for too long, and is no more.
+    Abandoned {
+        /// The queue that it was known by.
+        queue: Destination,
+        /// How many messages are gone with it.
+        count: usize,
+    },
+    /// A durable subscription is back, but what it takes is under no topic's prefix any more: it takes nothing.
+    Unbound(Destination),
     /// A limit was reached.
     LimitReached(Refusal),
 }

@@ -45,6 +45,10 @@ impl Consumers {
         self.members.is_empty()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Consumer> {
+        self.members.values().map(|member| &member.consumer)
+    }
+
     pub(super) fn add(&mut self, consumer: Consumer) {
         let member = Member { consumer, held: BTreeSet::new(), has_turn: false };
         let key = self.members.insert(member);

@@ -10,6 +10,7 @@ mod command;
 mod consumers;
 mod groups;
 mod interest;
+mod letter;
 mod matcher;
 mod options;
 mod policy;
@@ -24,6 +25,8 @@ mod users;
 
 pub use command::{Change, Command, Consumer, Effects, Note, Recipient, Subscriber, TransactionId, UNAWAITED, Whose};
 pub use interest::Interest;
-pub use options::{Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired};
+pub use options::{
+    DurableOptions, Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired,
+};
 pub use queue::QueueStats;
 pub use shard::{Shard, ShardStats};

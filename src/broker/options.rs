@@ -16,6 +16,8 @@ pub struct Options {
     pub queues: QueueOptions,
     /// `[[queues.policy]]` entries: the first whose pattern takes a queue decides, once, when the queue comes to be.
     pub queue_policies: Vec<QueuePolicy>,
+    /// `[durable_subscriptions]`.
+    pub durable: DurableOptions,
     /// How many topic subscriptions a worker keeps: `limits.subscriptions`, 1,000,000.
     pub max_subscriptions: usize,
     /// For how many destinations a worker remembers who is to get their messages: `limits.routes`, 16,384. More
@@ -41,6 +43,23 @@ pub struct TopicPolicy {
     pub pattern: Pattern,
     /// What to do about a slow subscriber: `when_slow`.
     pub when_slow: WhenSlow,
+}
+
+/// What can be set about durable subscriptions to topics. Beyond this, each is as a queue of [`Options::queues`], but what has
+/// expired is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableOptions {
+    /// How many a worker keeps: `durable_subscriptions.max_subscriptions`, 10,000.
+    pub max_subscriptions: usize,
+    /// How many messages one keeps: `durable_subscriptions.max_messages`, 100,000.
+    pub max_messages: usize,
+    /// How many bytes of messages one keeps: `durable_subscriptions.max_bytes`, 64 MiB.
+    pub max_bytes: usize,
+    /// What becomes of a message that finds it full: `durable_subscriptions.overflow`, the oldest is dropped. With
+    /// [`Overflow::Reject`] the new one is dropped; its sender is not told. Nothing is diverted to the dead letters.
+    pub overflow: Overflow,
+    /// How long one stays that no session has: `durable_subscriptions.idle_expiry`, 30 days; none is for ever.
+    pub idle_expiry: Option<Duration>,
 }
 
 /// A policy for some queues.
@@ -111,6 +130,8 @@ pub struct QueueOptions {
     pub priority: bool,
     /// Whether a queue has one consumer at most: `queues.exclusive`, no.
     pub exclusive: bool,
+    /// Whether a queue is gone, with what is in it, when its last consumer leaves: `queues.auto_delete`, no.
+    pub auto_delete: bool,
     /// Whether the first consumer gets everything, and the others stand by: `queues.single_active_consumer`, no.
     pub single_active_consumer: bool,
     /// For how many groups of messages a queue remembers their consumer: `queues.max_groups`, 10,000. Beyond that,
@@ -125,9 +146,22 @@ impl Default for Options {
             topics: TopicOptions::default(),
             queues: QueueOptions::default(),
             queue_policies: Vec::new(),
+            durable: DurableOptions::default(),
             max_subscriptions: 1_000_000,
             max_routes: 16_384,
             max_commits: 16_384,
+        }
+    }
+}
+
+impl Default for DurableOptions {
+    fn default() -> DurableOptions {
+        DurableOptions {
+            max_subscriptions: 10_000,
+            max_messages: 100_000,
+            max_bytes: 64 << 20,
+            overflow: Overflow::DropOldest,
+            idle_expiry: Some(Duration::from_secs(30 * 24 * 60 * 60)),
         }
     }
 }
@@ -151,6 +185,7 @@ impl Default for QueueOptions {
             idle_expiry: None,
             priority: false,
             exclusive: false,
+            auto_delete: false,
             single_active_consumer: false,
             max_groups: 10_000,
         }

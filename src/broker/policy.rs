@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::options::{Options, QueueOptions};
+use super::options::{DurableOptions, Options, Overflow, QueueOptions, WhenExpired};
 use crate::destination::{Destination, Pattern};
 use crate::message::Refusal;
 
@@ -11,6 +11,7 @@ use crate::message::Refusal;
 pub(super) struct Policies {
     others: Arc<Rules>,
     list: Vec<(Pattern, Arc<Rules>)>,
+    durable: Arc<Rules>,
 }
 
 /// What holds for a queue.
@@ -33,7 +34,12 @@ impl Policies {
     pub(super) fn new(options: &Options) -> Policies {
         let rules = |of: &QueueOptions| Arc::new(Rules::new(of.clone(), &options.queues));
         let list = options.queue_policies.iter().map(|policy| (policy.pattern.clone(), rules(&policy.options)));
-        Policies { others: rules(&options.queues), list: list.collect() }
+        Policies { list: list.collect(), durable: rules(&durable(options)), others: rules(&options.queues) }
+    }
+
+    /// The rules for the queues of durable subscriptions.
+    pub(super) fn rules_for_durable(&self) -> Arc<Rules> {
+        Arc::clone(&self.durable)
     }
 
     /// The rules for the queue of this name. Asked once for each queue.
@@ -82,6 +88,18 @@ impl Rules {
         let (code, what) = ("delay-too-long", "the delay of this message in milliseconds");
         Refusal::Limit { code, what, limit, key: self.keys.max_delay }
     }
+}
+
+/// What holds for the queue of a durable subscription.
+fn durable(options: &Options) -> QueueOptions {
+    let DurableOptions { max_subscriptions: _, max_messages, max_bytes, overflow, idle_expiry } =
+        options.durable.clone();
+    // Nothing goes to the dead letters only because nobody is there: they are for what a consumer had.
+    let overflow = if overflow == Overflow::DeadLetter { Overflow::Reject } else { overflow };
+    let expired = WhenExpired::Drop;
+    // One session at a time is the subscription's own affair.
+    let exclusive = false;
+    QueueOptions { max_messages, max_bytes, overflow, idle_expiry, expired, exclusive, ..options.queues.clone() }
 }
 
 fn full(what: &'static str, limit: usize, key: &'static str) -> Refusal {

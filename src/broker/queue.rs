@@ -1,5 +1,7 @@
 //! One queue: each message goes to one consumer, in order, until it is settled (Q1).
 
+mod bound;
+mod end;
 mod stored;
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,17 +9,18 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use self::bound::Bound;
 use super::admission::Admission;
 use super::backlog::{Backlog, Entry, Place};
 use super::command::{Change, Consumer, Effects};
 use super::consumers::{ConsumerKey, Consumers};
+use super::letter::letter;
 use super::options::{Overflow, QueueOptions, WhenExpired};
 use super::policy::Rules;
 use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::hash::Keyed;
-use crate::headers::Headers;
-use crate::message::{Content, Delivery, Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Terms, WhenSlow};
+use crate::message::{Delivery, Message, Outcome, Refusal, SessionId, SubscriberId, Tag, WhenSlow};
 
 /// The waits of a message are kept between these, so that none of them is a loop without rest or passes the end of
 /// time.
@@ -64,10 +67,20 @@ pub(super) struct Queue {
     changes: Vec<Change>,
     /// Since when nobody would notice if it were gone, where it stays for a while.
     idle_since: Option<Instant>,
-    /// It lives as long as it has consumers, whatever it holds.
-    is_temporary: bool,
+    life: Life,
     /// When this queue is to be woken, as its home has noted.
     pub(super) wake: Option<Instant>,
+}
+
+/// How long a queue lives.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// As long as it has messages or consumers, and a while longer.
+    Usual,
+    /// As long as it has consumers, whatever it holds: from the beginning, or since it has one who said so.
+    Temporary,
+    /// As long as a durable subscription that keeps its messages here.
+    Bound(Box<Bound>),
 }
 
 /// What became of a message that was to be added.
@@ -98,7 +111,7 @@ struct Load {
 }
 
 impl Queue {
-    pub(super) fn new(name: Destination, rules: Arc<Rules>, is_temporary: bool) -> Queue {
+    pub(super) fn new(name: Destination, rules: Arc<Rules>, life: Life) -> Queue {
         Queue {
             name,
             backlog: Backlog::default(),
@@ -111,7 +124,7 @@ impl Queue {
             admission: Admission::default(),
             changes: Vec::new(),
             idle_since: None,
-            is_temporary,
+            life,
             wake: None,
         }
     }
@@ -122,31 +135,6 @@ impl Queue {
 
     pub(super) fn rules(&self) -> &Arc<Rules> {
         &self.rules
-    }
-
-    /// Whether it is to be forgotten: nobody would notice, and has not for long enough.
-    pub(super) fn is_over(&mut self, now: Instant) -> bool {
-        if self.is_temporary {
-            return self.consumers.is_empty();
-        }
-        if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
-            self.idle_since = None;
-            return false;
-        }
-        match self.rules.options.idle_expiry {
-            None => true,
-            Some(stay) => now.saturating_duration_since(*self.idle_since.get_or_insert(now)) >= stay,
-        }
-    }
-
-    /// When it is to be looked at again.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = self.backlog.next_due();
-        let Some(since) = self.idle_since else {
-            return due;
-        };
-        let stay = self.rules.options.idle_expiry.unwrap_or_default();
-        due.into_iter().chain(since.checked_add(stay)).min()
     }
 
     pub(super) fn stats(&self) -> QueueStats {
@@ -220,6 +208,9 @@ impl Queue {
         }
         if self.consumers.len() >= self.rules.options.max_consumers {
             return Err(self.rules.too_many_consumers());
+        }
+        if matches!(self.life, Life::Usual) && (consumer.ends_queue || self.rules.options.auto_delete) {
+            self.life = Life::Temporary;
         }
         self.consumers.add(consumer);
         Ok(())
@@ -538,30 +529,6 @@ impl Queue {
     fn has_dead_letters(&self) -> bool {
         self.rules.options.dead_letter.as_ref().is_some_and(|letters| *letters != self.name)
     }
-}
-
-/// What the dead-letter queue `to` is to get for a message that was given up for a reason, handed out so often.
-pub(super) fn letter(
-    message: &Message,
-    to: &Destination,
-    (reason, handed_out): (&str, u32),
-    is_stored: bool,
-    epoch_ms: u64,
-) -> Message {
-    let (count, time) = (handed_out.to_string(), epoch_ms.to_string());
-    let added = [
-        ("original-destination", message.content.destination.as_str()),
-        ("dead-letter-reason", reason),
-        ("dead-letter-time", time.as_str()),
-        ("delivery-count", count.as_str()),
-    ];
-    let names = added.map(|(name, _)| name);
-    let others = message.content.headers.iter().filter(|(name, _)| !names.contains(name));
-    let headers = Headers::from_iter(added.into_iter().chain(others));
-    // Its end and its delay were those of its life before, but it is to outlive the process if it was before.
-    let terms = is_stored.then(|| Box::new(Terms { persistent: true, ..Terms::default() }));
-    let content = Content { destination: to.clone(), headers, mandatory: false, terms, ..message.content.clone() };
-    Message { id: message.id, origin: message.origin, content }
 }
 
 /// When a message is to be handed out at the earliest; also none if that is too far away to ever come.

@@ -1,5 +1,6 @@
 //! The queues that live on one worker.
 
+mod bound;
 mod stored;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,14 +13,19 @@ use slotmap::{Key, KeyData, SlotMap, new_key_type};
 use super::admission::Source;
 use super::command::{Change, Command, Consumer, Effects, Note, TransactionId, UNAWAITED};
 use super::interest::Interest;
+use super::letter::letter;
 use super::options::Options;
 use super::policy::Policies;
-use super::queue::{Pushed, Queue, QueueStats, letter};
+use super::queue::{Life, Pushed, Queue, QueueStats};
+use super::shard::answer;
 use super::storage::{Awaited, Storage};
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Spaces};
 use crate::hash::Keyed;
 use crate::message::{Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WorkerId};
+
+use bound::Notices;
+pub(super) use bound::{Copied, Copying};
 
 new_key_type! {
     /// Names a queue of this worker; never used again for another one.
@@ -41,6 +47,10 @@ pub(super) struct Queues {
     /// What transactions have reserved and claimed here. Their coordinators bound how many there are.
     prepared: HashMap<TransactionId, Prepared, Keyed>,
     storage: Storage,
+    /// How many durable subscriptions live here, and how many may.
+    bound: usize,
+    max_bound: usize,
+    notices: Notices,
 }
 
 /// One transaction's part here.
@@ -64,6 +74,9 @@ impl Queues {
             wakes: BTreeSet::new(),
             prepared: HashMap::default(),
             storage: Storage::default(),
+            bound: 0,
+            max_bound: options.durable.max_subscriptions,
+            notices: Notices::default(),
         }
     }
 
@@ -73,6 +86,10 @@ impl Queues {
 
     pub(super) fn len(&self) -> usize {
         self.queues.len()
+    }
+
+    pub(super) fn stats_of(&self, key: QueueKey) -> Option<QueueStats> {
+        self.queues.get(key).map(Queue::stats)
     }
 
     pub(super) fn stats(&self) -> impl Iterator<Item = QueueStats> {
@@ -215,6 +232,9 @@ impl Queues {
         if let Some(key) = self.names.get(queue).copied() {
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.cancel(consumer);
+                if let Some(ticket) = queue.stop_waiting(consumer) {
+                    answer(consumer.session, ticket, Ok(0), effects);
+                }
             }
             self.tend(now, key, effects);
         }
@@ -469,7 +489,8 @@ impl Queues {
 
     fn make(&mut self, name: &Destination) -> QueueKey {
         let name = name.detached();
-        let queue = Queue::new(name.clone(), self.policies.rules_for(&name), self.is_temporary(&name));
+        let life = if self.is_temporary(&name) { Life::Temporary } else { Life::Usual };
+        let queue = Queue::new(name.clone(), self.policies.rules_for(&name), life);
         let key = self.queues.insert(queue);
         self.names.insert(name, key);
         key
@@ -501,8 +522,14 @@ impl Queues {
             }
             self.wakes.extend(due.map(|due| (due, key)));
         }
-        if is_over && let Some(queue) = self.queues.remove(key) {
+        if is_over && queue.bound().is_some() {
+            self.notices.abandoned.push(key);
+        } else if is_over && let Some(mut queue) = self.queues.remove(key) {
             self.names.remove(queue.name());
+            queue.give_up();
+            if !queue.changes().is_empty() {
+                effects.store(UNAWAITED, std::mem::take(queue.changes()));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! One worker's part of the broker.
 
+mod durable;
 mod users;
 
 use std::sync::Arc;
@@ -88,19 +89,51 @@ impl Shard {
 
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
+        self.perform(now, command, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
+    /// When [`Shard::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.queues.poll_timeout()
+    }
+
+    /// Hands out the messages whose redelivery delay is over.
+    pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
+        self.queues.handle_timeout(now, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
+    /// How much there is here.
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            subscriptions: self.topics.subscriptions() + self.users.subscriptions(),
+            patterns: self.topics.patterns(),
+            routes: self.topics.remembered_routes(),
+            queues: self.queues.len(),
+            commits: self.commits.len(),
+        }
+    }
+
+    /// What each queue that lives here holds, in no particular order.
+    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
+        self.queues.stats()
+    }
+
+    fn perform<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
             Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
-            Command::Relay { message, ticket } => {
-                let topic = &message.content.destination;
-                let reached = self.topics.relay(topic, &message, &self.options.topics, effects);
-                arrived(&message, ticket, reached, effects);
-            }
+            Command::Relay { message, ticket } => self.relay(now, &message, ticket, effects),
             Command::RelayToUser { recipient, message, ticket } => {
                 let reached = self.users.relay(&recipient, &message, &self.options.topics, effects);
-                arrived(&message, ticket, reached, effects);
+                arrived(&message, ticket, reached, 0, effects);
             }
-            Command::Relayed { session, ticket, reached } => {
-                if let Some(verdict) = self.relays.arrived(session, ticket, reached) {
+            Command::Relayed { session, ticket, reached, more } => {
+                if let Some(verdict) = self.relays.arrived(session, ticket, reached, more) {
                     answer(session, Some(ticket), verdict, effects);
                 }
             }
@@ -121,6 +154,8 @@ impl Shard {
             | Command::SubscribeOwn { .. }
             | Command::UnsubscribeOwn { .. }) => self.change_subscriptions(command, effects),
             Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
+            Command::Attach { consumer, binding, ticket } => self.attach(now, consumer, binding, ticket, effects),
+            Command::Forget { session, queue, ticket } => self.forget(session, queue, ticket, effects),
             Command::Browse { reader, queue, after, ticket } => {
                 self.browse(now, reader, queue, after, ticket, effects);
             }
@@ -151,36 +186,11 @@ impl Shard {
                 self.queues.dead_lettered(now, from, accepted, effects);
             }
             Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
-            Command::Restore { message, sequence, redeliveries } => {
-                self.queues.restore(now, message, sequence, redeliveries, effects);
+            Command::Restore { queue, message, sequence, redeliveries } => {
+                self.queues.restore(now, &queue, (message, redeliveries), sequence, effects);
             }
+            Command::Rebind { queue, topic, sequence } => self.rebind(now, &queue, topic, sequence, effects),
         }
-    }
-
-    /// When [`Shard::handle_timeout`] has something to do.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.queues.poll_timeout()
-    }
-
-    /// Hands out the messages whose redelivery delay is over.
-    pub fn handle_timeout<E: Effects>(&mut self, now: Instant, effects: &mut E) {
-        self.queues.handle_timeout(now, effects);
-    }
-
-    /// How much there is here.
-    pub fn stats(&self) -> ShardStats {
-        ShardStats {
-            subscriptions: self.topics.subscriptions() + self.users.subscriptions(),
-            patterns: self.topics.patterns(),
-            routes: self.topics.remembered_routes(),
-            queues: self.queues.len(),
-            commits: self.commits.len(),
-        }
-    }
-
-    /// What each queue that lives here holds, in no particular order.
-    pub fn queue_stats(&self) -> impl Iterator<Item = QueueStats> {
-        self.queues.stats()
     }
 
     fn publish<E: Effects>(
@@ -194,7 +204,7 @@ impl Shard {
         let verdict = match self.kind_of(&content.destination) {
             Some(Kind::Topic) => {
                 let message = self.message(now, origin, content);
-                let reached = self.publish_to_topic(&message, ticket, effects);
+                let reached = self.publish_to_topic(now, &message, ticket, effects);
                 if let (Some(ticket), 1..) = (ticket, reached.relays) {
                     let mandatory = message.content.mandatory.then(|| message.content.destination.text().clone());
                     self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
@@ -206,7 +216,8 @@ impl Shard {
                 Some(verdict) => verdict,
                 None => return,
             },
-            Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
+            // What comes here of application destinations is for workers.
+            Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                 let message = self.message(now, origin, content);
                 let home = self.home_of(kind, &message.content.destination);
                 if home != self.id {
@@ -223,20 +234,33 @@ impl Shard {
         answer(origin, ticket, verdict, effects);
     }
 
+    /// Gives a message to the topic's subscribers and durable subscriptions. What waits for the store counts as a relay.
     #[inline]
     fn publish_to_topic<E: Effects>(
         &mut self,
+        now: Instant,
         message: &Arc<Message>,
         ticket: Option<Ticket>,
         effects: &mut E,
     ) -> Reached {
         let relay = |message| Command::Relay { message, ticket };
         let topic = &message.content.destination;
-        let reached = self.topics.publish(topic, message, &self.options.topics, effects, relay);
+        let mut reached = self.topics.publish(topic, message, &self.options.topics, effects, relay);
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
+        reached.here = reached.here.saturating_add(copies.done);
+        reached.elsewhere = reached.elsewhere.saturating_add(copies.waiting);
+        reached.relays += copies.waiting;
         if reached.total() == 0 {
             effects.note(Note::Unrouted(topic.clone()));
         }
         reached
+    }
+
+    fn relay<E: Effects>(&mut self, now: Instant, message: &Arc<Message>, ticket: Option<Ticket>, effects: &mut E) {
+        let topic = &message.content.destination;
+        let reached = self.topics.relay(topic, message, &self.options.topics, effects);
+        let copies = self.copy(now, &reached.bound, message, ticket, effects);
+        arrived(message, ticket, reached.here.saturating_add(copies.done), copies.waiting, effects);
     }
 
     fn consume<E: Effects>(
@@ -381,7 +405,7 @@ impl Shard {
                     }
                     plan.broadcasts.push(Broadcast { message, recipient: Some(Box::new(recipient)) });
                 }
-                Some(kind @ (Kind::Queue | Kind::TemporaryQueue)) => {
+                Some(kind @ (Kind::Queue | Kind::TemporaryQueue | Kind::Application)) => {
                     let message = self.message(now, origin, content);
                     plan.send_to_queue(self.home_of(kind, &message.content.destination), message);
                 }
@@ -422,6 +446,7 @@ impl Shard {
             Some(Awaited::Settled { session, ticket }) => {
                 answer(session, Some(ticket), result.map(|()| 0), effects);
             }
+            Some(Awaited::Binding(queue)) => self.binding_stored(now, queue, result, effects),
             Some(Awaited::Commit(transaction)) => {
                 if let Some(mut pending) = self.commits.take(transaction) {
                     pending.refusal = result.err();
@@ -459,7 +484,7 @@ impl Shard {
         let (mut reached, mut relays) = (pending.queued, 0);
         for Broadcast { message, recipient } in pending.broadcasts {
             let got = match recipient {
-                None => self.publish_to_topic(&message, Some(ticket), effects),
+                None => self.publish_to_topic(now, &message, Some(ticket), effects),
                 Some(recipient) => self.hand_to_user(&recipient, &message, Some(ticket), effects),
             };
             reached = reached.saturating_add(got.here);
@@ -490,8 +515,9 @@ impl Shard {
         }
     }
 
+    /// Gives a message its name.
     #[inline]
-    fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
+    pub(crate) fn message(&mut self, now: Instant, origin: SessionId, mut content: Content) -> Arc<Message> {
         if let Some(terms) = &mut content.terms {
             terms.resolve(self.clock.epoch_ms(now));
         }
@@ -533,11 +559,12 @@ fn reached_if_mandatory(reached: u32, is_mandatory: bool, asked: &Destination) -
     }
 }
 
-/// Tells the sender's worker that its message has arrived here, where it waits for that.
-fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, reached: u32, effects: &mut E) {
+/// Tells the sender's worker, where it waits for that, that its message has arrived here, and how many durable subscriptions
+/// will tell by themselves.
+fn arrived<E: Effects>(message: &Message, ticket: Option<Ticket>, reached: u32, more: u32, effects: &mut E) {
     if let Some(ticket) = ticket {
         let session = message.origin;
-        effects.post(session.worker, Command::Relayed { session, ticket, reached });
+        effects.post(session.worker, Command::Relayed { session, ticket, reached: Ok(reached), more });
     }
 }
 

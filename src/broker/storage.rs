@@ -35,6 +35,8 @@ pub(super) enum Awaited {
         /// What it waits with.
         ticket: Ticket,
     },
+    /// A durable subscription begins.
+    Binding(QueueKey),
     /// A transaction applies.
     Commit(TransactionId),
 }

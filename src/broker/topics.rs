@@ -12,6 +12,7 @@ use super::command::{Command, Effects, Subscriber};
 use super::interest::{Counts, Stamp, Table};
 use super::matcher::Matcher;
 use super::options::{Options, TopicOptions};
+use super::queues::QueueKey;
 use crate::destination::{Destination, Pattern};
 use crate::hash::Keyed;
 use crate::message::{Message, Refusal, SubscriberId, WhenSlow, WorkerId};
@@ -40,6 +41,8 @@ pub(super) struct Topics {
 struct List {
     pattern: Pattern,
     subscribers: Vec<Subscriber>,
+    /// The queues of durable subscriptions.
+    bound: Vec<QueueKey>,
     counts: Arc<Counts>,
 }
 
@@ -118,25 +121,34 @@ impl Topics {
                 key: "limits.subscriptions",
             });
         }
-        let list = match self.index.find(pattern) {
-            Some(list) => *list,
-            None => {
-                let counts = self.interest.join(pattern, self.worker);
-                let list = List { pattern: pattern.clone(), subscribers: Vec::new(), counts };
-                let list = self.lists.insert(list);
-                self.index.insert(pattern, list);
-                list
-            }
-        };
-        if let Some(List { subscribers, counts, .. }) = self.lists.get_mut(list) {
-            // The first one was counted when the list joined.
-            if !subscribers.is_empty() {
-                counts.add(self.worker);
-            }
-            self.positions.insert(subscriber.id, Position { list, index: subscribers.len() });
+        let key = self.counted_list(pattern);
+        if let Some(List { subscribers, .. }) = self.lists.get_mut(key) {
+            self.positions.insert(subscriber.id, Position { list: key, index: subscribers.len() });
             subscribers.push(subscriber);
         }
         Ok(())
+    }
+
+    /// Registers a durable subscription, whose queue lives here.
+    pub(super) fn bind(&mut self, queue: QueueKey, pattern: &Pattern) {
+        let key = self.counted_list(pattern);
+        if let Some(list) = self.lists.get_mut(key) {
+            list.bound.push(queue);
+        }
+    }
+
+    /// Takes a durable subscription away.
+    pub(super) fn unbind(&mut self, queue: QueueKey, pattern: &Pattern) {
+        let Some(key) = self.index.find(pattern).copied() else {
+            return;
+        };
+        let Some(list) = self.lists.get_mut(key) else {
+            return;
+        };
+        if let Some(at) = list.bound.iter().position(|each| *each == queue) {
+            list.bound.remove(at);
+            self.uncount(key);
+        }
     }
 
     /// Takes a subscription away, if it is there.
@@ -156,22 +168,15 @@ impl Topics {
         {
             position.index = index;
         }
-        if list.subscribers.is_empty() {
-            self.interest.leave(&list.pattern, self.worker);
-            self.index.remove(&list.pattern);
-            self.lists.remove(key);
-        } else {
-            list.counts.remove(self.worker);
-            let (length, capacity) = (list.subscribers.len(), list.subscribers.capacity());
-            if capacity > 64 && length < capacity / 4 {
-                list.subscribers.shrink_to(length * 2);
-            }
+        let (length, capacity) = (list.subscribers.len(), list.subscribers.capacity());
+        if capacity > 64 && length < capacity / 4 {
+            list.subscribers.shrink_to(length * 2);
         }
+        self.uncount(key);
     }
 
     /// Gives `message`, which goes by `key`, to this worker's subscribers, and to the other workers that have some, as what
     /// `relay` makes of it; answers how many subscriptions that were (M6).
-    #[inline]
     pub(super) fn publish<E: Effects>(
         &mut self,
         key: &Destination,
@@ -181,7 +186,7 @@ impl Topics {
         relay: impl Fn(Arc<Message>) -> Command,
     ) -> Reached {
         let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
-        let mut reached = Reached { here: fan_out(route, &self.lists, message, effects), elsewhere: 0, relays: 0 };
+        let mut reached = fan_out(route, &self.lists, message, effects);
         for (worker, count) in others(route, self.interest.workers(), self.worker) {
             reached.elsewhere = reached.elsewhere.saturating_add(count);
             reached.relays += 1;
@@ -191,14 +196,13 @@ impl Topics {
     }
 
     /// Gives a message of another worker to this worker's subscribers.
-    #[inline]
     pub(super) fn relay<E: Effects>(
         &mut self,
         key: &Destination,
         message: &Arc<Message>,
         options: &TopicOptions,
         effects: &mut E,
-    ) -> u32 {
+    ) -> Reached {
         let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
         fan_out(route, &self.lists, message, effects)
     }
@@ -207,17 +211,52 @@ impl Topics {
     pub(super) fn reach(&mut self, key: &Destination, message: &Message, options: &TopicOptions) -> u32 {
         let route = self.routes.find(key, &message.content.destination, &self.interest, &self.index, options);
         let lists = route.lists.iter().filter_map(|list| self.lists.get(*list));
-        let local = lists.flat_map(|list| &list.subscribers).filter(|subscriber| wants(subscriber, message)).count();
+        let local = lists.map(|list| {
+            list.bound.len() + list.subscribers.iter().filter(|subscriber| wants(subscriber, message)).count()
+        });
+        let local: usize = local.sum();
         let remote: u32 = others(route, self.interest.workers(), self.worker).map(|(_, count)| count).sum();
         u32::try_from(local).unwrap_or(u32::MAX).saturating_add(remote)
+    }
+
+    /// The list of a pattern, made if need be, with one more of its members counted.
+    fn counted_list(&mut self, pattern: &Pattern) -> ListKey {
+        if let Some(key) = self.index.find(pattern).copied() {
+            if let Some(list) = self.lists.get(key) {
+                list.counts.add(self.worker);
+            }
+            return key;
+        }
+        // Joining counts the first one.
+        let counts = self.interest.join(pattern, self.worker);
+        let list = List { pattern: pattern.clone(), subscribers: Vec::new(), bound: Vec::new(), counts };
+        let key = self.lists.insert(list);
+        self.index.insert(pattern, key);
+        key
+    }
+
+    /// A list has lost a member, perhaps its last.
+    fn uncount(&mut self, key: ListKey) {
+        let Some(list) = self.lists.get(key) else {
+            return;
+        };
+        if list.subscribers.is_empty() && list.bound.is_empty() {
+            self.interest.leave(&list.pattern, self.worker);
+            self.index.remove(&list.pattern);
+            self.lists.remove(key);
+        } else {
+            list.counts.remove(self.worker);
+        }
     }
 }
 
 /// Whom a published message reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Reached {
-    /// Subscriptions of this worker.
+    /// Subscriptions of this worker, without the durable ones.
     pub(super) here: u32,
+    /// The queues of the durable ones of this worker: they are still to get it.
+    pub(super) bound: SmallVec<[QueueKey; 2]>,
     /// Subscriptions of other workers, as far as is known here.
     pub(super) elsewhere: u32,
     /// Workers that the message was sent to.
@@ -225,24 +264,32 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    pub(super) fn total(self) -> u32 {
+    pub(super) fn total(&self) -> u32 {
         self.here.saturating_add(self.elsewhere)
     }
 }
 
-/// The hot loop: no look-up and no allocation per subscriber.
-#[inline]
-fn fan_out<E: Effects>(route: &Route, lists: &SlotMap<ListKey, List>, message: &Arc<Message>, effects: &mut E) -> u32 {
-    let mut reached = 0;
+/// The hot loop: no look-up and no allocation per subscriber. On its own, so that its registers are its own, too.
+#[inline(never)]
+fn fan_out<E: Effects>(
+    route: &Route,
+    lists: &SlotMap<ListKey, List>,
+    message: &Arc<Message>,
+    effects: &mut E,
+) -> Reached {
+    let (mut here, mut bound) = (0, SmallVec::new());
     for list in route.lists.iter().filter_map(|list| lists.get(*list)) {
         for subscriber in &list.subscribers {
             if wants(subscriber, message) {
                 effects.deliver_topic(subscriber, message, route.when_slow);
-                reached += 1;
+                here += 1;
             }
         }
+        if !list.bound.is_empty() {
+            bound.extend_from_slice(&list.bound);
+        }
     }
-    reached
+    Reached { here, bound, elsewhere: 0, relays: 0 }
 }
 
 /// Whether a subscriber is to get `message` at all (M5).

@@ -74,7 +74,7 @@ impl Users {
         options: &TopicOptions,
         effects: &mut E,
     ) -> u32 {
-        self.of(recipient).relay(&recipient.key, message, options, effects)
+        self.of(recipient).relay(&recipient.key, message, options, effects).here
     }
 
     /// How many subscriptions [`Users::publish`] would reach.

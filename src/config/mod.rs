@@ -21,6 +21,7 @@
 //! assert!(errors.to_string().contains("did you mean `prefetch`?"));
 //! ```
 
+mod applications;
 mod check;
 mod effective;
 mod errors;

@@ -29,4 +29,6 @@ pub enum Profile {
     Default,
     /// As Spring's SimpleBroker behaves (U8).
     Spring,
+    /// The destinations of RabbitMQ's STOMP plugin.
+    Rabbitmq,
 }

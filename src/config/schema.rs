@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use super::applications;
 use super::check;
 use super::options::Options;
 use super::profile::PROFILES;
@@ -23,8 +24,13 @@ use crate::{server, session, sockjs, stomp};
 
 const ACCESS: [(&str, bool); 2] = [("loopback", false), ("anywhere", true)];
 const FORMATS: [(&str, Format); 2] = [("human", Format::Human), ("json", Format::Json)];
-const KINDS: [(&str, Kind); 4] =
-    [("topic", Kind::Topic), ("queue", Kind::Queue), ("temporary-queue", Kind::TemporaryQueue), ("user", Kind::User)];
+const KINDS: [(&str, Kind); 5] = [
+    ("topic", Kind::Topic),
+    ("queue", Kind::Queue),
+    ("temporary-queue", Kind::TemporaryQueue),
+    ("user", Kind::User),
+    ("application", Kind::Application),
+];
 const STYLES: [(&str, Style); 3] = [("ant", Style::Ant), ("amqp", Style::Amqp), ("activemq", Style::Activemq)];
 const UNKNOWN: [(&str, Unknown); 2] = [("refuse", Unknown::Refuse), ("drop", Unknown::Drop)];
 const WHEN_SLOW: [(&str, WhenSlow); 3] = [
@@ -35,6 +41,8 @@ const WHEN_SLOW: [(&str, WhenSlow); 3] = [
 
 const OVERFLOWS: [(&str, Overflow); 3] =
     [("reject", Overflow::Reject), ("drop-oldest", Overflow::DropOldest), ("dead-letter", Overflow::DeadLetter)];
+const DURABLE_OVERFLOWS: [(&str, Overflow); 2] =
+    [("drop-oldest", Overflow::DropOldest), ("drop-newest", Overflow::Reject)];
 const WHEN_EXPIRED: [(&str, WhenExpired); 2] = [("dead-letter", WhenExpired::DeadLetter), ("drop", WhenExpired::Drop)];
 
 const ENGINES: [(&str, Engine); 3] = [("sled", Engine::Sled), ("redb", Engine::Redb), ("memory", Engine::Memory)];
@@ -65,6 +73,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     session.spaces = broker.destinations.clone();
     root.section("topics", |section| read_topics(section, &mut broker.topics, &session.spaces));
     root.section("queues", |section| read_queues(section, broker, session));
+    root.section("durable_subscriptions", |section| read_durable(section, &mut broker.durable));
+    let rights = root.section("app", |section| applications::read(section, Arc::make_mut(&mut worker.app), session));
     root.section("heart_beat", |section| read_heart_beat(section, session));
     root.section("headers", |section| read_headers(section, &mut session.private_headers));
     root.section("access", |section| read_access(section, &mut server.anonymous_anywhere, &mut session.trust_login));
@@ -79,7 +89,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("limits", |section| read_limits(section, server));
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);
-    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, relays, ..shared });
+    let work_rights = shared.work_rights.iter().cloned().chain(rights).collect();
+    server.worker.tcp_session = Arc::new(session::Options { continue_on_error, relays, work_rights, ..shared });
     options
 }
 
@@ -146,6 +157,7 @@ fn read_policy(row: &mut Section<'_>, spaces: &Spaces) -> Option<TopicPolicy> {
 fn read_queues(section: &mut Section<'_>, broker: &mut broker::Options, session: &mut session::Options) {
     section.count("max_prefetch", &mut session.max_prefetch, 1..=MANY);
     section.count("max_queues", &mut broker.queues.max_queues, 1..=MANY);
+    section.flag("spring_user_queues", &mut session.spring_user_queues);
     read_queue(section, &mut broker.queues, &mut session.prefetch);
     let mut rows: Vec<(QueuePolicy, u32)> = Vec::new();
     let (others, prefetch) = (&broker.queues, session.prefetch);
@@ -196,8 +208,17 @@ fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mu
     section.flag("priority", &mut queue.priority);
     section.count("max_groups", &mut queue.max_groups, 1..=MANY);
     section.flag("exclusive", &mut queue.exclusive);
+    section.flag("auto_delete", &mut queue.auto_delete);
     section.flag("single_active_consumer", &mut queue.single_active_consumer);
     section.duration_or_never("idle_expiry", &mut queue.idle_expiry, YEAR);
+}
+
+fn read_durable(section: &mut Section<'_>, durable: &mut broker::DurableOptions) {
+    section.count("max_subscriptions", &mut durable.max_subscriptions, 1..=MANY);
+    section.count("max_messages", &mut durable.max_messages, 1..=MANY);
+    section.size("max_bytes", &mut durable.max_bytes, KIB..=1024 * GIB);
+    section.choice("overflow", &mut durable.overflow, &DURABLE_OVERFLOWS);
+    section.duration_or_never("idle_expiry", &mut durable.idle_expiry, YEAR);
 }
 
 fn read_store(section: &mut Section<'_>, store: &mut store::Options) {

@@ -4,6 +4,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use bytestring::ByteString;
+
 use super::effective::Setting;
 use super::errors::{Fault, Problem};
 use super::file::{Origin, Table, Value, Written};
@@ -247,6 +249,40 @@ impl Section<'_> {
             format!("[{}]", texts.join(", "))
         };
         self.read(name, option, parse, write);
+    }
+
+    /// A table whose keys are names of the writer's own choice, and whose values are texts. `parse` says what is wrong, as
+    /// what it expected.
+    pub(super) fn entries<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str, &str) -> Result<T, String>,
+    ) -> Vec<(ByteString, T)> {
+        let path = join(&self.path, name);
+        let Some(written) = self.take(name, true) else {
+            self.record(name, "{}".to_owned(), Origin::Default);
+            return Vec::new();
+        };
+        let Value::Table(table) = written.value else {
+            self.mismatch(&path, Wrong::new(&written, "a table of names and texts"));
+            return Vec::new();
+        };
+        let (mut entries, mut texts) = (Vec::new(), Vec::new());
+        for (key, item) in table {
+            let parsed = match &item.value {
+                Value::Text(text) => {
+                    texts.push(format!("{} = {}", write_text(&key), write_text(text)));
+                    parse(&key, text)
+                }
+                _ => Err("a text".to_owned()),
+            };
+            match parsed {
+                Ok(value) => entries.push((ByteString::from(key), value)),
+                Err(expected) => self.mismatch(&join(&path, &key), Wrong::new(&item, expected)),
+            }
+        }
+        self.record(name, format!("{{ {} }}", texts.join(", ")), written.origin);
+        entries
     }
 
     /// Whether the key is written. A row that lacks it is wrong.

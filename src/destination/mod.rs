@@ -1,6 +1,7 @@
 //! Destinations, patterns over them, and the prefixes that say which kind a destination is.
 
 mod pattern;
+mod reserved;
 mod spaces;
 mod user;
 

@@ -300,7 +300,8 @@ fn takes(segments: &[Segment], parts: &[&str]) -> bool {
 }
 
 impl Segment {
-    fn takes(&self, part: &str) -> bool {
+    /// Whether it takes this part of a destination.
+    pub(crate) fn takes(&self, part: &str) -> bool {
         match self {
             Segment::Literal(text) => **text == *part,
             Segment::One { empty } => *empty || !part.is_empty(),

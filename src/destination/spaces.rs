@@ -2,6 +2,7 @@
 
 use bytestring::ByteString;
 
+use super::reserved::is_reserved;
 use super::{Destination, Pattern, PatternError, Style};
 
 /// How many prefixes there may be: every SEND and SUBSCRIBE compares with each of them.
@@ -9,6 +10,9 @@ pub const MAX_SPACES: usize = 64;
 
 /// What follows the prefix in the full name of a temporary destination, before its owner.
 const OWNER: &str = "/@";
+
+/// What follows the prefix in the destination of an answer to an application destination's question.
+const ANSWER: &str = "/@answer/";
 
 /// What a destination does with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +25,8 @@ pub enum Kind {
     TemporaryQueue,
     /// A stream of messages that each session has of its own: a SUBSCRIBE means one's own, a SEND names whose (P1, P2).
     User,
+    /// A handler of the application gets each message, and subscribers none (A1 to A4).
+    Application,
 }
 
 /// The destinations under one prefix: one `[[destinations]]` entry.
@@ -96,8 +102,11 @@ impl Spaces {
         Ok(Spaces { spaces, unknown })
     }
 
-    /// The entry with the longest prefix that takes `destination`.
+    /// The entry with the longest prefix that takes `destination`; none for the broker's own names.
     pub fn resolve(&self, destination: &str) -> Option<&Space> {
+        if is_reserved(destination) {
+            return None;
+        }
         self.spaces.iter().find(|space| space.takes(destination))
     }
 
@@ -112,7 +121,7 @@ impl Spaces {
     }
 }
 
-/// `/topic`, `/queue`, `/temp-queue` and `/user`, with patterns as Spring spells them; anything else is refused.
+/// `/topic`, `/queue`, `/temp-queue`, `/user` and `/app`, with patterns as Spring spells them; anything else is refused.
 impl Default for Spaces {
     fn default() -> Spaces {
         let space =
@@ -122,6 +131,7 @@ impl Default for Spaces {
             space("/queue", Kind::Queue),
             space("/topic", Kind::Topic),
             space("/user", Kind::User),
+            space("/app", Kind::Application),
         ];
         Spaces { spaces, unknown: Unknown::Refuse }
     }
@@ -148,6 +158,22 @@ impl Space {
         let rest = text.strip_prefix(&*self.prefix)?.strip_prefix(OWNER)?;
         let end = rest.find(|letter: char| !letter.is_ascii_hexdigit() && letter != '-').unwrap_or(rest.len());
         rest.get(..end)
+    }
+
+    /// Where a worker sends the answer to what the session of this name asked, by the number of the question.
+    pub fn answer_to(&self, session: &str, number: u64) -> Destination {
+        Destination::new(format!("{}{ANSWER}{session}/{number}", self.prefix))
+    }
+
+    /// Whether a destination under this entry is that of an answer.
+    pub fn is_answer(&self, text: &str) -> bool {
+        text.strip_prefix(&*self.prefix).is_some_and(|rest| rest.starts_with(ANSWER))
+    }
+
+    /// The session and the question that a destination answers.
+    pub fn answered<'t>(&self, text: &'t str) -> Option<(&'t str, u64)> {
+        let (session, number) = text.strip_prefix(&*self.prefix)?.strip_prefix(ANSWER)?.split_once('/')?;
+        Some((session, number.parse().ok()?))
     }
 
     fn takes(&self, destination: &str) -> bool {
@@ -206,6 +232,7 @@ mod tests {
         let spaces = Spaces::new(vec![space("", '/'), space("/a", '/')], Unknown::Refuse).expect("fine");
         assert_eq!(prefix(&spaces, "/a/b"), Some("/a"));
         assert_eq!(prefix(&spaces, "anything"), Some(""));
+        assert_eq!(prefix(&spaces, Destination::of_client(None, "a", "b").as_str()), None);
     }
 
     #[test]
@@ -223,6 +250,18 @@ mod tests {
             assert_eq!((name.as_str(), space.owner_of(name.as_str())), (full, Some(owner)));
         }
         assert_eq!(space.owner_of("/temp-queue/x"), None);
+    }
+
+    #[test]
+    fn answers_say_what_they_answer() {
+        let spaces = Spaces::default();
+        let space = spaces.resolve("/app/x").expect("it is configured");
+        let answer = space.answer_to("1-a", 7);
+        assert_eq!(answer.as_str(), "/app/@answer/1-a/7");
+        assert_eq!((space.is_answer(answer.as_str()), space.answered(answer.as_str())), (true, Some(("1-a", 7))));
+        for (text, is_answer) in [("/app/@answer/1-a", true), ("/app/@answer/1-a/x", true), ("/app/x", false)] {
+            assert_eq!((space.is_answer(text), space.answered(text)), (is_answer, None), "{text}");
+        }
     }
 
     #[test]

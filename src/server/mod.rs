@@ -1,6 +1,9 @@
 //! Starting the broker, handing out sockets, and going away in order.
 
 mod accept;
+mod applications;
+mod builder;
+mod latch;
 mod refuse;
 mod storage;
 mod thread;
@@ -10,14 +13,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::app::{self, Entry, Table};
 use crate::broker::Interest;
 use crate::message::WorkerId;
 use crate::sockjs;
 use crate::store;
 use crate::transport::{http, tcp};
 use crate::worker::{self, Counters};
+
+pub use builder::Builder;
 
 /// Everything a broker needs to know. `Options::default()` is a broker on loopback on the usual ports.
 #[derive(Clone, Debug)]
@@ -102,6 +108,9 @@ pub enum StartError {
         /// The config key that names it.
         key: &'static str,
     },
+    /// A handler cannot be registered.
+    #[error("a handler for application destinations: {0}")]
+    Handler(#[from] app::EntryError),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),
@@ -127,6 +136,12 @@ pub struct Server {
     drain_timeout: Duration,
 }
 
+/// The application's side of a broker.
+struct Application<'e> {
+    table: Arc<Table>,
+    entries: &'e [Entry],
+}
+
 /// How far the broker's end has come. Every thread watches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -150,6 +165,12 @@ impl Server {
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start(options: Options) -> Result<Server, StartError> {
+        Server::start_with(options, &[])
+    }
+
+    fn start_with(options: Options, entries: &[Entry]) -> Result<Server, StartError> {
+        let spaces = &options.worker.broker.destinations;
+        let table = Arc::new(Table::new(Arc::clone(&options.worker.app), entries, spaces)?);
         let workers = match options.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             chosen => chosen.min(usize::from(u16::MAX)),
@@ -174,7 +195,8 @@ impl Server {
             drain_timeout: options.drain_timeout,
         };
         let options = Arc::new(options);
-        let entrances = server.start_workers(&options, interest, storage)?;
+        let application = Application { table, entries };
+        let entrances = server.start_workers(&options, interest, storage, &application)?;
         let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
         let acceptor = accept::Acceptor::new(entrances, counters, &options);
@@ -239,6 +261,7 @@ impl Server {
         options: &Arc<Options>,
         interest: Arc<Interest>,
         storage: Option<storage::Opened>,
+        application: &Application<'_>,
     ) -> Result<Vec<thread::Entrance>, StartError> {
         let workers = self.counters.len();
         // Differs between starts, and that is all it has to do.
@@ -246,12 +269,14 @@ impl Server {
         let conduits = sockjs::Registry::new(&options.sockjs);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let (store_senders, store_receivers) = worker::inboxes(workers, options.worker.inbox_batches);
+        let jobs = self.start_application(options, application, store_senders.clone())?;
         let (mut ways, mut restored) = (None, Vec::new());
         if let Some(opened) = storage {
             let (committer, way) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
             self.committer = Some(committer);
             (ways, restored) = way;
         }
+        let latch = latch::Latch::default();
         let mut entrances = Vec::new();
         for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
             let plan = thread::Plan {
@@ -265,14 +290,42 @@ impl Server {
                 inbox,
                 answers,
                 way: ways.clone(),
+                table: Arc::clone(&application.table),
+                port: jobs.clone().map(|jobs| worker::Port::new(WorkerId(index as u16), jobs)),
                 restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
+                ready: latch.part(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);
             self.threads.push(handle);
         }
+        // Nobody may publish to a topic before all durable subscriptions to it are back, wherever they live.
+        if !latch.wait() {
+            return Err(StartError::Worker(io::Error::other("it ended at once")));
+        }
         Ok(entrances)
+    }
+
+    /// Starts the thread of the handlers, if there are any, and gives the way to it. Its answers go where those of the store
+    /// go, past what waits for the store.
+    fn start_application(
+        &mut self,
+        options: &Options,
+        application: &Application<'_>,
+        answers: Vec<mpsc::Sender<worker::Batch>>,
+    ) -> Result<Option<mpsc::Sender<(WorkerId, app::Job)>>, StartError> {
+        if application.entries.is_empty() {
+            return Ok(None);
+        }
+        // Room for all that there can be, so that none is refused here.
+        let room = options.worker.app.max_calls.saturating_mul(self.counters.len());
+        let (sender, jobs) = mpsc::channel(room.clamp(1, Semaphore::MAX_PERMITS));
+        let applications = applications::Applications::new(application.entries, jobs, answers);
+        let stage = self.stage.subscribe();
+        let handle = thread::spawn("applications", move || applications.run(stage)).map_err(StartError::Worker)?;
+        self.threads.push(handle);
+        Ok(Some(sender))
     }
 
     fn stop(&mut self) {

@@ -9,7 +9,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
+use super::latch::Part;
 use super::{Options, Stage};
+use crate::app::Table;
 use crate::broker::Interest;
 use crate::clock::Clock;
 use crate::message::{Sequences, WorkerId};
@@ -17,7 +19,7 @@ use crate::sockjs::{Endpoints, Opened, Registry};
 use crate::store::Submitter;
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
-use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Storage, Worker};
+use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Port, Storage, Worker};
 
 /// Batches taken from the inbox at a time.
 const BATCHES: usize = 64;
@@ -54,8 +56,14 @@ pub(super) struct Plan {
     pub(super) answers: mpsc::Receiver<Batch>,
     /// The way to the store, where there is one.
     pub(super) way: Option<(Sequences, Submitter)>,
+    /// Who handles application destinations.
+    pub(super) table: Arc<Table>,
+    /// The way to the handlers among them.
+    pub(super) port: Option<Port>,
     /// What the store has kept of the queues that live here.
     pub(super) restored: Batch,
+    /// Told once that is done.
+    pub(super) ready: Part,
     pub(super) stage: watch::Sender<Stage>,
 }
 
@@ -78,9 +86,11 @@ impl Plan {
             hub.use_store(sequences);
             Storage::new(self.id, submitter)
         });
-        let worker = Worker::new(hub, self.outward, storage);
+        hub.set_table(self.table);
+        let worker = Worker::new(hub, self.outward, storage, self.port);
         // Before anything else reaches this worker.
         worker.receive_posts(std::iter::once(self.restored));
+        self.ready.done();
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::destination::{Destination, OwnStream, Pattern};
-use crate::message::{Message, Operation, SubscriptionKey, Tag, Ticket};
+use crate::headers::Headers;
+use crate::message::{Ask, Binding, Content, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
 
 /// One thing for the driver to do; they are to be done in the order given.
@@ -32,6 +33,17 @@ pub enum Action {
         /// What the answer will name.
         ticket: Ticket,
     },
+    /// CONNECTED was given: who it is. Once, right after it.
+    Opened(Opened),
+    /// Bring a SEND to whoever handles its application destination. Answered as `Perform` is.
+    Call {
+        /// What was sent.
+        content: Content,
+        /// What the answer will name.
+        ticket: Option<Ticket>,
+    },
+    /// Have an application destination answer a SUBSCRIBE once. Always answered, after the MESSAGE if there is one.
+    Ask(Box<Ask>),
     /// Register a subscription.
     Subscribe(Subscribe),
     /// Bring the next messages to a subscription that browses.
@@ -52,10 +64,28 @@ pub enum Action {
         /// Answered when it is gone.
         ticket: Option<Ticket>,
     },
+    /// End a durable subscription, with all it keeps. The session's own part of it has ended before.
+    Forget {
+        /// The queue that it is known by.
+        queue: Destination,
+        /// Answered when it is gone.
+        ticket: Option<Ticket>,
+    },
     /// Count and log this; nothing else depends on it.
     Note(Note),
     /// Close the transport once everything before this is written. Always the last action.
     Close(Close),
+}
+
+/// Who opened a session.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// What the session is called.
+    pub name: ByteString,
+    /// What its user is called, where it has one.
+    pub user: Option<ByteString>,
+    /// The headers of CONNECT, without the private ones.
+    pub headers: Headers,
 }
 
 /// What a session tells the operator. The end of a session is told by [`Close`] and needs no note.
@@ -68,6 +98,8 @@ pub enum Note {
     },
     /// A SUBSCRIBE to a destination under no prefix was taken and will never get a message (U8, `profile = "spring"`).
     UnknownSubscribed(Destination),
+    /// A subscription is live.
+    Subscribed(Target),
     /// Messages that were held back for a slow client were dropped, as their topic's policy asks.
     Dropped {
         /// For which subscription.
@@ -88,15 +120,17 @@ pub struct Subscribe {
     pub target: Target,
     /// `no-local:true`: not to be given what this session sends (M5).
     pub no_local: bool,
-    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the driver writes the
-    /// encoding that all such subscribers share without asking the session. True: every delivery goes through
-    /// `Session::handle_delivery`.
+    /// False for a topic, or streams of its own, in ack mode `auto`: its messages change nothing in the session, so the
+    /// driver writes the encoding that all such subscribers share without asking the session. True: every delivery goes
+    /// through `Session::handle_delivery`.
     pub paced: bool,
     /// How many deliveries of a queue may be unsettled at a time (Q5).
     pub credit: u32,
     /// Whether it only looks at a queue. It gets as many messages as its credit says, and asks for more by
     /// [`Action::Browse`].
     pub browses: bool,
+    /// Whether the queue is to be gone when its last subscription ends (P6).
+    pub ends_queue: bool,
     /// Answered when the subscription is live.
     pub ticket: Option<Ticket>,
 }
@@ -123,6 +157,24 @@ pub enum Target {
     Queue(Destination),
     /// Streams of the session's own, and of its user's (P1).
     Own(OwnStream),
+    /// A durable subscription, whose messages come as those of a queue do.
+    Durable(Box<Binding>),
+}
+
+impl Target {
+    /// What the session of this name subscribed to, in its own words.
+    pub fn in_words(&self, session: &str) -> Destination {
+        match self {
+            Target::Topic(pattern) => Destination::new(pattern.as_str().to_owned()),
+            Target::Queue(queue) => queue.clone(),
+            Target::Durable(binding) => Destination::new(binding.topic.as_str().to_owned()),
+            Target::Own(stream) => {
+                let key = stream.by_session.as_str();
+                let words = key.split_once(&format!("/{session}/")).map(|(prefix, rest)| format!("{prefix}/{rest}"));
+                Destination::new(words.unwrap_or_else(|| key.to_owned()))
+            }
+        }
+    }
 }
 
 /// A MESSAGE frame to write.

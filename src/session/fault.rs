@@ -44,6 +44,8 @@ pub(super) enum Violation {
     BadPrefetch(&'static str),
     /// A time that is no number; the header's name.
     BadMillis(Box<str>),
+    /// A durable subscription with a name, in a session that has none: the header's name.
+    NoClientId(&'static str),
     /// ACK or NACK names no delivery that is unsettled (Q8); the name.
     UnknownAck(Box<str>),
     /// CONNECT has the login of a relay, and not its passcode (X4).
@@ -114,12 +116,7 @@ impl Fault {
             Fault::ConnectTimeout(_) | Fault::Silent(_) => CloseCode::Protocol,
             Fault::Limit(Limit::IdBytes(..) | Limit::UserBytes(_) | Limit::TransactionBytes(_)) => CloseCode::TooBig,
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
-            Fault::Refused(Refusal::UnknownDestination(_) | Refusal::NotOwner(_) | Refusal::NoStream(_)) => {
-                CloseCode::NotAllowed
-            }
-            Fault::Refused(
-                Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::NotStored { .. } | Refusal::Limit { .. },
-            ) => CloseCode::TryLater,
+            Fault::Refused(refusal) => close_code_of(refusal),
             Fault::Slow(_) => CloseCode::SlowConsumer,
         }
     }
@@ -149,6 +146,10 @@ impl Fault {
             Fault::Refused(Refusal::NotOwner(_)) => "the temporary queue belongs to another session".into(),
             Fault::Refused(Refusal::NoStream(_)) => "not a user destination".into(),
             Fault::Refused(Refusal::Exclusive(_)) => "another subscription has the queue for itself".into(),
+            Fault::Refused(Refusal::InUse(_)) => "the durable subscription is in use".into(),
+            Fault::Refused(Refusal::NoHandler(_)) => "nobody handles the application destination".into(),
+            Fault::Refused(Refusal::Protected(_)) => "the destination is not for clients".into(),
+            Fault::Refused(Refusal::Unhandled(_)) => "the application did not handle it".into(),
             Fault::Refused(Refusal::NotStored { .. }) => "it could not be stored".into(),
             Fault::Refused(Refusal::Limit { what, .. }) => format!("limit reached: {what}").into(),
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
@@ -188,6 +189,14 @@ impl Fault {
             Fault::Refused(Refusal::Exclusive(queue)) => {
                 format!("Another subscription has {} for itself (queues.exclusive).", shown(queue))
             }
+            Fault::Refused(Refusal::InUse(name)) => {
+                format!("Another session has the durable subscription {}.", shown(name))
+            }
+            Fault::Refused(Refusal::NoHandler(to)) => format!("Nobody handles {}.", shown(to)),
+            Fault::Refused(Refusal::Protected(to)) => format!("{} is not for clients.", shown(to)),
+            Fault::Refused(Refusal::Unhandled(unhandled)) => {
+                format!("{} was not handled: {}.", shown(&unhandled.destination), shown(&unhandled.detail))
+            }
             Fault::Refused(Refusal::NotStored { why, .. }) => format!("It could not be stored: {why}."),
             Fault::Refused(refusal @ Refusal::Limit { .. }) => format!("{refusal}."),
             Fault::ConnectTimeout(limit) => {
@@ -221,6 +230,12 @@ impl Fault {
                 "Subscribe to /user/queue/x for your own messages; send to /user/{name}/queue/x, with %2F for / in the name."
             }
             Fault::Refused(Refusal::Exclusive(_)) => "Subscribe when the other subscription has ended.",
+            Fault::Refused(Refusal::InUse(_)) => "Try again when the other session has ended, or use another name.",
+            Fault::Refused(Refusal::NoHandler(_)) => {
+                "Use a destination that a route, a handler or a worker takes, or add one to the broker."
+            }
+            Fault::Refused(Refusal::Protected(_)) => "Use another destination, or a session with the right to it.",
+            Fault::Refused(Refusal::Unhandled(_)) => "Ask the application why, or try again later.",
             Fault::Refused(Refusal::NotStored { .. }) => {
                 "Try again when the broker's store is well again; its log says more. Send without persistent:true \
                  what may be lost."
@@ -261,7 +276,7 @@ impl Violation {
             Violation::NotConnected(_) => "not-connected",
             Violation::AlreadyConnected => "already-connected",
             Violation::NoCommonVersion => "no-common-version",
-            Violation::BadPrefetch(_) | Violation::BadMillis(_) => "bad-header",
+            Violation::BadPrefetch(_) | Violation::BadMillis(_) | Violation::NoClientId(_) => "bad-header",
             Violation::UnknownAck(_) => "unknown-ack",
             Violation::WrongPasscode => "wrong-passcode",
             Violation::BadUserName(_) => "bad-user-name",
@@ -277,6 +292,7 @@ impl Violation {
             Violation::NoCommonVersion => "no common version",
             Violation::BadPrefetch(_) => "the prefetch is not a number",
             Violation::BadMillis(_) => "a time is not a number of milliseconds",
+            Violation::NoClientId(_) => "the durable subscription has no owner",
             Violation::UnknownAck(_) => "no such unsettled message",
             Violation::WrongPasscode => "wrong passcode",
             Violation::BadUserName(_) => "the login cannot be a user's name",
@@ -293,6 +309,9 @@ impl Violation {
             Violation::BadPrefetch(header) => format!("SUBSCRIBE has a header {header} that is not a number."),
             Violation::BadMillis(header) => {
                 format!("The header {header} is not a whole number of milliseconds.")
+            }
+            Violation::NoClientId(header) => {
+                format!("The header {header} names a durable subscription, and CONNECT had no client-id.")
             }
             Violation::UnknownAck(name) => {
                 format!("No message of the session that is to be settled has the name {}.", shown(name))
@@ -315,6 +334,7 @@ impl Violation {
                 "Give whole milliseconds, as a span or since the beginning of 1970, or leave it out."
             }
             Violation::BadPrefetch(_) => "Give a number of messages, or leave the header out.",
+            Violation::NoClientId(_) => "Give CONNECT a client-id, the same each time, or leave the name out.",
             Violation::UnknownAck(_) => {
                 "Settle a message once, while its subscription lives: in 1.2 by its ack header, before by message-id."
             }
@@ -364,6 +384,15 @@ impl Slow {
             Slow::HeldBytes(limit) => ("bytes are held back", limit, "limits.held_bytes"),
         };
         format!("More than {limit} {what} ({key}).")
+    }
+}
+
+fn close_code_of(refusal: &Refusal) -> CloseCode {
+    match refusal {
+        Refusal::UnknownDestination(_) | Refusal::NotOwner(_) => CloseCode::NotAllowed,
+        Refusal::NoHandler(_) | Refusal::Protected(_) | Refusal::NoStream(_) => CloseCode::NotAllowed,
+        Refusal::Unroutable(_) | Refusal::Exclusive(_) | Refusal::Limit { .. } => CloseCode::TryLater,
+        Refusal::InUse(_) | Refusal::Unhandled(_) | Refusal::NotStored { .. } => CloseCode::TryLater,
     }
 }
 

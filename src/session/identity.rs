@@ -38,7 +38,7 @@ impl Secret {
     }
 
     /// Whether it is this text. The time says nothing about where the two differ.
-    fn is(&self, text: &str) -> bool {
+    pub(super) fn is(&self, text: &str) -> bool {
         let differences = self.0.bytes().zip(text.bytes()).fold(0, |all, (ours, theirs)| all | (ours ^ theirs));
         self.0.len() == text.len() && std::hint::black_box(differences) == 0
     }

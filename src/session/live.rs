@@ -5,16 +5,18 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 
+use super::application;
 use super::content::content_of;
+use super::durable::client_id;
 use super::fault::{Fault, Limit, Violation};
 use super::heartbeat::HeartBeats;
 use super::identity::Identity;
 use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
-use super::subscription::Subscription;
+use super::subscription::{Shown, Subscription};
 use super::subscriptions::Subscriptions;
-use super::temporary::{own_queue, space_of};
-use super::terms::{delay_of, terms_of};
+use super::temporary::{ends_queue, own_queue, space_of};
+use super::terms::{delay_of, terms_of, topic_terms_of};
 use super::transaction::Transactions;
 use super::{Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
@@ -32,12 +34,16 @@ pub(super) struct Live {
     /// What its user is called, where it has one.
     pub(super) user: Option<Box<str>>,
     pub(super) version: Version,
+    /// What the client calls itself: the owner of its durable subscriptions.
+    pub(super) client_id: Option<Box<str>>,
     /// Whether a refused SUBSCRIBE or SEND leaves the session alive (X3).
     pub(super) continues: bool,
     pub(super) heart_beats: HeartBeats,
     pub(super) subscriptions: Subscriptions,
     pub(super) receipts: Receipts,
     transactions: Transactions,
+    /// The application destinations that it may take the messages of.
+    pub(super) work: Option<Box<[ByteString]>>,
 }
 
 impl Live {
@@ -55,11 +61,13 @@ impl Live {
             name,
             user: identity.user,
             version,
+            client_id: client_id(&connect.headers),
             continues: asks || identity.is_relay || options.continue_on_error,
             heart_beats: HeartBeats::agree(now, version, connect.heart_beat, options),
             subscriptions: Subscriptions::default(),
             receipts: Receipts::default(),
             transactions: Transactions::default(),
+            work: application::work_of(connect, options),
         }
     }
 
@@ -93,7 +101,7 @@ impl Live {
             Request::Connect(_) => return Err(Violation::AlreadyConnected.into()),
             Request::Send(send) => self.send(send, actions, options)?,
             Request::Subscribe(subscribe) => self.subscribe(subscribe, actions, options)?,
-            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions),
+            Request::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, actions, options)?,
             Request::Ack(settle) => self.settle(settle, Outcome::Consumed, actions, options)?,
             Request::Nack(settle) => {
                 let discards = settle.headers.find("requeue") == Some("false");
@@ -124,8 +132,14 @@ impl Live {
         verdict: Verdict,
         actions: &mut VecDeque<Action>,
     ) -> Result<(), (Fault, Option<ByteString>)> {
+        let mut subscribed = None;
         match (ticket, verdict) {
-            (Some(ticket), Ok(matched)) => self.receipts.answer(ticket, matched),
+            (Some(ticket), Ok(matched)) => {
+                if let Some(Awaited::Subscribe(key)) = self.receipts.answer(ticket, matched) {
+                    let target = self.subscriptions.find(key).map(|live| live.target.clone());
+                    subscribed = target.map(|target| Action::Note(Note::Subscribed(target)));
+                }
+            }
             (None, Ok(_)) => {}
             (ticket, Err(refusal)) => {
                 let refused = ticket.and_then(|ticket| self.receipts.refuse(ticket));
@@ -133,6 +147,7 @@ impl Live {
             }
         }
         self.receipts.give(actions);
+        actions.extend(subscribed);
         Ok(())
     }
 
@@ -159,13 +174,19 @@ impl Live {
 
     fn send(&mut self, mut send: Send, actions: &mut VecDeque<Action>, options: &Options) -> Result<(), Fault> {
         // Where unknown destinations are dropped, the broker's core does and notes that.
-        let kind = options.spaces.resolve(&send.destination).map(|space| space.kind);
+        let space = options.spaces.resolve(&send.destination);
+        let kind = space.map(|space| space.kind);
         if kind.is_none() && options.spaces.unknown() == Unknown::Refuse {
             return Err(Fault::Refused(Refusal::UnknownDestination(send.destination)));
         }
+        self.check_protected(&send.destination, space, options)?;
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        let is_queue = matches!(kind, Some(Kind::Queue | Kind::TemporaryQueue));
-        let terms = if is_queue { terms_of(&send.headers)? } else { None };
+        let terms = match kind {
+            // A handler may be a queue, or a way to one.
+            Some(Kind::Queue | Kind::TemporaryQueue | Kind::Application) => terms_of(&send.headers)?,
+            Some(Kind::Topic) => topic_terms_of(&send.headers),
+            Some(Kind::User) | None => None,
+        };
         self.say_temporary(&mut send, actions, options)?;
         let content = content_of(send, terms, options);
         if let Some(name) = transaction {
@@ -174,7 +195,10 @@ impl Live {
             self.receipts.complete(receipt.as_deref(), actions);
         } else {
             let ticket = receipt.map(|receipt| self.receipts.ask(Some(&receipt), Awaited::Send));
-            actions.push_back(Action::Perform { operation: Operation::Send(content), ticket });
+            actions.push_back(match kind {
+                Some(Kind::Application) => Action::Call { content, ticket },
+                _ => Action::Perform { operation: Operation::Send(content), ticket },
+            });
         }
         Ok(())
     }
@@ -188,19 +212,22 @@ impl Live {
         if request.id.len() > options.max_id_bytes {
             return Err(Limit::IdBytes(options.max_id_bytes, "id").into());
         }
+        if self.is_ask(&request.destination, options) {
+            return self.ask(request, actions, options);
+        }
         let credit = prefetch(&request, options)?;
-        let target = self.target(&request.destination, options)?;
+        let target = self.wanted(&request, options)?;
         let earlier = self.subscriptions.key_of(&request.id);
         if earlier.is_none() && self.subscriptions.len() >= options.max_subscriptions {
             return Err(Limit::Subscriptions(options.max_subscriptions).into());
         }
-        let key = self.subscriptions.next_key();
-        let key = key.ok_or(Limit::Subscriptions(options.max_subscriptions))?;
+        let key = self.next_key(options)?;
         // U6: the new one replaces the old one.
         let mut earlier = earlier.and_then(|key| self.end_subscription(key));
-        // A temporary queue lives as long as it has a subscription, so there the new one comes first.
         let is_temporary = space_of(&request.destination, options).is_some();
-        if !is_temporary {
+        let ends_queue = matches!(target, Some(Target::Queue(_))) && ends_queue(&request, options);
+        // Such a queue lives as long as it has a subscription, so there the new one comes first.
+        if !is_temporary && !ends_queue {
             actions.extend(earlier.take().map(|earlier| earlier.unsubscribe(true, None)));
         }
         let Some(target) = target else {
@@ -212,15 +239,14 @@ impl Live {
         let browses = matches!(target, Target::Queue(_)) && request.headers.find("browser") == Some("true");
         let subscription = Subscription {
             key,
-            // A copy, so that a short name does not hold its frame's buffer.
-            id: ByteString::from(request.id.to_string()),
+            id: ByteString::from(request.id.to_string()), // A copy: a short name must not hold its frame's buffer.
             target,
             // Nothing is taken, so nothing can be settled.
             mode: if browses { AckMode::Auto } else { request.ack },
             ack_by: self.version.ack_by(),
             credit,
             page: browses.then(Box::default),
-            shown: is_temporary.then(|| Box::new(Destination::new(request.destination.clone()).detached())),
+            shown: shown(&request.destination, options),
             flow: None,
         };
         // One that a `reply-to` has made goes when the client makes its own.
@@ -234,6 +260,7 @@ impl Live {
             paced: subscription.is_paced(),
             credit,
             browses,
+            ends_queue,
             ticket: Some(self.receipts.ask(request.receipt.as_deref(), Awaited::Subscribe(key))),
         }));
         self.subscriptions.add(subscription);
@@ -241,7 +268,24 @@ impl Live {
         Ok(())
     }
 
-    /// What a SUBSCRIBE is on; none if unknown destinations are dropped and it is one (U8).
+    pub(super) fn next_key(&mut self, options: &Options) -> Result<SubscriptionKey, Fault> {
+        let key = self.subscriptions.next_key();
+        key.ok_or_else(|| Limit::Subscriptions(options.max_subscriptions).into())
+    }
+
+    /// What a SUBSCRIBE is on, by its destination and its headers; none as for [`Live::target`].
+    fn wanted(&self, request: &stomp::Subscribe, options: &Options) -> Result<Option<Target>, Fault> {
+        let target = self.target(&request.destination, options)?;
+        if let Some(Target::Topic(topic)) = &target {
+            self.check_protected_pattern(topic, options)?;
+            if let Some(binding) = self.binding(request, topic, options)? {
+                return Ok(Some(Target::Durable(binding)));
+            }
+        }
+        Ok(target)
+    }
+
+    /// What a destination is to a subscriber; none if unknown destinations are dropped and it is one (U8).
     fn target(&self, destination: &ByteString, options: &Options) -> Result<Option<Target>, Fault> {
         let Some(space) = options.spaces.resolve(destination) else {
             return match options.spaces.unknown() {
@@ -251,7 +295,7 @@ impl Live {
         };
         Ok(Some(match space.kind {
             Kind::Topic => Target::Topic(space.pattern(destination.clone()).map_err(Fault::Pattern)?),
-            Kind::Queue => Target::Queue(Destination::new(destination.clone()).detached()),
+            Kind::Queue | Kind::Application => Target::Queue(Destination::new(destination.clone()).detached()),
             Kind::TemporaryQueue => Target::Queue(own_queue(space, destination, &self.name)?),
             Kind::User => {
                 let stream = space.own_stream(destination, &self.name, self.user.as_deref()).map_err(Fault::Pattern)?;
@@ -260,21 +304,31 @@ impl Live {
         }))
     }
 
-    fn unsubscribe(&mut self, request: &Unsubscribe, actions: &mut VecDeque<Action>) {
+    fn unsubscribe(
+        &mut self,
+        request: &Unsubscribe,
+        actions: &mut VecDeque<Action>,
+        options: &Options,
+    ) -> Result<(), Fault> {
         let receipt = request.receipt.as_deref();
         let key = self.subscriptions.key_of(&request.id);
-        // U7: an unknown id is nothing but answered.
-        match key.and_then(|key| self.end_subscription(key)) {
-            Some(removed) => {
-                let ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
-                actions.push_back(removed.unsubscribe(true, ticket));
-            }
-            None => self.receipts.complete(receipt, actions),
+        let live = self.subscriptions.iter().find(|each| Some(each.key) == key).map(|each| &each.target);
+        let forgotten = self.forgotten(request, live, options)?;
+        let removed = key.and_then(|key| self.end_subscription(key));
+        if removed.is_none() && forgotten.is_none() {
+            // U7: an unknown id is nothing but answered.
+            self.receipts.complete(receipt, actions);
+            return Ok(());
         }
+        let mut ticket = receipt.map(|receipt| self.receipts.ask(Some(receipt), Awaited::Other));
+        let last = if forgotten.is_some() { ticket.take() } else { None };
+        actions.extend(removed.map(|removed| removed.unsubscribe(true, ticket)));
+        actions.extend(forgotten.map(|queue| Action::Forget { queue, ticket: last }));
+        Ok(())
     }
 
     /// Takes a subscription out that its client wants no more.
-    fn end_subscription(&mut self, key: SubscriptionKey) -> Option<Subscription> {
+    pub(super) fn end_subscription(&mut self, key: SubscriptionKey) -> Option<Subscription> {
         self.transactions.forget(key);
         self.subscriptions.remove(key)
     }
@@ -400,6 +454,15 @@ enum Located {
     Unsettled(SubscriptionKey, usize),
     /// A delivery that a cumulative ACK has settled before.
     SettledBefore,
+}
+
+/// What the messages of a subscription say for `destination`.
+fn shown(destination: &ByteString, options: &Options) -> Option<Box<Shown>> {
+    match options.spaces.resolve(destination)?.kind {
+        Kind::TemporaryQueue => Some(Box::new(Shown::As(Destination::new(destination.clone()).detached()))),
+        Kind::Application => Some(Box::new(Shown::Original)),
+        Kind::Topic | Kind::Queue | Kind::User => None,
+    }
 }
 
 /// How many deliveries of a subscription may be unsettled.

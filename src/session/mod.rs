@@ -4,7 +4,9 @@
 //! [`Session::poll_action`] to `None`, and asks [`Session::poll_timeout`] when to come back.
 
 mod action;
+mod application;
 mod content;
+mod durable;
 mod fault;
 mod heartbeat;
 mod identity;
@@ -30,9 +32,9 @@ use bytestring::ByteString;
 use crate::message::{Delivery, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{Command, DecodeError, Frame, Request, Version};
 
-pub use action::{Action, Browse, Close, CloseCode, Note, Outgoing, Subscribe, Target};
+pub use action::{Action, Browse, Close, CloseCode, Note, Opened, Outgoing, Subscribe, Target};
 pub use identity::{Relay, Secret};
-pub use options::Options;
+pub use options::{Options, WorkRight};
 
 use fault::{Fault, Violation};
 use heartbeat::Due;
@@ -75,7 +77,9 @@ pub struct Session {
 }
 
 /// Each state holds only what it needs. They follow one another downwards; any of the first three can end.
+#[expect(clippy::large_enum_variant, reason = "nearly all sessions are live, so a box would only cost")]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all sessions are live, and every delivery looks at them")]
 enum State {
     /// The transport is open; CONNECT has not come.
     Waiting {
@@ -333,9 +337,12 @@ impl Session {
         let identity = Identity::of(&connect, &self.options)?;
         let connected = self.connected(version, name, identity.user.as_deref());
         let name = name.clone();
+        let opened =
+            application::opened(name.clone(), identity.user.as_deref(), connect.headers.clone(), &self.options);
         self.version = Some(version);
         self.state = State::Live(Live::new(now, name, identity, version, &connect, &self.options));
         self.push(Action::Send(connected));
+        self.push(Action::Opened(opened));
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
-use super::identity::Relay;
+use super::identity::{Relay, Secret};
 use crate::destination::{Destination, Pattern, Spaces};
 
 /// What all sessions of a listener share. The doc of each field starts with the config key that sets it.
@@ -35,10 +35,17 @@ pub struct Options {
     /// `headers.private`: names of headers of a SEND that receivers do not get to see (M1), in any case of letters.
     /// `receipt` and `transaction` never pass, whatever is set here.
     pub private_headers: Vec<String>,
+    /// `[[app.worker]]`: which sessions may take the messages of which application destinations.
+    pub work_rights: Vec<WorkRight>,
+    /// `app.events`: a topic that clients do not send to, and that only sessions with one of these rights subscribe to.
+    pub protected: Option<Destination>,
     /// `queues.prefetch`: how many messages of a subscription may be unsettled when SUBSCRIBE does not say (Q5).
     pub prefetch: u32,
     /// `[[queues.policy]]`: the same for the queues of each policy; the first that takes a queue decides.
     pub queue_prefetches: Vec<(Pattern, u32)>,
+    /// `queues.spring_user_queues`: whether the queues that Spring's broker relay makes for users end with their last
+    /// subscription (P6).
+    pub spring_user_queues: bool,
     /// `queues.max_prefetch`: the most that a SUBSCRIBE gets; a greater wish, and `0` for "any number", mean this.
     pub max_prefetch: u32,
     /// `limits.subscriptions_per_session`: how many subscriptions may be live at a time.
@@ -59,6 +66,15 @@ pub struct Options {
     pub max_held_bytes: usize,
     /// `limits.outbox_bytes`: the driver's limit on output that is not yet written. A session only names it in errors.
     pub max_outbox_bytes: usize,
+}
+
+/// The right to take the messages of application destinations, instead of asking them (A2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkRight {
+    /// What a SUBSCRIBE must say, exactly so.
+    pub destinations: Vec<ByteString>,
+    /// `login` and `passcode` of the CONNECT; none: whoever comes this way has the right.
+    pub login: Option<(String, Secret)>,
 }
 
 impl Options {
@@ -84,8 +100,11 @@ impl Default for Options {
             trust_login: false,
             max_user_bytes: 128,
             private_headers: ["login", "passcode", "Authorization", "X-Authorization"].map(String::from).to_vec(),
+            work_rights: Vec::new(),
+            protected: None,
             prefetch: 100,
             queue_prefetches: Vec::new(),
+            spring_user_queues: true,
             max_prefetch: 1000,
             max_subscriptions: 1000,
             max_id_bytes: 1024,

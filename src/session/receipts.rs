@@ -32,6 +32,8 @@ pub(super) enum Awaited {
     Send,
     /// A SUBSCRIBE, for this subscription.
     Subscribe(SubscriptionKey),
+    /// A SUBSCRIBE that an application destination answers.
+    Ask,
     /// A COMMIT: no further frame is wanted until it is answered.
     Commit,
     /// Anything else that has a receipt.
@@ -42,7 +44,7 @@ impl Awaited {
     /// Whether a session may go on after its refusal (X3).
     pub(super) fn is_survivable(self) -> bool {
         match self {
-            Awaited::Send | Awaited::Subscribe(_) => true,
+            Awaited::Send | Awaited::Subscribe(_) | Awaited::Ask => true,
             Awaited::Commit | Awaited::Other => false,
         }
     }
@@ -75,12 +77,13 @@ impl Receipts {
         }
     }
 
-    /// The broker did what the ticket is for. [`Receipts::give`] gives what thereby has its turn.
-    pub(super) fn answer(&mut self, ticket: Ticket, matched: u32) {
-        if let Some(pending) = self.find(ticket) {
-            pending.answer = Some(matched);
-            self.commits -= u32::from(pending.what == Awaited::Commit);
-        }
+    /// The broker did what the ticket is for, which is told. [`Receipts::give`] gives what thereby has its turn.
+    pub(super) fn answer(&mut self, ticket: Ticket, matched: u32) -> Option<Awaited> {
+        let pending = self.find(ticket)?;
+        pending.answer = Some(matched);
+        let what = pending.what;
+        self.commits -= u32::from(what == Awaited::Commit);
+        Some(what)
     }
 
     /// The broker refused what the ticket is for: there will be no RECEIPT.

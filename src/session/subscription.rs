@@ -9,7 +9,7 @@ use super::fault::Slow;
 use super::ledger::{Found, Ledger, Name};
 use super::{Action, Browse, Note, Options, Outgoing, Target};
 use crate::destination::Destination;
-use crate::message::{Delivery, SubscriptionKey, Tag, Ticket, WhenSlow};
+use crate::message::{APP_DESTINATION, Delivery, SubscriptionKey, Tag, Ticket, WhenSlow};
 use crate::stomp::{AckBy, AckMode};
 
 /// A live subscription.
@@ -23,13 +23,21 @@ pub(super) struct Subscription {
     pub(super) ack_by: AckBy,
     /// How many deliveries may be unsettled. For a queue its shard sees to that, for a topic we do (Q9).
     pub(super) credit: u32,
-    /// What its messages say for `destination`, where that is not what the message was sent to: the client's own word for
-    /// a temporary queue.
-    pub(super) shown: Option<Box<Destination>>,
+    /// What its messages say for `destination`, where that is not what they were routed by.
+    pub(super) shown: Option<Box<Shown>>,
     /// Present where it only looks at a queue.
     pub(super) page: Option<Box<Page>>,
     /// Most subscriptions are to topics in mode `auto`, have fast clients, and never need it.
     pub(super) flow: Option<Box<Flow>>,
+}
+
+/// What the messages of a subscription say for `destination`.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// The client's own word for a temporary queue.
+    As(Destination),
+    /// Where the message was sent before it came into the queue of workers: its header [`APP_DESTINATION`] has it.
+    Original,
 }
 
 /// The messages that a subscription which browses has asked for.
@@ -163,8 +171,13 @@ impl Subscription {
 
     fn deliver(&mut self, delivery: Delivery) -> Outgoing {
         let Delivery { mut message, tag, redeliveries, .. } = delivery;
-        if let Some(shown) = &self.shown {
-            Arc::make_mut(&mut message).content.destination = Destination::clone(shown);
+        let shown = match self.shown.as_deref() {
+            None => None,
+            Some(Shown::As(destination)) => Some(destination.clone()),
+            Some(Shown::Original) => message.content.headers.find_shared(APP_DESTINATION).map(Destination::new),
+        };
+        if let Some(shown) = shown {
+            Arc::make_mut(&mut message).content.destination = shown;
         }
         // What ends a queue has no tag: it is no part of the page.
         if let (Some(page), Some(tag)) = (&mut self.page, tag) {
@@ -197,7 +210,7 @@ impl Subscription {
 
     /// Whether its messages go to all who subscribed, so that nobody keeps them for it.
     fn is_broadcast(&self) -> bool {
-        !matches!(self.target, Target::Queue(_))
+        matches!(self.target, Target::Topic(_) | Target::Own(_))
     }
 
     fn holds(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Temporary queues: each session means its own by a name, and a `reply-to` says whose.
+//! Temporary queues: each session means its own by a name, and a `reply-to` says whose. And queues that a SUBSCRIBE makes
+//! temporary.
 
 use std::collections::VecDeque;
 
@@ -27,6 +28,21 @@ pub(super) fn own_queue(space: &Space, text: &ByteString, owner: &str) -> Result
         true => Ok(queue),
         false => Err(Fault::Refused(Refusal::NotOwner(text.clone()))),
     }
+}
+
+/// The headers of a SUBSCRIBE that make its queue end with its last subscription: RabbitMQ's, and the one that shows that
+/// Spring's broker relay asks in one user's name, with what the name of such a queue has in it (P6).
+const AUTO_DELETE: &str = "auto-delete";
+const SPRING_ORIGINAL: &str = "simpOrigDestination";
+const SPRING_OWNER: &str = "-user";
+
+/// Whether a queue is to be gone, with what is in it, when its last subscription ends, since this SUBSCRIBE says so.
+pub(super) fn ends_queue(request: &Subscribe, options: &Options) -> bool {
+    let is_of_a_user = || {
+        let last = request.destination.rsplit('/').next().unwrap_or_default();
+        last.contains(SPRING_OWNER) && request.headers.find(SPRING_ORIGINAL).is_some()
+    };
+    request.headers.find(AUTO_DELETE) == Some("true") || options.spring_user_queues && is_of_a_user()
 }
 
 impl Live {

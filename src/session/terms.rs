@@ -28,6 +28,15 @@ pub(super) fn terms_of(headers: &Headers) -> Result<Option<Box<Terms>>, Fault> {
     Ok((terms != Terms::default()).then(|| Box::new(terms)))
 }
 
+/// What the SEND to a topic asks of durable subscriptions. Nobody is told that he asks for it wrongly: to topics these headers
+/// are the application's own business.
+pub(super) fn topic_terms_of(headers: &Headers) -> Option<Box<Terms>> {
+    let persistent = headers.find("persistent") == Some("true");
+    let expires = headers.find("expires").and_then(|text| at("expires", text).ok()?);
+    let expires = expires.or_else(|| headers.find("expiration").and_then(|text| after("expiration", text).ok()?));
+    (persistent || expires.is_some()).then(|| Box::new(Terms { persistent, expires, ..Terms::default() }))
+}
+
 /// The delay that a NACK asks for.
 pub(super) fn delay_of(headers: &Headers) -> Result<Option<Duration>, Fault> {
     headers.find("delay").map(|text| Ok(Duration::from_millis(number("delay", text)?))).transpose()

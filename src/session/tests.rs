@@ -15,6 +15,7 @@
 #![allow(clippy::expect_used)]
 
 mod connect;
+mod durable;
 mod end;
 mod random;
 mod send;
@@ -131,7 +132,10 @@ impl Player {
     fn asked(&mut self) -> Vec<String> {
         let mut asked = Vec::new();
         while let Some(action) = self.session.poll_action() {
-            asked.push(render(action));
+            // What is only told, `application` tests.
+            if !matches!(action, Action::Opened(_) | Action::Note(Note::Subscribed(_))) {
+                asked.push(render(action));
+            }
         }
         if self.session.has_held() {
             asked.push("(holds messages)".into());
@@ -233,6 +237,7 @@ fn render(action: Action) -> String {
             text += if subscribe.no_local { " no-local" } else { "" };
             text += if subscribe.paced { " paced" } else { "" };
             text += if subscribe.browses { " browses" } else { "" };
+            text += if subscribe.ends_queue { " ends-queue" } else { "" };
             text + &format!(" credit:{}", subscribe.credit)
         }
         Action::Browse(Browse { subscription, queue, credit, after }) => {
@@ -243,6 +248,25 @@ fn render(action: Action) -> String {
             let paced = if paced { " paced" } else { "" };
             let by_client = if by_client { " by-client" } else { "" };
             format!("{ticket} unsubscribe {}={id} {}{paced}{by_client}", subscription.0, render_target(&target))
+        }
+        Action::Forget { queue, ticket } => format!("{} forget {queue}", render_ticket(ticket)),
+        Action::Opened(Opened { name, user, headers }) => {
+            let headers: Vec<String> = headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
+            format!("opened {name} as {user:?}{}", headers.concat())
+        }
+        Action::Call { content, ticket } => {
+            format!("{} call {}", render_ticket(ticket), render_operation(&Operation::Send(content)))
+        }
+        Action::Ask(ask) => {
+            let headers: Vec<String> = ask.headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
+            let headers = headers.concat();
+            format!(
+                "{} ask {}={} {}{headers}",
+                render_ticket(Some(ask.ticket)),
+                ask.subscription.0,
+                ask.id,
+                ask.destination
+            )
         }
         Action::Note(note) => format!("note {note:?}"),
         Action::Close(close) => format!("close {} {}", close.code as u16, close.reason),
@@ -325,6 +349,10 @@ fn render_target(target: &Target) -> String {
             Some(by_user) => format!("own {} {by_user}", stream.by_session),
             None => format!("own {}", stream.by_session),
         },
+        Target::Durable(binding) => {
+            let exclusive = if binding.exclusive { " exclusive" } else { "" };
+            format!("durable {} on {}{exclusive}", binding.queue, binding.topic)
+        }
     }
 }
 

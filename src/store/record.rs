@@ -21,7 +21,9 @@ const IS_TEXT: u8 = 1;
 const HAS_EXPIRY: u8 = 2;
 const HAS_DELIVERY: u8 = 4;
 const HAS_GROUP: u8 = 8;
-const ALL_FLAGS: u8 = IS_TEXT | HAS_EXPIRY | HAS_DELIVERY | HAS_GROUP;
+const HAS_TOPIC: u8 = 16;
+const IS_BINDING: u8 = 32;
+const ALL_FLAGS: u8 = IS_TEXT | HAS_EXPIRY | HAS_DELIVERY | HAS_GROUP | HAS_TOPIC | IS_BINDING;
 
 /// One thing that a store holds.
 #[expect(clippy::large_enum_variant, reason = "records are looked at one at a time, so a box for each would only cost")]
@@ -40,6 +42,10 @@ pub struct MessageRecord {
     pub sequence: u64,
     /// The queue, by the name that the broker's core gives it.
     pub queue: ByteString,
+    /// What it was sent to, where that is not its queue: what a durable subscription keeps. Of a binding, what it takes.
+    pub topic: Option<ByteString>,
+    /// This is no message, but says that its queue is that of a durable subscription. It comes before its messages.
+    pub is_binding: bool,
     /// `message-id` on the wire, the same before and after a restart.
     pub id: MessageId,
     /// The headers that receivers get to see.
@@ -148,7 +154,9 @@ pub(super) fn encode_message(message: &MessageRecord) -> Vec<u8> {
     let flags = flag(message.is_text, IS_TEXT)
         | flag(message.expires_at.is_some(), HAS_EXPIRY)
         | flag(message.deliver_at.is_some(), HAS_DELIVERY)
-        | flag(message.group.is_some(), HAS_GROUP);
+        | flag(message.group.is_some(), HAS_GROUP)
+        | flag(message.topic.is_some(), HAS_TOPIC)
+        | flag(message.is_binding, IS_BINDING);
     let mut writer = Writer::with_capacity(message.footprint());
     writer.byte(MESSAGE);
     writer.byte(flags);
@@ -160,9 +168,7 @@ pub(super) fn encode_message(message: &MessageRecord) -> Vec<u8> {
     writer.number(message.enqueued_at);
     [message.expires_at, message.deliver_at].into_iter().flatten().for_each(|time| writer.number(time));
     writer.text(&message.queue);
-    if let Some(group) = &message.group {
-        writer.text(group);
-    }
+    [&message.group, &message.topic].into_iter().flatten().for_each(|text| writer.text(text));
     writer.length(message.headers.len());
     for (name, value) in message.headers.iter() {
         writer.text(name);
@@ -200,6 +206,7 @@ fn decode_message(reader: &mut Reader<'_>) -> Result<MessageRecord, RecordError>
     let deliver_at = if flags & HAS_DELIVERY != 0 { Some(reader.number()?) } else { None };
     let queue = ByteString::from(reader.text()?);
     let group = if flags & HAS_GROUP != 0 { Some(ByteString::from(reader.text()?)) } else { None };
+    let topic = if flags & HAS_TOPIC != 0 { Some(ByteString::from(reader.text()?)) } else { None };
     // Each header takes two bytes at least, so a wrong count ends with the bytes and cannot ask for memory.
     let count = reader.length()?;
     let mut headers = Vec::new();
@@ -212,6 +219,8 @@ fn decode_message(reader: &mut Reader<'_>) -> Result<MessageRecord, RecordError>
     Ok(MessageRecord {
         sequence,
         queue,
+        topic,
+        is_binding: flags & IS_BINDING != 0,
         id,
         headers,
         body,
@@ -240,6 +249,8 @@ mod tests {
         MessageRecord {
             sequence: 7,
             queue: "orders".into(),
+            topic: Some("/topic/a".into()),
+            is_binding: false,
             id: MessageId { boot: 1, worker: WorkerId(2), sequence: 3 },
             headers: Headers::from_iter([("a:b", "1"), ("", ""), ("a:b", "ä\n")]),
             body: Bytes::from(vec![0, 255, 10]),
@@ -260,6 +271,8 @@ mod tests {
             expires_at: None,
             deliver_at: Some(0),
             group: None,
+            topic: None,
+            is_binding: true,
             ..message()
         };
         let large = MessageRecord { body: Bytes::from(vec![b'x'; 70_000]), ..message() };

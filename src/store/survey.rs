@@ -17,6 +17,8 @@ const LISTED_DAMAGE: usize = 20;
 pub struct Survey {
     /// All that could be read.
     pub found: Moved,
+    /// How many of the messages are none, but say what a durable subscription is on.
+    pub bindings: u64,
     /// The queues that have messages, by name. As many as the store has.
     pub queues: BTreeMap<ByteString, Holding>,
     /// The first things that could not be read.
@@ -72,10 +74,15 @@ impl Survey {
     }
 
     fn count_message(&mut self, message: &MessageRecord) {
+        if message.is_binding {
+            self.bindings += 1;
+        }
         let none = Holding { messages: 0, bytes: 0, oldest: u64::MAX };
         let holding = self.queues.entry(message.queue.clone()).or_insert(none);
-        holding.messages += 1;
+        holding.messages += u64::from(!message.is_binding);
         holding.bytes += message.footprint() as u64;
-        holding.oldest = holding.oldest.min(message.enqueued_at);
+        if !message.is_binding {
+            holding.oldest = holding.oldest.min(message.enqueued_at);
+        }
     }
 }

@@ -20,6 +20,7 @@ use super::encoder::Framing;
 use super::hub::{Event, Hub};
 use super::inbox::Outward;
 use super::peers::{ConnectionKey, Peer};
+use super::port::Port;
 use super::post::Post;
 use super::storage::Storage;
 use crate::transport::Io;
@@ -44,6 +45,8 @@ struct State {
     scratch: Box<[u8]>,
     outward: Outward,
     storage: Option<Storage>,
+    /// The way to the application's handlers, where there are any.
+    port: Option<Port>,
     /// The time of this turn, once somebody asked for it.
     turn: Option<Instant>,
     /// Wakes the task that ends turns.
@@ -71,13 +74,14 @@ struct Socket {
 }
 
 impl Worker {
-    pub(crate) fn new(hub: Hub, outward: Outward, storage: Option<Storage>) -> Rc<Worker> {
+    pub(crate) fn new(hub: Hub, outward: Outward, storage: Option<Storage>, port: Option<Port>) -> Rc<Worker> {
         let state = State {
             hub,
             sockets: SecondaryMap::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             outward,
             storage,
+            port,
             turn: None,
             turn_end: None,
             clock: None,
@@ -363,6 +367,10 @@ impl State {
             if let Some(storage) = &mut self.storage {
                 storage.send(&mut self.hub);
                 self.release();
+            }
+            if let Some(port) = &self.port {
+                let now = *self.turn.get_or_insert_with(Instant::now);
+                port.send(now, &mut self.hub);
             }
             self.handle_events();
             if !self.hub.has_output() {

@@ -55,6 +55,10 @@ pub struct Counters {
     pub dead_lettered: Counter,
     /// Messages given up for want of a dead-letter queue.
     pub lost: Counter,
+    /// Calls of the application's handlers.
+    pub calls: Counter,
+    /// Of these, those that failed.
+    pub call_failures: Counter,
     /// Sessions ended, by reason. Locked once for each that ends, never for a message.
     closed: Mutex<BTreeMap<&'static str, u64>>,
     /// Limits reached, by code.
@@ -83,7 +87,7 @@ impl Counters {
     }
 
     /// Every single count with its name, as a metric would spell it.
-    pub fn all(&self) -> [(&'static str, u64); 13] {
+    pub fn all(&self) -> [(&'static str, u64); 15] {
         [
             ("connections", self.connections.read()),
             ("connections_opened_total", self.opened.read()),
@@ -97,6 +101,8 @@ impl Counters {
             ("messages_unrouted_total", self.unrouted.read()),
             ("messages_user_absent_total", self.user_absent.read()),
             ("messages_dead_lettered_total", self.dead_lettered.read()),
+            ("application_calls_total", self.calls.read()),
+            ("application_failures_total", self.call_failures.read()),
             ("messages_lost_total", self.lost.read()),
         ]
     }

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::encoder::Encoder;
 use super::hub::{Event, Hub};
 use super::peers::{ConnectionKey, Phase};
-use crate::broker::{Command, Consumer, Subscriber, TransactionId};
+use crate::app::Occasion;
+use crate::broker::{Command, Consumer, Subscriber};
 use crate::message::{Operation, Outcome, SubscriberId, SubscriptionKey, Tag, Ticket};
 use crate::session::{Action, Browse, Close, CloseCode, Note, Subscribe, Target};
 use crate::stomp::{Decoded, Decoder};
@@ -87,17 +88,21 @@ impl Hub {
 
     /// Lets sessions act until none has anything left to do.
     pub(super) fn settle_sessions(&mut self) {
-        while let Some(key) = self.peers.stirred.pop() {
-            loop {
-                while let Some(action) = self.next_action(key) {
-                    self.perform(key, action);
+        loop {
+            while let Some(key) = self.peers.stirred.pop() {
+                loop {
+                    while let Some(action) = self.next_action(key) {
+                        self.perform(key, action);
+                    }
+                    if !self.release_held(key) {
+                        break;
+                    }
                 }
-                if !self.release_held(key) {
-                    break;
-                }
+                self.note_resumed(key);
+                self.arm(key);
             }
-            self.note_resumed(key);
-            self.arm(key);
+            let Some((call, verdict)) = self.peers.routed.pop() else { return };
+            self.note_routed(call, verdict);
         }
     }
 
@@ -133,30 +138,33 @@ impl Hub {
             Action::Perform { operation: Operation::Settle(tags, outcome), ticket } => {
                 self.apply(Command::Settle { session, tags, outcome, ticket });
             }
-            Action::Commit { operations, ticket } => {
-                let transaction = TransactionId { session, ticket };
-                self.apply(Command::Commit { transaction, operations });
-            }
+            Action::Commit { operations, ticket } => self.commit(session, operations, ticket),
+            Action::Opened(opened) => self.open_to_application(key, opened),
+            Action::Call { content, ticket } => self.call(session, content, ticket),
+            Action::Ask(ask) => self.ask(session, ask),
             Action::Subscribe(subscribe) => self.subscribe(key, subscribe),
             Action::Browse(Browse { subscription, queue, credit, after }) => {
-                let reader = Consumer { id: SubscriberId { session, subscription }, credit, no_local: false };
+                let reader =
+                    Consumer { id: SubscriberId { session, subscription }, credit, no_local: false, ends_queue: false };
                 self.apply(Command::Browse { reader, queue, after: Some(after), ticket: None });
             }
             Action::Unsubscribe { subscription, id, target, paced, by_client, ticket } => {
+                self.announce_unsubscribed(session, &target);
                 match &target {
                     Target::Topic(_) | Target::Own(_) if !paced => self.peers.release_label(key, id),
-                    Target::Queue(_) if by_client => self.consume_unwritten(key, subscription),
-                    Target::Topic(_) | Target::Own(_) | Target::Queue(_) => {}
+                    Target::Queue(_) | Target::Durable(_) if by_client => self.consume_unwritten(key, subscription),
+                    Target::Topic(_) | Target::Own(_) | Target::Queue(_) | Target::Durable(_) => {}
                 }
                 self.unsubscribe(key, subscription, target, ticket);
             }
+            Action::Forget { queue, ticket } => self.apply(Command::Forget { session, queue, ticket }),
             Action::Note(note) => self.note(key, note),
             Action::Close(close) => self.close(key, &close),
         }
     }
 
     fn subscribe(&mut self, key: ConnectionKey, subscribe: Subscribe) {
-        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ticket } = subscribe;
+        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ends_queue, ticket } = subscribe;
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => {
@@ -170,12 +178,16 @@ impl Hub {
                 self.apply(Command::SubscribeOwn { subscriber, stream, ticket });
             }
             Target::Queue(queue) if browses => {
-                let reader = Consumer { id: name, credit, no_local };
+                let reader = Consumer { id: name, credit, no_local, ends_queue };
                 self.apply(Command::Browse { reader, queue, after: None, ticket });
             }
             Target::Queue(queue) => {
-                let consumer = Consumer { id: name, credit, no_local };
+                let consumer = Consumer { id: name, credit, no_local, ends_queue };
                 self.apply(Command::Consume { consumer, queue, ticket });
+            }
+            Target::Durable(binding) => {
+                let consumer = Consumer { id: name, credit, no_local, ends_queue: false };
+                self.apply(Command::Attach { consumer, binding, ticket });
             }
         }
     }
@@ -192,6 +204,9 @@ impl Hub {
             Target::Topic(pattern) => self.apply(Command::Unsubscribe { subscriber: name, pattern, ticket }),
             Target::Own(_) => self.apply(Command::UnsubscribeOwn { subscriber: name, ticket }),
             Target::Queue(queue) => self.apply(Command::Cancel { consumer: name, queue, ticket }),
+            Target::Durable(binding) => {
+                self.apply(Command::Cancel { consumer: name, queue: binding.queue, ticket });
+            }
         }
     }
 
@@ -205,9 +220,10 @@ impl Hub {
     }
 
     fn note(&mut self, key: ConnectionKey, note: Note) {
-        let session = self.peers.session_id(key);
-        let session = format_args!("{:x}-{:x}", session.worker.0, session.key);
+        let id = self.peers.session_id(key);
+        let session = format_args!("{:x}-{:x}", id.worker.0, id.key);
         match note {
+            Note::Subscribed(target) => self.announce(id, Occasion::Subscribed, target.in_words(&id.name(self.boot))),
             Note::Refused { code } => tracing::info!(%session, code, "a frame was refused; the session goes on"),
             Note::UnknownSubscribed(destination) => {
                 tracing::warn!(%session, %destination, "subscribed in vain: no destination prefix takes it");
@@ -356,6 +372,7 @@ impl Hub {
         }
         let code = websocket::CloseCode::from(close.code as u16);
         self.log_close(key, close.reason, Some(code), &close.detail);
+        self.depart(key);
         self.peers.write(key, |out, framing| Encoder::close(out, framing, code, close.reason));
         self.start_flushing(key);
     }
@@ -399,6 +416,8 @@ impl Hub {
             connection.session.handle_lost(self.peers.now);
             self.peers.stirred.push(key);
             self.settle_sessions();
+            self.depart(key);
+            self.settle_sessions();
         }
     }
 
@@ -415,21 +434,23 @@ impl Hub {
 
     /// One line for each session that ends, with why, who and which.
     pub(super) fn log_close(
-        &self,
+        &mut self,
         key: ConnectionKey,
         reason: &'static str,
         code: Option<websocket::CloseCode>,
         detail: &str,
     ) {
-        let Some(connection) = self.peers.connections.get(key) else { return };
+        let Some(connection) = self.peers.connections.get_mut(key) else { return };
+        connection.why = Some(reason);
         self.peers.counters.closed(reason);
+        let (transport, peer) = (connection.peer.transport, connection.peer.address);
         let session = self.peers.session_id(key);
         tracing::info!(
             reason,
             detail,
             code = code.map(u16::from),
-            transport = connection.peer.transport,
-            peer = connection.peer.address.map(tracing::field::display),
+            transport,
+            peer = peer.map(tracing::field::display),
             session = %format_args!("{:x}-{:x}", session.worker.0, session.key),
             "session closed"
         );

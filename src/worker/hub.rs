@@ -14,6 +14,7 @@ use std::time::Instant;
 use slotmap::Key;
 
 use super::Options;
+use super::applications::Applications;
 use super::counters::Counters;
 use super::encoder::{Encoder, Framing};
 use super::outbox::Outbox;
@@ -46,8 +47,9 @@ pub struct Hub {
     pub(super) peers: Peers,
     pub(super) timers: Timers,
     pub(super) codec: Codec,
+    pub(super) applications: Applications,
     pub(super) options: Arc<Options>,
-    boot: u32,
+    pub(super) boot: u32,
     pub(super) events: Vec<Event>,
 }
 
@@ -69,6 +71,7 @@ impl Hub {
             peers: Peers::new(id, clock.start(), encoder, posts, counters, options.outbox_bytes),
             timers: Timers::default(),
             codec: Codec::new(options.websocket.deflate.level),
+            applications: Applications::new(clock, &options),
             options,
             boot,
             events: Vec::new(),
@@ -104,12 +107,14 @@ impl Hub {
                 framing,
                 peer,
                 phase: Phase::Open,
+                why: None,
                 unread: Vec::new(),
                 paused: false,
                 ended: false,
                 last_received: now,
                 pinged: false,
                 armed: None,
+                waits_for_application: false,
                 dirty: false,
                 blocked: false,
             })
@@ -182,6 +187,7 @@ impl Hub {
                 Post::Command(command) => self.apply(command),
                 Post::Deliver(consumer, delivery) => self.peers.deliver(consumer, delivery),
                 Post::Verdict(session, ticket, verdict) => self.peers.verdict(session, ticket, verdict),
+                Post::Answer(call, answer) => self.take_answer(call, answer),
             }
             self.settle_sessions();
         }
@@ -203,6 +209,7 @@ impl Hub {
         if self.shard.poll_timeout().is_some_and(|at| at <= now) {
             self.shard.handle_timeout(now, &mut self.peers);
         }
+        self.give_up_late_calls();
         while let Some((at, key)) = self.timers.due(now) {
             let Some(connection) = self.peers.connections.get_mut(key) else { continue };
             if connection.armed != Some(at) {
@@ -218,7 +225,7 @@ impl Hub {
 
     /// When [`Hub::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.timers.next(), self.shard.poll_timeout()].into_iter().flatten().min()
+        [self.timers.next(), self.shard.poll_timeout(), self.applications.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The broker goes away: every session is told, and closed.
@@ -274,7 +281,8 @@ impl Hub {
 
     /// Whether anything waits to be written, posted or stored.
     pub fn has_output(&self) -> bool {
-        self.peers.is_dirty() || !self.peers.posts.is_empty() || self.peers.has_submissions()
+        let has_jobs = self.applications.has_jobs();
+        self.peers.is_dirty() || !self.peers.posts.is_empty() || self.peers.has_submissions() || has_jobs
     }
 
     /// Ends the turn and answers with the connections to write to. Write each until its outbox is empty or its socket

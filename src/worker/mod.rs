@@ -3,6 +3,8 @@
 //! [`Hub`] is the worker without its sockets: bytes in, bytes out. `connection` is the driver, which alone joins a hub
 //! to sockets, clock and other workers.
 
+mod answers;
+mod applications;
 mod connection;
 mod counters;
 mod encoder;
@@ -13,6 +15,7 @@ mod labels;
 mod options;
 mod outbox;
 mod peers;
+mod port;
 mod post;
 mod storage;
 mod timers;
@@ -27,6 +30,7 @@ pub use hub::{Event, Hub};
 pub(crate) use inbox::{Batch, Outward, inboxes};
 pub use options::Options;
 pub use peers::{ConnectionKey, Peer, Submission};
+pub(crate) use port::Port;
 pub use post::Post;
 pub(crate) use storage::{Storage, answers};
 pub use storage::{operation, restored};

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{broker, session, stomp, websocket};
+use crate::{app, broker, session, stomp, websocket};
 
 /// How workers treat their connections. The defaults are those of the modules, and the ones said at each field.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Application destinations.
+    pub app: Arc<app::Options>,
     /// Routing and queues.
     pub broker: Arc<broker::Options>,
     /// Sessions over WebSocket.
@@ -42,6 +44,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            app: Arc::default(),
             broker: Arc::default(),
             session: Arc::default(),
             tcp_session: Arc::default(),

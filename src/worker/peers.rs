@@ -64,6 +64,8 @@ pub(super) struct Connection {
     pub(super) framing: Framing,
     pub(super) peer: Peer,
     pub(super) phase: Phase,
+    /// Why the session ended, once it did.
+    pub(super) why: Option<&'static str>,
     /// STOMP bytes that came while the session did not want any.
     pub(super) unread: Vec<u8>,
     /// Whether the driver was told not to read.
@@ -73,6 +75,8 @@ pub(super) struct Connection {
     pub(super) last_received: Instant,
     /// Whether a ping was sent since then.
     pub(super) pinged: bool,
+    /// Whether so much of it waits for the application that it is not read meanwhile.
+    pub(super) waits_for_application: bool,
     /// When the worker's timers will look at this connection.
     pub(super) armed: Option<Instant>,
     /// Whether it is in the list of connections to be written.
@@ -95,7 +99,7 @@ impl Connection {
     /// Whether the next frame may come. Messages for a slow peer have their policy; answers have not, and wait for a peer
     /// that keeps asking without reading them: so it is not read either while they are more than `limit` bytes.
     pub(super) fn wants_input(&self, limit: usize) -> bool {
-        self.session.wants_input() && self.answers <= limit
+        self.session.wants_input() && self.answers <= limit && !self.waits_for_application
     }
 
     /// Appends what the peer gets in answer to something.
@@ -134,6 +138,8 @@ pub(super) struct Peers {
     dirty: Vec<ConnectionKey>,
     /// Connections whose sessions may have actions.
     pub(super) stirred: Vec<ConnectionKey>,
+    /// Answers to tickets of the worker itself.
+    pub(super) routed: Vec<(u64, Verdict)>,
     pub(super) posts: Posts,
     /// What is to be stored, and with which tickets. Ended with the turn.
     pub(super) submissions: Vec<Submission>,
@@ -161,6 +167,7 @@ impl Peers {
             private: Vec::new(),
             dirty: Vec::new(),
             stirred: Vec::new(),
+            routed: Vec::new(),
             posts,
             submissions: Vec::new(),
             unawaited: Vec::new(),
@@ -171,6 +178,11 @@ impl Peers {
 
     pub(super) fn session_id(&self, key: ConnectionKey) -> SessionId {
         SessionId { worker: self.worker, key: key.data().as_ffi() }
+    }
+
+    /// Whether there is such a worker.
+    pub(super) fn has_worker(&self, worker: WorkerId) -> bool {
+        worker.index() < self.posts.workers()
     }
 
     /// Appends to the connection's outbox what `write` writes.
@@ -204,6 +216,17 @@ impl Peers {
         }
         self.counters.deliveries.add(1);
         self.mark_dirty(key);
+    }
+
+    /// Writes a MESSAGE that answers what the peer asked: it counts as such.
+    pub(super) fn send_answer(&mut self, key: ConnectionKey, outgoing: &Outgoing) {
+        let queued = |peers: &Peers| peers.connections.get(key).map_or(0, |connection| connection.outbox.queued());
+        let before = queued(self);
+        self.send_message(key, outgoing);
+        let more = queued(self).saturating_sub(before);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.answers += more;
+        }
     }
 
     /// Ends the turn for all connections with something to write, and answers with those that can be written to.
@@ -329,6 +352,10 @@ impl Effects for Peers {
             self.posts.push(session.worker, Post::Verdict(session, ticket, verdict));
             return;
         }
+        if let Some(number) = ticket.and_then(Ticket::as_internal) {
+            self.routed.push((number, verdict));
+            return;
+        }
         let key = ConnectionKey::from(KeyData::from_ffi(session.key));
         if let Some(connection) = self.connections.get_mut(key) {
             connection.session.handle_verdict(self.now, ticket, verdict);
@@ -372,6 +399,13 @@ impl Effects for Peers {
             Note::Dropped { queue, reason, count } => {
                 self.counters.dropped.add(count as u64);
                 tracing::debug!(%queue, reason, count, "dropped messages of a queue");
+            }
+            Note::Abandoned { queue, count } => {
+                self.counters.dropped.add(count as u64);
+                tracing::info!(%queue, count, "a durable subscription was abandoned: it ends, with its messages");
+            }
+            Note::Unbound(queue) => {
+                tracing::warn!(%queue, "no topic's prefix takes what a durable subscription is on: it gets nothing");
             }
             Note::LimitReached(refusal) => {
                 self.counters.limit_reached(refusal.code());

@@ -1,5 +1,6 @@
 //! What workers tell each other.
 
+use crate::app::{Answer, CallId};
 use crate::broker::Command;
 use crate::message::{Delivery, SessionId, SubscriberId, Ticket, Verdict, WorkerId};
 
@@ -12,6 +13,8 @@ pub enum Post {
     Deliver(SubscriberId, Delivery),
     /// An answer for one of its sessions.
     Verdict(SessionId, Option<Ticket>, Verdict),
+    /// What came of a request of one of its sessions to the application.
+    Answer(CallId, Answer),
 }
 
 /// What one worker has for the others, in order, until the end of its turn.
@@ -36,6 +39,11 @@ impl Posts {
 
     pub(super) fn is_empty(&self) -> bool {
         self.pending == 0
+    }
+
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> usize {
+        self.to.len()
     }
 
     /// Everything for `worker`.

@@ -4,12 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use bytestring::ByteString;
+
 use super::hub::Hub;
 use super::peers::Submission;
 use super::post::Post;
 use crate::broker::{Change, Command, UNAWAITED};
 use crate::destination::Destination;
-use crate::message::{Content, Message, Moment, Refusal, SessionId, Terms, WorkerId};
+use crate::headers::Headers;
+use crate::message::{Content, Message, MessageId, Moment, Refusal, SessionId, Terms, WorkerId};
 use crate::store::{self, Answer, Busy, MessageRecord, StateRecord, StoreOp, Submitter};
 
 /// How long to wait until there may be room again: about what one commit takes.
@@ -86,19 +90,22 @@ pub(crate) fn answers(answers: Vec<Answer>) -> Vec<Post> {
     awaited.map(post).collect()
 }
 
-/// Brings a message back that the store has kept, to the home of its queue.
+/// Brings back what the store has kept, to the home of its queue.
 pub fn restored(record: MessageRecord, redeliveries: u32) -> Command {
-    let MessageRecord { sequence, queue, id, headers, body, is_text, expires_at, deliver_at, priority, group, .. } =
-        record;
+    let MessageRecord { sequence, queue, topic, id, headers, body, is_text, expires_at, .. } = record;
+    let queue = Destination::new(queue);
+    if record.is_binding {
+        return Command::Rebind { queue, topic: topic.unwrap_or_default(), sequence };
+    }
     let terms = Terms {
         expires: expires_at.map(Moment::At),
-        due: deliver_at.map(Moment::At),
-        priority: (priority != USUAL_PRIORITY).then_some(priority),
-        group,
+        due: record.deliver_at.map(Moment::At),
+        priority: (record.priority != USUAL_PRIORITY).then_some(record.priority),
+        group: record.group,
         persistent: true,
     };
     let content = Content {
-        destination: Destination::new(queue),
+        destination: topic.map_or_else(|| queue.clone(), Destination::new),
         headers,
         body,
         is_text,
@@ -108,14 +115,17 @@ pub fn restored(record: MessageRecord, redeliveries: u32) -> Command {
     };
     // Its sender is gone, and no session ever has this key.
     let origin = SessionId { worker: WorkerId(0), key: 0 };
-    Command::Restore { message: Arc::new(Message { id, origin, content }), sequence, redeliveries }
+    Command::Restore { queue, message: Arc::new(Message { id, origin, content }), sequence, redeliveries }
 }
 
 /// A change as the store takes it.
 pub fn operation(change: Change) -> StoreOp {
     match change {
-        Change::Append { sequence, message, taken_at, expires_at } => {
-            StoreOp::Append(Arc::new(record(sequence, &message, taken_at, expires_at)))
+        Change::Append { sequence, queue, message, taken_at, expires_at } => {
+            StoreOp::Append(Arc::new(record(sequence, &queue, &message, (taken_at, expires_at))))
+        }
+        Change::Bind { sequence, queue, topic, made_at } => {
+            StoreOp::Append(Arc::new(binding(sequence, &queue, topic, made_at)))
         }
         Change::State { sequence, redeliveries } => {
             StoreOp::State(StateRecord { sequence, redeliveries, not_before: 0 })
@@ -124,12 +134,38 @@ pub fn operation(change: Change) -> StoreOp {
     }
 }
 
-fn record(sequence: u64, message: &Message, taken_at: u64, expires_at: Option<u64>) -> MessageRecord {
+/// The form of a durable subscription: of a message only what it has to have.
+fn binding(sequence: u64, queue: &Destination, topic: ByteString, made_at: u64) -> MessageRecord {
+    MessageRecord {
+        sequence,
+        queue: queue.text().clone(),
+        topic: Some(topic),
+        is_binding: true,
+        id: MessageId { boot: 0, worker: WorkerId(0), sequence: 0 },
+        headers: Headers::default(),
+        body: Bytes::new(),
+        is_text: false,
+        enqueued_at: made_at,
+        expires_at: None,
+        deliver_at: None,
+        priority: USUAL_PRIORITY,
+        group: None,
+    }
+}
+
+fn record(
+    sequence: u64,
+    queue: &Destination,
+    message: &Message,
+    (taken_at, expires_at): (u64, Option<u64>),
+) -> MessageRecord {
     let content = &message.content;
     let terms = content.terms.as_deref();
     MessageRecord {
         sequence,
-        queue: content.destination.text().clone(),
+        queue: queue.text().clone(),
+        topic: (*queue != content.destination).then(|| content.destination.text().clone()),
+        is_binding: false,
         id: message.id,
         headers: content.headers.clone(),
         body: content.body.clone(),

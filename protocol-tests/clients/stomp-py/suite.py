@@ -271,6 +271,8 @@ kit.report(
         "commit, abort": (True, transactions),
         "ack in a transaction": (True, ack_in_a_transaction),
         "large message": (True, large_message),
+        # The library does not split what it sends.
+        "split frames": (False, None),
         "binary body": (True, binary_body),
         "unicode": (True, unicode),
         "header escapes": (LATER, header_escapes),

@@ -3,7 +3,7 @@
 // The version of `webstomp-client` is that of the sub-protocol. It offers all three, 1.0 first, and so gets 1.0 from a broker
 // that takes the first; a program that wants more says so.
 //
-// Neither escapes headers, reads bodies as bytes, or connects again by itself, so there is nothing to try of that.
+// Neither escapes headers or reads bodies as bytes. Neither connects again by itself either, so a program does.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
@@ -45,15 +45,19 @@ const failures = await report(
     connect: async () => assert.equal((await connect()).frame.headers.version, version),
     'send, subscribe': sendAndSubscribe,
     unsubscribe,
+    patterns,
     receipts: async () => send((await connect()).made, fresh('/topic'), 'nobody hears it'),
     'heart-beats': later(heartBeats),
     'ack individual': () => acknowledge('client-individual', ['one', 'three']),
     'ack cumulative': () => acknowledge('client', ['three']),
+    'ack lost': ackLost,
     nack: later(nack),
     'commit, abort': transactions,
     'large message': () => bounce(big, { maxWebSocketFrameSize: Infinity }),
     'split frames': () => bounce(big, {}),
+    'binary body': null,
     unicode: () => bounce('Grüße, 世界 👢', {}),
+    'header escapes': null,
     'error, close': errorAndClose,
     disconnect,
     reconnect,
@@ -119,6 +123,18 @@ async function unsubscribe() {
   assert.equal(ended.arrived.length, 0);
 }
 
+async function patterns() {
+  const base = fresh('/topic');
+  const { made } = await connect();
+  const star = await subscribe(made, `${base}/*/price`);
+  const deep = await subscribe(made, `${base}/**`);
+  await send(made, `${base}/tea/price`, '3');
+  await send(made, `${base}/tea/stock/north`, '9');
+  assert.equal((await star.next()).headers.destination, `${base}/tea/price`);
+  assert.deepEqual([(await deep.next()).body, (await deep.next()).body], ['3', '9']);
+  assert.equal(star.arrived.length, 0);
+}
+
 async function heartBeats() {
   const { made } = await connect({ heartbeat: { outgoing: 300, incoming: 300 } });
   const beats = mailbox('heart-beat');
@@ -137,6 +153,16 @@ async function acknowledge(ack, left) {
   reader.disconnect();
   const rest = await subscribe(made, destination);
   for (const body of left) assert.equal((await rest.next()).body, body);
+}
+
+async function ackLost() {
+  const destination = fresh('/queue');
+  const [{ made }, { made: reader }] = await Promise.all([connect(), connect()]);
+  await send(made, destination, 'one');
+  await (await subscribe(reader, destination, { ack: 'client-individual' })).next();
+  reader.ws.terminate();
+  const again = await subscribe(made, destination);
+  assert.equal((await again.next()).headers.redelivered, 'true');
 }
 
 /** A message's own `ack` and `nack`, with headers. */

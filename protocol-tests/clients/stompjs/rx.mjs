@@ -17,14 +17,19 @@ const failures = await report(
     connect: async () => assert.equal((await connect()).stompClient.connectedVersion, '1.2'),
     'send, subscribe': () => bounce(['one', 'two', 'three']),
     unsubscribe,
+    patterns,
     receipts: async () => send(await connect(), fresh('/topic'), 'nobody hears it'),
     'heart-beats': heartBeats,
-    'ack individual': acknowledge,
+    'ack individual': () => acknowledge('client-individual', ['one', 'three']),
+    'ack cumulative': () => acknowledge('client', ['three']),
+    'ack lost': ackLost,
     nack,
+    'commit, abort': transactions,
     'large message': () => bounce(['0123456789abcdef'.repeat(65_536)]),
     'split frames': () => bounce(['0123456789abcdef'.repeat(65_536)], { splitLargeFrames: true }),
     'binary body': binaryBody,
     unicode: () => bounce(['Grüße, 世界 👢']),
+    'header escapes': headerEscapes,
     'error, close': errorAndClose,
     disconnect: async () => (await connect()).deactivate(),
     'request, reply': requestAndReply,
@@ -100,16 +105,61 @@ async function heartBeats() {
   await send(rx, fresh('/topic'), 'still here');
 }
 
-async function acknowledge() {
+/** Of three messages the second is acknowledged; the others, or those after it, come to the next reader. */
+async function acknowledge(ack, left) {
   const destination = fresh('/queue');
   const [rx, reader] = [await connect(), await connect()];
-  for (const body of ['one', 'two']) await send(rx, destination, body);
-  const held = await watch(reader, destination, { ack: 'client-individual' });
-  const messages = [await held.next(), await held.next()];
-  await receipt(reader, id => messages[0].ack({ receipt: id }));
+  for (const body of ['one', 'two', 'three']) await send(rx, destination, body);
+  const held = await watch(reader, destination, { ack });
+  const messages = [await held.next(), await held.next(), await held.next()];
+  await receipt(reader, id => messages[1].ack({ receipt: id }));
   await reader.deactivate();
-  const left = await watch(rx, destination);
-  assert.equal((await left.next()).body, 'two');
+  const rest = await watch(rx, destination);
+  for (const body of left) assert.equal((await rest.next()).body, body);
+}
+
+async function ackLost() {
+  const destination = fresh('/queue');
+  const [rx, reader] = [await connect(), await connect({ reconnectDelay: 0 })];
+  await send(rx, destination, 'one');
+  await (await watch(reader, destination, { ack: 'client-individual' })).next();
+  await reader.deactivate({ force: true });
+  const again = await watch(rx, destination);
+  assert.equal((await again.next()).headers.redelivered, 'true');
+}
+
+/** RxStomp has none itself, but gives its client out for such things. */
+async function transactions() {
+  const destination = fresh('/queue');
+  const rx = await connect();
+  const messages = await watch(rx, destination);
+  const [given, kept] = [rx.stompClient.begin(), rx.stompClient.begin()];
+  rx.publish({ destination, body: 'given up', headers: { transaction: given.id } });
+  rx.publish({ destination, body: 'one', headers: { transaction: kept.id } });
+  given.abort();
+  await send(rx, destination, 'outside');
+  kept.commit();
+  assert.deepEqual([(await messages.next()).body, (await messages.next()).body], ['outside', 'one']);
+}
+
+async function patterns() {
+  const base = fresh('/topic');
+  const rx = await connect();
+  const [star, deep] = [await watch(rx, `${base}/*/price`), await watch(rx, `${base}/**`)];
+  await send(rx, `${base}/tea/price`, '3');
+  await send(rx, `${base}/tea/stock/north`, '9');
+  assert.equal((await star.next()).headers.destination, `${base}/tea/price`);
+  assert.deepEqual([(await deep.next()).body, (await deep.next()).body], ['3', '9']);
+  assert.equal(star.arrived.length, 0);
+}
+
+async function headerEscapes() {
+  const destination = fresh('/topic');
+  const rx = await connect();
+  const messages = await watch(rx, destination);
+  const note = 'colon : backslash \\ line\nreturn\rend';
+  await send(rx, destination, '', { note });
+  assert.equal((await messages.next()).headers.note, note);
 }
 
 async function nack() {

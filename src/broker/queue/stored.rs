@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Load, Queue, due};
+use super::{Life, Load, Queue, due};
 use crate::broker::admission::{Admitted, Source};
 use crate::broker::backlog::Entry;
 use crate::broker::command::Change;
@@ -15,7 +15,7 @@ use crate::message::{Message, Moment, Refusal};
 impl Queue {
     /// Whether this message must be stored before it is here. Never for a temporary queue, which ends with its session.
     pub(in crate::broker) fn must_store(&self, message: &Message) -> bool {
-        (self.rules.options.durable || message.content.is_persistent()) && !self.is_temporary
+        (self.rules.options.durable || message.content.is_persistent()) && !matches!(self.life, Life::Temporary)
     }
 
     /// Whether others wait for the store, so that whatever comes now must wait behind them (G4).

@@ -4,12 +4,13 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{QueueKey, Queues};
+use super::{Copied, QueueKey, Queues};
 use crate::broker::admission::Source;
-use crate::broker::command::{Change, Command, Effects, Note};
-use crate::broker::queue::Pushed;
+use crate::broker::command::{Change, Command, Effects, Note, UNAWAITED};
+use crate::broker::queue::{Pushed, Queue};
 use crate::broker::shard::answer;
 use crate::broker::storage::Awaited;
+use crate::destination::Destination;
 use crate::message::{Message, Refusal, Tag};
 
 impl Queues {
@@ -26,7 +27,7 @@ impl Queues {
             return Ok(Pushed::Added(0));
         };
         let taken_at = self.clock.epoch_ms(now);
-        let change = stored.map(|stored| append(stored, &message, taken_at, queue.expires_at(taken_at, &message)));
+        let change = stored.map(|stored| append(stored, queue, &message, taken_at));
         match queue.line_up(now, &self.clock, message, stored, source) {
             Ok(Ok(place)) => {
                 if let Some(change) = change {
@@ -57,7 +58,7 @@ impl Queues {
         let queue = self.queues.get(key).filter(|queue| queue.must_store(message))?;
         let stored = self.storage.next_sequence()?;
         let taken_at = self.clock.epoch_ms(now);
-        changes.push(append(stored, message, taken_at, queue.expires_at(taken_at, message)));
+        changes.push(append(stored, queue, message, taken_at));
         Some(stored)
     }
 
@@ -92,6 +93,9 @@ impl Queues {
         for (message, source, result) in told {
             match source {
                 Source::Sender(ticket) => answer(message.origin, ticket, result.map(|()| 1), effects),
+                Source::Publisher(ticket) => {
+                    self.notices.copied.push(Copied { origin: message.origin, ticket, reached: result.map(|()| 1) });
+                }
                 Source::Letter(from) => self.answer_letter(now, from, result, effects),
                 Source::Nobody => {}
             }
@@ -121,13 +125,16 @@ impl Queues {
     pub(in crate::broker) fn restore<E: Effects>(
         &mut self,
         now: Instant,
-        message: Arc<Message>,
+        name: &Destination,
+        (message, redeliveries): (Arc<Message>, u32),
         sequence: u64,
-        redeliveries: u32,
         effects: &mut E,
     ) {
-        let name = &message.content.destination;
         let known = self.names.get(name).copied();
+        if known.is_none() && name.is_reserved() {
+            // Its durable subscription ended while this was on its way into the store.
+            return effects.store(UNAWAITED, vec![Change::Delete { sequence }]);
+        }
         let key = known.unwrap_or_else(|| self.make(name));
         if let Some(queue) = self.queues.get_mut(key) {
             queue.restore(now, &self.clock, message, NonZeroU64::new(sequence), redeliveries);
@@ -136,6 +143,12 @@ impl Queues {
     }
 }
 
-fn append(stored: NonZeroU64, message: &Arc<Message>, taken_at: u64, expires_at: Option<u64>) -> Change {
-    Change::Append { sequence: stored.get(), message: Arc::clone(message), taken_at, expires_at }
+fn append(stored: NonZeroU64, queue: &Queue, message: &Arc<Message>, taken_at: u64) -> Change {
+    Change::Append {
+        sequence: stored.get(),
+        queue: queue.name().clone(),
+        message: Arc::clone(message),
+        taken_at,
+        expires_at: queue.expires_at(taken_at, message),
+    }
 }

@@ -44,7 +44,10 @@ fn verdict(survey: &Survey, path: &Path) -> Result<(), Failure> {
 fn report(out: &mut impl Write, survey: &Survey, now: u64) -> io::Result<()> {
     let mut rows = vec![["queue", "messages", "bytes", "oldest"].map(str::to_owned)];
     for (queue, held) in &survey.queues {
-        let oldest = format!("{} ago", age(now.saturating_sub(held.oldest)));
+        let oldest = match held.messages {
+            0 => String::new(),
+            _ => format!("{} ago", age(now.saturating_sub(held.oldest))),
+        };
         // Names come from peers, and may hold what moves a terminal's cursor.
         rows.push([queue.escape_debug().to_string(), held.messages.to_string(), size(held.bytes), oldest]);
     }
@@ -60,6 +63,9 @@ fn report(out: &mut impl Write, survey: &Survey, now: u64) -> io::Result<()> {
     for [queue, messages, bytes, oldest] in &rows {
         let line = format!("{queue:first$}  {messages:>second$}  {bytes:>third$}  {oldest}");
         writeln!(out, "{}", line.trim_end())?;
+    }
+    if survey.bindings > 0 {
+        writeln!(out, "durable subscriptions: {}", survey.bindings)?;
     }
     for damage in &survey.damage {
         writeln!(out, "damaged: {damage}")?;
@@ -92,7 +98,13 @@ mod tests {
         let held = |messages, bytes, oldest| Holding { messages, bytes, oldest };
         let survey = Survey {
             found: Moved { messages: 12, states: 1, bytes: 3000 },
-            queues: [("/queue/a".into(), held(10, 2048, 5000)), ("/queue/b\n".into(), held(2, 952, 90_000))].into(),
+            queues: [
+                ("/queue/a".into(), held(10, 2048, 5000)),
+                ("/queue/b\n".into(), held(2, 952, 90_000)),
+                ("@durable/id/1//topic/a".into(), held(0, 99, u64::MAX)),
+            ]
+            .into(),
+            bindings: 1,
             damage: vec![Damage::Missing(7)],
             damaged: 3,
         };
@@ -102,6 +114,7 @@ mod tests {
                         /queue/a          10  2.0 KiB  1 d 2 h ago\n\
                         /queue/b\\n         2    952 B  1 d 1 h ago\n\
                         all               12  2.9 KiB\n\
+                        durable subscriptions: 1\n\
                         damaged: message 7: a piece of it is missing\n\
                         damaged: 2 more\n";
         assert_eq!(String::from_utf8(out).expect("text"), expected);

@@ -14,7 +14,7 @@ fn m1_private_headers_and_our_own_do_not_pass() {
         "1.2",
         Options::default(),
         "> SEND destination:/topic/a login:u passcode:p Authorization:a x-authorization:b persistent:true | hi
-         < #- send /topic/a persistent:true | hi",
+         < #- send /topic/a persistent:true {persistent} | hi",
     );
 }
 

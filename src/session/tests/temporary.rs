@@ -73,3 +73,28 @@ fn limits_hold_for_what_a_reply_to_makes() {
          < note Refused { code: \"too-many-subscriptions\" }",
     );
 }
+
+#[test]
+fn p6_a_subscribe_may_say_that_its_queue_ends_with_it() {
+    check_named(
+        Options::default(),
+        "> SUBSCRIBE id:a destination:/queue/x-userabc simpOrigDestination:/user/queue/x
+         < #0 subscribe 0=a queue /queue/x-userabc ends-queue credit:100
+         > SUBSCRIBE id:b destination:/queue/x-userabc
+         < #1 subscribe 1=b queue /queue/x-userabc credit:100
+         > SUBSCRIBE id:c destination:/queue/x-user/abc simpOrigDestination:/user/queue/x
+         < #2 subscribe 2=c queue /queue/x-user/abc credit:100
+         > SUBSCRIBE id:d destination:/queue/x auto-delete:true
+         < #3 subscribe 3=d queue /queue/x ends-queue credit:100
+         > SUBSCRIBE id:d destination:/queue/x auto-delete:true
+         < #4 subscribe 4=d queue /queue/x ends-queue credit:100
+         < #- unsubscribe 3=d queue /queue/x by-client
+         > SUBSCRIBE id:e destination:/queue/y auto-delete:false
+         < #5 subscribe 5=e queue /queue/y credit:100",
+    );
+    check_named(
+        Options { spring_user_queues: false, ..Options::default() },
+        "> SUBSCRIBE id:a destination:/queue/x-userabc simpOrigDestination:/user/queue/x
+         < #0 subscribe 0=a queue /queue/x-userabc credit:100",
+    );
+}

@@ -37,6 +37,8 @@ const PIECES: usize = 3;
 /// How often a request looks for a conduit that ends while it looks.
 const ATTEMPTS: usize = 3;
 
+const UNREAD: &str = "The request is too large, or took too long\n";
+
 const SCRIPT: &str = "application/javascript; charset=UTF-8";
 
 /// A conduit's application is to take this connection, on which it is the server of WebSocket, without compression.
@@ -225,7 +227,12 @@ impl Endpoints {
             }
             _ => {
                 let callback = callback(request.uri().query());
-                let mut response = self.receive(callback, peer, session, transport).await;
+                // A body means nothing here, but whatever of it was not read when the response ends would make the system
+                // reset the connection, and the client would lose what it has not read of the response.
+                let mut response = match self.read(request.into_body()).await {
+                    Ok(_) => self.receive(callback, peer, session, transport).await,
+                    Err(status) => answers::text(status, UNREAD),
+                };
                 answers::uncached(&mut response);
                 response
             }
@@ -301,7 +308,7 @@ impl Endpoints {
         let form = transport == Transport::JsonpSend && is_form(request.headers());
         let body = match self.read(request.into_body()).await {
             Ok(body) => body,
-            Err(status) => return answers::text(status, "The request is too large, or took too long\n"),
+            Err(status) => return answers::text(status, UNREAD),
         };
         let payload = if form { form_value(&body).unwrap_or_default() } else { body.to_vec() };
         if payload.is_empty() {

@@ -1,0 +1,72 @@
+//! The queue behind a durable subscription: it lives while the subscription does, whoever is there.
+
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+use super::{Life, Queue};
+use crate::broker::admission::Admitted;
+use crate::broker::command::Consumer;
+use crate::destination::Pattern;
+use crate::message::{Message, SubscriberId, Ticket};
+
+/// What a queue knows of its durable subscription.
+#[derive(Debug)]
+pub(in crate::broker) struct Bound {
+    /// What it takes; none when that is under no topic's prefix any more.
+    pub(in crate::broker) topic: Option<Pattern>,
+    /// Its number in the store, where it is kept there too.
+    pub(in crate::broker) stored: Option<NonZeroU64>,
+    /// Whether the store has not answered yet, so that nobody can have it.
+    pub(in crate::broker) is_storing: bool,
+    /// Who waits for that, in order. Sessions that are there, so bounded by their limits.
+    pub(in crate::broker) waiting: Vec<(Consumer, Option<Ticket>)>,
+}
+
+impl Queue {
+    /// Its durable subscription, where it is that of one.
+    pub(in crate::broker) fn bound(&mut self) -> Option<&mut Bound> {
+        match &mut self.life {
+            Life::Bound(bound) => Some(bound),
+            Life::Usual | Life::Temporary => None,
+        }
+    }
+
+    /// Whether some session has it, or is about to.
+    pub(in crate::broker) fn is_in_use(&self) -> bool {
+        let is_awaited = matches!(&self.life, Life::Bound(bound) if !bound.waiting.is_empty());
+        is_awaited || !self.consumers.is_empty()
+    }
+
+    /// Forgets one who waits for the store; answers with what it waits with.
+    pub(in crate::broker) fn stop_waiting(&mut self, consumer: SubscriberId) -> Option<Option<Ticket>> {
+        let waiting = &mut self.bound()?.waiting;
+        let at = waiting.iter().position(|(each, _)| each.id == consumer)?;
+        Some(waiting.remove(at).1)
+    }
+
+    /// Whether the session that has it does not want a message of its own (M5).
+    pub(in crate::broker) fn declines(&self, message: &Message) -> bool {
+        let is_own = |consumer: &Consumer| consumer.id.session == message.origin;
+        self.consumers.iter().any(|each| is_own(each) && (each.no_local || message.content.exclude_origin))
+    }
+
+    /// Ends it: gives the numbers in the store of all it has, itself included, and those that wait for the store.
+    pub(in crate::broker) fn dissolve(mut self) -> (Vec<NonZeroU64>, Vec<Admitted>) {
+        let admitted: Vec<Admitted> = self.admission.drain().collect();
+        let held = self.unsettled.values().map(|unsettled| &unsettled.entry);
+        let entries = held.chain(self.dying.values().map(|(entry, _)| entry)).filter_map(|entry| entry.stored);
+        let of_admitted = admitted.iter().filter_map(|admitted| admitted.stored);
+        let mut numbers: Vec<NonZeroU64> = self.backlog.stored().chain(entries).chain(of_admitted).collect();
+        numbers.extend(self.bound().and_then(|bound| bound.stored));
+        (numbers, admitted)
+    }
+
+    pub(super) fn is_abandoned(&mut self, now: Instant) -> bool {
+        let is_storing = self.bound().is_some_and(|bound| bound.is_storing);
+        let Some(stay) = self.rules.options.idle_expiry.filter(|_| !is_storing && !self.is_in_use()) else {
+            self.idle_since = None;
+            return false;
+        };
+        now.saturating_duration_since(*self.idle_since.get_or_insert(now)) >= stay
+    }
+}
