@@ -51,6 +51,7 @@ impl Model {
         self.suspects.clear();
         self.overtaken.clear();
         self.groups.clear();
+        self.groups_in_doubt.clear();
         self.lingering.clear();
         self.idle.clear();
         self.busy.clear();

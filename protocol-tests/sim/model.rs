@@ -236,6 +236,8 @@ pub(crate) struct Model {
     pub(crate) events: usize,
     /// Which subscription has a queue's group.
     pub(crate) groups: BTreeMap<(&'static str, &'static str), usize>,
+    /// Groups that some subscription may have without anybody knowing.
+    pub(crate) groups_in_doubt: BTreeSet<(&'static str, &'static str)>,
     /// Messages that seem to have been passed over.
     pub(crate) overtaken: Vec<Overtaken>,
     /// Queues that somebody used since all was quiet.
@@ -273,6 +275,7 @@ impl Model {
             quiets: 0,
             events: 0,
             groups: BTreeMap::new(),
+            groups_in_doubt: BTreeSet::new(),
             overtaken: Vec::new(),
             touched: BTreeSet::new(),
             idle: BTreeMap::new(),

@@ -56,13 +56,14 @@ impl Model {
     fn check_group(&mut self, subscription: usize, number: usize, frame: &Frame) -> Check {
         let message = &self.messages[number];
         let Some(group) = message.present_wishes().group else { return Ok(()) };
-        // What the group's own consumer leaves to others is anybody's.
+        let key = (message.place, group);
+        // What the group's own consumer leaves to others is anybody's, and does not tell whose the group is.
         let shuns = |each: &Subscription| each.consumes(message) && each.shuns(message) && !each.is_buried;
         if self.subscriptions.iter().any(shuns) {
+            self.groups_in_doubt.insert(key);
             return Ok(());
         }
         // Which of a session's queues is meant matters little: their only consumers are that session's.
-        let key = (message.place, group);
         let Some(owner) = self.groups.get(&key).copied().filter(|owner| *owner != subscription) else {
             self.groups.insert(key, subscription);
             return Ok(());
@@ -85,7 +86,11 @@ impl Model {
     /// Whether a consumer is the only one that may get a message, or one of all.
     pub(crate) fn may_take(&self, subscription: usize, message: &Message) -> bool {
         let own = &self.subscriptions[subscription];
-        let owner = message.present_wishes().group.map(|group| self.groups.get(&(message.place, group)));
+        let group = message.present_wishes().group.map(|group| (message.place, group));
+        if group.is_some_and(|group| self.groups_in_doubt.contains(&group)) {
+            return false;
+        }
+        let owner = group.map(|group| self.groups.get(&group));
         let is_theirs = match owner {
             None => true,
             Some(_) if self.policy_at(message.place).max_groups <= 2 || message.is_temporary() => false,
