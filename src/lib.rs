@@ -12,6 +12,9 @@
 //! - [`broker`] routes: commands in, effects out. A [`broker::Shard`] has the topic subscriptions and the queues of one
 //!   worker.
 //!
+//! Beside them [`app`] decides who handles what is sent to application destinations; all of it but the handlers themselves
+//! is as pure.
+//!
 //! They do not call each other. [`worker::Hub`] carries what one gives to the next, with [`websocket`] in front for those who
 //! come that way, and is itself pure: a whole broker runs in one thread, from one seed, on a clock that a test turns.
 //! Around a hub, the worker's driver brings sockets and time, [`transport`] brings bytes, [`sockjs`] makes connections of
@@ -31,7 +34,8 @@
 //! 2. **Transports carry bytes.** [`transport`] does not name `stomp`, `session` or `broker`: a new transport is one file.
 //! 3. **Options are plain.** Each module has its own `Options`, whose `Default` is what the documentation says. No module
 //!    knows of the configuration, which depends on them: the library needs no file.
-//! 4. **Formats have one place.** Only the configuration names serde.
+//! 4. **Formats have one place.** Only the configuration names serde, and [`app`], whose handlers and routes read the JSON of
+//!    applications.
 //! 5. **Nothing from outside ends the program.** No panic without an `// Invariant:` line that says why it cannot happen; no
 //!    channel or buffer without a limit; no globs; no file over 600 lines, no function over 70.
 //! 6. **Everything has a limit.** Each queue, buffer, wait, and map that a peer can fill has a limit in some `Options`,

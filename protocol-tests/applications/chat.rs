@@ -13,7 +13,13 @@ struct Broker {
 
 impl Broker {
     fn start(config: &str) -> Broker {
-        let ports = ["websocket.bind=127.0.0.1:0", "tcp.bind=127.0.0.1:0", "admin.enabled=false", "server.workers=2"];
+        let ports = [
+            "websocket.bind=127.0.0.1:0",
+            "tcp.bind=127.0.0.1:0",
+            "admin.enabled=false",
+            "store.engine=memory",
+            "server.workers=2",
+        ];
         let mut program = Command::new(env!("CARGO_BIN_EXE_gumboot"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env_clear()

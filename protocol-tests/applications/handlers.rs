@@ -77,7 +77,10 @@ fn a3_a_failure_reaches_its_sender() {
     let broker = Broker::start(|builder| {
         builder
             .handle("/app/no", |_, _| async { Err::<(), _>(Failure::application("not today")) })
-            .handle("/app/panic", |_, message| async move { Ok(assert_eq!(message.body, "fine")) })
+            .handle("/app/panic", |_, message| async move {
+                assert_eq!(message.body, "fine");
+                Ok(())
+            })
             .handle("/app/astray", |_, _| async { Ok(Reply::new("x").to("/app/no")) })
             .handle("/app/json", |_, message| async move { message.json::<u32>().map(|_| ()) })
     });

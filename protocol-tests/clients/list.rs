@@ -121,10 +121,12 @@ fn examples() -> Vec<Suite> {
         .map(|script| example(&format!("{node}/{script}"), program(&NODE, node, script), &[]));
     let (worker, answer) = (program(&PYTHON, python, "worker.py"), program(&PYTHON, python, "answer.py"));
     let slow_reader = example("examples/node/slow-reader.mjs", program(&NODE, node, "slow-reader.mjs"), &[]);
+    let request_reply = example("examples/node/request-reply.mjs", program(&NODE, node, "request-reply.mjs"), &[]);
     let together = [
         example("examples/python/producer.py", program(&PYTHON, python, "producer.py"), &[worker.clone(), worker]),
         example("examples/node/ask.mjs", program(&NODE, node, "ask.mjs"), &[answer]),
         Suite { config: Some(install::top().join("examples/browser/ticker/ticker.toml")), ..slow_reader },
+        Suite { config: Some(install::top().join("examples/node/request-reply.toml")), ..request_reply },
     ];
     alone.into_iter().chain(together).chain(pages().into_iter().map(page)).collect()
 }

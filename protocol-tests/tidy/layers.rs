@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "websocket",
         ],
     ),
-    ("admin", &["worker"]),
+    ("admin", &["app", "worker"]),
     (
         "server",
         &[
@@ -100,18 +100,23 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("crc32fast", &["store"]),
+    ("data_encoding", &["app"]),
     ("flate2", &["websocket"]),
-    ("http", &["admin", "sockjs", "transport", "websocket"]),
-    ("http_body_util", &["admin", "sockjs", "transport"]),
-    ("hyper", &["admin", "sockjs", "transport"]),
-    ("hyper_util", &["admin", "transport"]),
+    ("hmac", &["app"]),
+    ("http", &["admin", "app", "sockjs", "transport", "websocket"]),
+    ("http_body_util", &["admin", "app", "sockjs", "transport"]),
+    ("hyper", &["admin", "app", "sockjs", "transport"]),
+    ("hyper_util", &["admin", "app", "transport"]),
+    ("hyper_rustls", &["app"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
     ("redb", &["store"]),
     ("rlimit", &["cli"]),
+    ("rustls", &["app"]),
+    ("sha2", &["app"]),
     ("sled", &["store"]),
     ("socket2", &["transport"]),
-    ("tokio", &["admin", "cli", "server", "sockjs", "transport", "worker"]),
+    ("tokio", &["admin", "app", "cli", "server", "sockjs", "transport", "worker"]),
     ("tracing_subscriber", &["cli", "log"]),
     ("tungstenite", &["websocket"]),
 ];
@@ -138,6 +143,15 @@ const PURE_WORKER_FILES: &[&str] = &[
 
 /// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.
 const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
+
+/// The part of HTTP hooks that is values and decisions.
+const PURE_HOOK_FILES: &[&str] = &["answer", "backoff", "breaker", "options", "request", "signature"];
+
+/// The part of applications that is not a way to call somebody.
+const PURE_APP_FILES: &[&str] = &[
+    "address", "answer", "calls", "dispatch", "event", "function", "handler", "json", "options", "request", "route",
+    "template",
+];
 
 /// What no pure file names, by where the path begins.
 const IMPURE: &[&str] = &["tokio", "sled", "redb", "std::fs", "std::thread"];
@@ -202,6 +216,8 @@ fn is_room(name: &str) -> bool {
 fn impurity(source: &Source, path: &Named) -> Option<&'static str> {
     let (room, file) = match source.module().as_slice() {
         ["sockjs", file, ..] => (PURE_SOCKJS_FILES.contains(file), false),
+        ["app", "hook", file, ..] => (PURE_HOOK_FILES.contains(file), false),
+        ["app", file, ..] => (PURE_APP_FILES.contains(file), false),
         ["worker", file, ..] => (false, PURE_WORKER_FILES.contains(file)),
         [room, ..] => (PURE_ROOMS.contains(room), false),
         [] => (false, false),

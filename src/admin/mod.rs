@@ -8,7 +8,7 @@ mod metrics;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use crate::app::hook::Monitor;
 use crate::worker::Counters;
 
 /// How long a request may take to come, and how long a connection may idle between requests.
@@ -28,12 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Admin {
     counters: Vec<Arc<Counters>>,
+    hooks: Vec<Monitor>,
 }
 
 impl Admin {
-    /// Tells of workers with these counts.
-    pub fn new(counters: Vec<Arc<Counters>>) -> Admin {
-        Admin { counters }
+    /// Tells of workers with these counts, and of these hooks.
+    pub fn new(counters: Vec<Arc<Counters>>, hooks: Vec<Monitor>) -> Admin {
+        Admin { counters, hooks }
     }
 
     /// Answers one connection's requests.
@@ -58,7 +60,7 @@ impl Admin {
         }
         match request.uri().path() {
             "/health" => answer(StatusCode::OK, "ok\n".to_owned()),
-            "/metrics" => answer(StatusCode::OK, metrics::render(&self.counters)),
+            "/metrics" => answer(StatusCode::OK, metrics::render(&self.counters, &self.hooks, Instant::now())),
             _ => answer(StatusCode::NOT_FOUND, "there are /health and /metrics\n".to_owned()),
         }
     }

@@ -89,6 +89,8 @@ pub struct Routing {
 pub enum Then {
     /// They are what a handler of this destination sent: its session is told.
     Answer(Destination),
+    /// They are what a handler sent that was told of something there: the log is told if they are refused.
+    Log(Destination),
     /// It tells the session of a failure. If nobody was there to read it, this is the answer.
     Complain(Refusal),
     /// It is the rest of a transaction; these SENDs of it are for handlers.
@@ -116,6 +118,8 @@ pub struct Calls {
     running: HashMap<CallId, Call, Keyed>,
     deadlines: BTreeSet<(Instant, CallId)>,
     routing: HashMap<CallId, Routing, Keyed>,
+    /// The requests of messages that go by numbers of their own.
+    parts: HashMap<CallId, CallId, Keyed>,
     waiting: usize,
     last: u64,
 }
@@ -262,8 +266,16 @@ impl Calls {
         self.routing.insert(call, Routing { session, ticket, then, left: messages, outcome: Ok(0) });
     }
 
+    /// A number for one more message of a request: two on their way under one number could not be told apart.
+    pub fn part_of(&mut self, call: CallId) -> CallId {
+        let part = self.name();
+        self.parts.insert(part, call);
+        part
+    }
+
     /// One of them is routed, or refused. Answers with all that is known once it was the last one.
     pub fn routed(&mut self, call: CallId, verdict: Verdict) -> Option<(Routing, Verdict)> {
+        let call = self.parts.remove(&call).unwrap_or(call);
         let routing = self.routing.get_mut(&call)?;
         routing.left = routing.left.saturating_sub(1);
         match (&mut routing.outcome, verdict) {
@@ -292,4 +304,13 @@ impl Call {
             Purpose::Tell => None,
         }
     }
+
+    /// Whether it tells a handler something that no client waits for.
+    pub fn is_event(&self) -> bool {
+        matches!(self.purpose, Purpose::Tell)
+    }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -174,3 +174,87 @@ pub fn read_address(text: &str, spaces: &Spaces) -> Result<Address, EntryError> 
     let space = space.ok_or_else(|| EntryError::NotApplication(text.to_owned()))?;
     Address::parse(text, space).map_err(|error| EntryError::Address(text.to_owned(), error))
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::app::{Failure, Function, Kind as HandlerKind, parse_to};
+
+    fn entry(kind: HandlerKind, pattern: &str, accepts: Accepts) -> Entry {
+        let handler = Arc::new(Function::new(|_, _| async { Ok::<(), Failure>(()) }));
+        Entry { kind, pattern: pattern.to_owned(), accepts, time_limit: None, when_late: WhenLate::Refuse, handler }
+    }
+
+    fn table(entries: &[Entry]) -> Table {
+        let spaces = Spaces::default();
+        let from = read_address("/app/chat/*", &spaces).expect("an address");
+        let to = parse_to("/topic/chat", from.names(), &spaces).expect("a destination");
+        let address = read_address("/app/**", &spaces).expect("an address");
+        let queue = Destination::new("/app/**");
+        let options = Options {
+            routes: vec![Route { from, to, headers: Vec::new(), set: Vec::new() }],
+            workers: vec![WorkerQueue { address, queue }],
+            ..Options::default()
+        };
+        Table::new(Arc::new(options), entries, &spaces).expect("a table")
+    }
+
+    fn who(found: Option<Found<'_>>) -> String {
+        match found {
+            None => "nobody".into(),
+            Some(Found::Route(..)) => "route".into(),
+            Some(Found::Handler(callable, captures)) => {
+                let captures: Vec<String> = captures.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+                format!("{}{} {} ms", callable.id.0, captures.concat(), callable.time_limit.as_millis())
+            }
+            Some(Found::Worker(worker)) => format!("worker {}", worker.queue),
+        }
+    }
+
+    #[test]
+    fn the_first_kind_that_takes_it_has_it() {
+        let (sends, asks) =
+            (Accepts { sends: true, ..Accepts::default() }, Accepts { asks: true, ..Accepts::default() });
+        let table = table(&[
+            entry(HandlerKind::Hook, "/app/{x}/{y}", sends),
+            entry(HandlerKind::Rust, "/app/{a}/b", sends),
+            entry(HandlerKind::Rust, "/app/1/b", Accepts { asks: true, ..sends }),
+            entry(HandlerKind::Hook, "/app/chat/x", asks),
+        ]);
+        for (destination, send, ask) in [
+            ("/app/chat/x", "route", "3 1000 ms"),
+            ("/app/1/b", "1 a=1 10000 ms", "2 1000 ms"),
+            ("/app/1/c", "0 x=1 y=c 10000 ms", "worker /app/**"),
+            ("/app/1", "worker /app/**", "worker /app/**"),
+            ("/topic/1", "nobody", "nobody"),
+        ] {
+            let destination = Destination::new(destination);
+            assert_eq!(who(table.for_send(&destination)), send, "{destination}");
+            assert_eq!(who(table.for_ask(&destination)), ask, "{destination}");
+        }
+        assert!(table.is_used() && !table.wants(Occasion::Connected));
+    }
+
+    #[test]
+    fn listeners_hear_what_they_asked_for() {
+        let sessions = Accepts { sessions: true, ..Accepts::default() };
+        let table = table(&[entry(HandlerKind::Rust, "", sessions)]);
+        assert!(table.wants(Occasion::Connected) && table.wants(Occasion::Disconnected { reason: "x" }));
+        assert!(!table.wants(Occasion::Subscribed) && !table.wants(Occasion::Unsubscribed));
+        assert_eq!(table.listeners(Occasion::Connected).count(), 1);
+        assert!(!Table::default().is_used());
+    }
+
+    #[test]
+    fn handlers_are_for_application_destinations() {
+        let sends = Accepts { sends: true, ..Accepts::default() };
+        let refused = |pattern| {
+            let entries = [entry(HandlerKind::Rust, pattern, sends)];
+            Table::new(Arc::default(), &entries, &Spaces::default()).err()
+        };
+        assert_eq!(refused("/topic/x"), Some(EntryError::NotApplication("/topic/x".to_owned())));
+        assert!(matches!(refused("/app/x{y}"), Some(EntryError::Address(..))));
+        assert_eq!(refused("/app/x"), None);
+    }
+}

@@ -14,6 +14,7 @@ mod dispatch;
 mod event;
 mod function;
 mod handler;
+pub mod hook;
 mod json;
 mod options;
 mod request;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 
 use super::address::Address;
+use super::hook;
 use super::request::Attributes;
 use super::route::{Announcement, Route};
 use crate::destination::Destination;
@@ -22,6 +23,8 @@ pub struct Options {
     pub on_connect: Vec<Announcement>,
     /// Key `[[app.on_disconnect]]`.
     pub on_disconnect: Vec<Announcement>,
+    /// Key `[[app.hook]]`. What they are called for stands in the table of handlers, once they are made.
+    pub hooks: Vec<hook::Options>,
     /// Key `[[app.worker]]`: the destinations of each, with the queue that its messages wait in.
     pub workers: Vec<WorkerQueue>,
     /// The topic on which the beginnings and ends of sessions and subscriptions are told; none: nowhere. Default: none. Key
@@ -83,6 +86,7 @@ impl Default for Options {
             routes: Vec::new(),
             on_connect: Vec::new(),
             on_disconnect: Vec::new(),
+            hooks: Vec::new(),
             workers: Vec::new(),
             events: None,
             ask_timeout: Duration::from_secs(1),

@@ -8,7 +8,7 @@ use super::request::Attributes;
 use super::template::{Missing, Scene, Template, TemplateError, Within};
 use crate::destination::{Destination, Kind, Spaces};
 use crate::headers::Headers;
-use crate::message::Content;
+use crate::message::{Content, Terms};
 
 /// Headers that the broker writes itself, or that speak to it about one frame: no application sets them.
 pub const RESERVED_HEADERS: [&str; 12] = [
@@ -124,8 +124,16 @@ impl Route {
                 kept.into_iter().chain(stamps(&self.headers, scene)).collect()
             }
         };
-        Ok(Content { destination, headers, ..content })
+        let is_topic = spaces.resolve(destination.as_str()).is_some_and(|space| space.kind == Kind::Topic);
+        let terms = content.terms.filter(|terms| !is_topic || terms.persistent || terms.expires.is_some());
+        let terms = terms.map(|terms| if is_topic { Box::new(terms_of_topics(&terms)) } else { terms });
+        Ok(Content { destination, headers, terms, ..content })
     }
+}
+
+/// What of a SEND's wishes counts for a topic too.
+fn terms_of_topics(terms: &Terms) -> Terms {
+    Terms { expires: terms.expires, persistent: terms.persistent, ..Terms::default() }
 }
 
 impl Announcement {

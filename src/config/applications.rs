@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 
+use super::hooks;
 use super::section::Section;
 use crate::app::{
     Address, Announcement, Options, RESERVED_HEADERS, Route, Template, WorkerQueue, parse_to, read_address,
@@ -43,6 +44,7 @@ pub(super) fn read(section: &mut Section<'_>, app: &mut Options, session: &mut s
     section.rows("route", &mut app.routes, |_| Vec::new(), |row| read_route(row, &spaces));
     section.rows("on_connect", &mut app.on_connect, |_| Vec::new(), |row| read_announcement(row, &spaces));
     section.rows("on_disconnect", &mut app.on_disconnect, |_| Vec::new(), |row| read_announcement(row, &spaces));
+    hooks::read(section, &mut app.hooks, &spaces);
     let mut workers = Vec::new();
     section.rows("worker", &mut workers, |_| Vec::new(), |row| read_worker(row, &spaces));
     let (mut everywhere, mut over_tcp) = (Vec::new(), Vec::new());

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::effective::Setting;
 use super::errors::{Fault, Problem};
 use super::file::Origin;
+use super::hooks;
 use super::options::Options;
 use super::section::{Findings, join};
 use super::value::write_text;
@@ -18,6 +19,7 @@ pub(super) fn contradictions(options: &Options, findings: &mut Findings) {
     check_listeners(server, findings);
     check_access(server, findings);
     check_dead_letter(&server.worker.broker, findings);
+    hooks::check(&server.worker.app.hooks, findings);
 }
 
 /// Notes why the list of prefixes cannot be used, at the entry that is meant.
@@ -134,7 +136,7 @@ fn check_dead_letter(broker: &broker::Options, findings: &mut Findings) {
 
 impl Findings {
     /// Notes a contradiction between these keys, where the last layer wrote one of them.
-    fn contradict(&mut self, keys: &[&str], message: String, help: Option<String>) {
+    pub(super) fn contradict(&mut self, keys: &[&str], message: String, help: Option<String>) {
         if keys.iter().any(|key| self.is_faulty(key)) {
             return;
         }

@@ -66,8 +66,10 @@ impl fmt::Display for Effective {
             }
         }
         for section in sections {
-            match section.split_once('[') {
-                Some((list, _)) => writeln!(f, "\n[[{list}]]")?,
+            match section.split_once('[').map(|(list, rest)| (list, rest.split_once("].").map(|(_, below)| below))) {
+                // A table below a row belongs to the row before it.
+                Some((list, Some(below))) => writeln!(f, "\n[{list}.{below}]")?,
+                Some((list, None)) => writeln!(f, "\n[[{list}]]")?,
                 None if section.is_empty() => {}
                 None => writeln!(f, "\n[{section}]")?,
             }

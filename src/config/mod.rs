@@ -26,6 +26,7 @@ mod check;
 mod effective;
 mod errors;
 mod file;
+mod hooks;
 mod layers;
 mod names;
 mod options;

@@ -190,21 +190,26 @@ impl Section<'_> {
         option: &mut T,
         choices: &[(&'static str, T)],
     ) {
-        let names = || choices.iter().map(|(choice, _)| *choice);
-        let parse = |written: &Written| {
-            let Value::Text(text) = &written.value else {
-                return Err(Wrong::new(written, one_of(names())));
-            };
-            let found = choices.iter().find(|(choice, _)| choice == text);
-            found.map(|(_, meaning)| *meaning).ok_or_else(|| {
-                let wrong = Wrong::new(written, one_of(names()));
-                match suggest::nearest(text, names()) {
-                    Some(choice) => wrong.with_help(format!("did you mean {}?", write_text(choice))),
-                    None => wrong,
-                }
-            })
-        };
+        let parse = |written: &Written| parse_choice(written, choices);
         self.read(name, option, parse, |meaning| write_choice(*meaning, choices));
+    }
+
+    /// Some of several names, or one alone.
+    pub(super) fn choices<T: Copy + PartialEq>(
+        &mut self,
+        name: &'static str,
+        option: &mut Vec<T>,
+        choices: &[(&'static str, T)],
+    ) {
+        let parse = |written: &Written| match &written.value {
+            Value::List(items) => items.iter().map(|item| parse_choice(item, choices)).collect(),
+            _ => parse_choice(written, choices).map(|single| vec![single]),
+        };
+        let write = |meanings: &Vec<T>| {
+            let names: Vec<String> = meanings.iter().map(|meaning| write_choice(*meaning, choices)).collect();
+            format!("[{}]", names.join(", "))
+        };
+        self.read(name, option, parse, write);
     }
 
     /// Text of a form that `parse` knows.
@@ -449,6 +454,21 @@ fn parse_text<T>(written: &Written, expected: &str, parse: impl Fn(&str) -> Opti
         Value::Text(text) => parse(text).ok_or_else(|| Wrong::new(written, expected)),
         _ => Err(Wrong::new(written, expected)),
     }
+}
+
+fn parse_choice<T: Copy>(written: &Written, choices: &[(&'static str, T)]) -> Result<T, Wrong> {
+    let names = || choices.iter().map(|(choice, _)| *choice);
+    let Value::Text(text) = &written.value else {
+        return Err(Wrong::new(written, one_of(names())));
+    };
+    let found = choices.iter().find(|(choice, _)| choice == text);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let wrong = Wrong::new(written, one_of(names()));
+        match suggest::nearest(text, names()) {
+            Some(choice) => wrong.with_help(format!("did you mean {}?", write_text(choice))),
+            None => wrong,
+        }
+    })
 }
 
 /// The name of a choice, as TOML.

@@ -31,6 +31,7 @@ pub(super) struct Listeners {
 pub(super) struct Acceptor {
     entrances: Vec<Entrance>,
     counters: Vec<Arc<Counters>>,
+    admin: Admin,
     permits: Arc<Semaphore>,
     admin_permits: Arc<Semaphore>,
     limits: Limits,
@@ -55,13 +56,19 @@ enum Purpose {
 }
 
 impl Acceptor {
-    pub(super) fn new(entrances: Vec<Entrance>, counters: Vec<Arc<Counters>>, options: &Options) -> Acceptor {
+    pub(super) fn new(
+        entrances: Vec<Entrance>,
+        counters: Vec<Arc<Counters>>,
+        admin: Admin,
+        options: &Options,
+    ) -> Acceptor {
         let limits =
             Limits { open: options.connections, new: options.new_connections, admin: options.admin_connections };
         let permits = |limit: usize| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         Acceptor {
             entrances,
             counters,
+            admin,
             permits: permits(limits.open),
             admin_permits: permits(limits.admin),
             limits,
@@ -148,7 +155,7 @@ impl Acceptor {
             let speaks = Speaks::Http(Listener { loopback: true, tls: false });
             return self.refuser.refuse(stream, peer, speaks, refusal, self.counters.first());
         };
-        let admin = Admin::new(self.counters.clone());
+        let admin = self.admin.clone();
         tokio::task::spawn_local(async move {
             admin.serve(stream, peer).await;
             drop(permit);

@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::admin::Admin;
+use crate::app::hook::{Hooks, SetupError};
 use crate::app::{self, Entry, Table};
 use crate::broker::Interest;
 use crate::message::WorkerId;
@@ -111,6 +113,9 @@ pub enum StartError {
     /// A handler cannot be registered.
     #[error("a handler for application destinations: {0}")]
     Handler(#[from] app::EntryError),
+    /// A hook cannot be made, for want of its secret or of certificates.
+    #[error(transparent)]
+    Hook(#[from] SetupError),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),
@@ -169,6 +174,8 @@ impl Server {
     }
 
     fn start_with(options: Options, entries: &[Entry]) -> Result<Server, StartError> {
+        let hooks = Hooks::new(&options.worker.app.hooks)?;
+        let entries = &[entries, &hooks.entries].concat();
         let spaces = &options.worker.broker.destinations;
         let table = Arc::new(Table::new(Arc::clone(&options.worker.app), entries, spaces)?);
         let workers = match options.workers {
@@ -199,7 +206,8 @@ impl Server {
         let entrances = server.start_workers(&options, interest, storage, &application)?;
         let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
-        let acceptor = accept::Acceptor::new(entrances, counters, &options);
+        let admin = Admin::new(counters.clone(), hooks.monitors);
+        let acceptor = accept::Acceptor::new(entrances, counters, admin, &options);
         server
             .threads
             .push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);

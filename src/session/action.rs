@@ -170,7 +170,8 @@ impl Target {
             Target::Durable(binding) => Destination::new(binding.topic.as_str().to_owned()),
             Target::Own(stream) => {
                 let key = stream.by_session.as_str();
-                let words = key.split_once(&format!("/{session}/")).map(|(prefix, rest)| format!("{prefix}/{rest}"));
+                let words = key.split_once(&format!("/{session}/"));
+                let words = words.map(|(prefix, rest)| format!("{}/{rest}", prefix.replace("%2F", "/")));
                 Destination::new(words.unwrap_or_else(|| key.to_owned()))
             }
         }

@@ -30,7 +30,7 @@ const PREFETCH: [&str; 2] = ["prefetch-count", "activemq.prefetchSize"];
 #[derive(Debug)]
 pub(super) struct Live {
     /// What the session is called, and its temporary queues after it.
-    pub(super) name: ByteString,
+    pub(super) name: Box<str>,
     /// What its user is called, where it has one.
     pub(super) user: Option<Box<str>>,
     pub(super) version: Version,
@@ -50,7 +50,7 @@ impl Live {
     /// The state right after CONNECTED.
     pub(super) fn new(
         now: Instant,
-        name: ByteString,
+        name: &str,
         identity: Identity,
         version: Version,
         connect: &Connect,
@@ -58,7 +58,7 @@ impl Live {
     ) -> Live {
         let asks = connect.headers.find("on-error") == Some("continue");
         Live {
-            name,
+            name: name.into(),
             user: identity.user,
             version,
             client_id: client_id(&connect.headers),

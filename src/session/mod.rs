@@ -77,7 +77,6 @@ pub struct Session {
 }
 
 /// Each state holds only what it needs. They follow one another downwards; any of the first three can end.
-#[expect(clippy::large_enum_variant, reason = "nearly all sessions are live, so a box would only cost")]
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all sessions are live, and every delivery looks at them")]
 enum State {
@@ -340,7 +339,7 @@ impl Session {
         let opened =
             application::opened(name.clone(), identity.user.as_deref(), connect.headers.clone(), &self.options);
         self.version = Some(version);
-        self.state = State::Live(Live::new(now, name, identity, version, &connect, &self.options));
+        self.state = State::Live(Live::new(now, &name, identity, version, &connect, &self.options));
         self.push(Action::Send(connected));
         self.push(Action::Opened(opened));
         Ok(())

@@ -14,6 +14,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod application;
 mod connect;
 mod durable;
 mod end;

@@ -35,12 +35,8 @@ impl Hub {
             Err(Failure::Late(_)) if finished.limit.1 == WhenLate::Ignore => Done::default(),
             Err(failure) => {
                 self.peers.counters.call_failures.add(1);
-                tracing::debug!(%destination, code = failure.code(), %failure, "the application did not handle it");
-                if !matches!(finished.purpose, Purpose::Tell) {
-                    let refusal = unhandled(failure.code(), &destination, failure.to_string());
-                    self.complain(session, ticket, &destination, refusal);
-                }
-                return;
+                let refusal = unhandled(failure.code(), &destination, failure.to_string());
+                return self.fail(&finished, refusal);
             }
         };
         let Done { mut replies, changes } = done;
@@ -51,7 +47,7 @@ impl Hub {
         let contents = self.note_changes(session, &changes).and_then(|()| self.contents(&finished, replies));
         let contents = match contents {
             Ok(contents) => contents,
-            Err(refusal) => return self.complain(session, ticket, &destination, refusal),
+            Err(refusal) => return self.fail(&finished, refusal),
         };
         let direct = u32::from(answered.is_some());
         if let (Some(reply), Purpose::Ask(ask)) = (answered, &finished.purpose) {
@@ -60,10 +56,19 @@ impl Hub {
         if contents.is_empty() {
             return self.tell(session, ticket, Ok(direct));
         }
-        let then = Then::Answer(destination);
+        let then = if finished.is_event() { Then::Log(destination) } else { Then::Answer(destination) };
         self.applications.calls.route(call, session, ticket, then, contents.len());
-        for content in contents {
-            self.apply(Command::Publish { origin: session, content, ticket: Some(Ticket::internal(call.0)) });
+        for (index, content) in contents.into_iter().enumerate() {
+            let part = if index == 0 { call } else { self.applications.calls.part_of(call) };
+            self.apply(Command::Publish { origin: session, content, ticket: Some(Ticket::internal(part.0)) });
+        }
+    }
+
+    /// A request came to nothing. Of an event the session knows nothing, so only the log is told.
+    fn fail(&mut self, finished: &Call, refusal: Refusal) {
+        match finished.is_event() {
+            true => tracing::warn!(code = refusal.code(), "the application did not handle an event: {refusal}"),
+            false => self.complain(finished.session, finished.ticket(), &finished.destination, refusal),
         }
     }
 
@@ -198,6 +203,10 @@ impl Hub {
     fn destination_of(&self, call: &Call, to: To) -> Result<Destination, Refusal> {
         let asked = &call.destination;
         match to {
+            To::Default if call.is_event() => {
+                let detail = "an event has no default destination".to_owned();
+                Err(unhandled(Failure::Broken.code(), asked, detail))
+            }
             To::Default => {
                 let prefix = &self.options.app.reply_prefix;
                 Ok(Destination::new(format!("{prefix}{}", self.rest_of(asked))))

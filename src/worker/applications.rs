@@ -196,6 +196,10 @@ impl Hub {
         let Some((routing, outcome)) = self.applications.calls.routed(call, verdict) else { return };
         let (session, ticket) = (routing.session, routing.ticket);
         match (routing.then, outcome) {
+            (Then::Log(_), Ok(_)) => {}
+            (Then::Log(destination), Err(refusal)) => {
+                tracing::warn!(code = refusal.code(), %destination, "a message of the application was refused: {refusal}");
+            }
             (Then::Answer(_), Ok(reached)) => self.tell(session, ticket, Ok(reached)),
             (Then::Answer(destination), Err(refusal)) => self.complain(session, ticket, &destination, refusal),
             // It was read: the frame is dealt with.

@@ -170,7 +170,11 @@ end
 
 def error_and_close
   client = Client.new
-  client.connection.publish('/nowhere/at-all', 'lost', 'receipt' => 'why')
+  begin
+    client.connection.publish('/nowhere/at-all', 'lost', 'receipt' => 'why')
+  rescue IOError
+    # The answer may be so quick that the reader has closed the connection before the library is done with writing.
+  end
   error = client.errors.next
   Kit.equal([error.headers['code'], error.headers['receipt-id']], %w[unknown-destination why])
   Kit.assert(!error.headers['message'].empty? && !error.body.empty?, error)

@@ -202,3 +202,25 @@ fn a_policy_is_checked_as_the_rest_is() {
     let told = load_file("[[queues.policy]]\npattern = \"/topic/a\"").unwrap_err().to_string();
     assert!(told.contains("a pattern under a prefix of kind"), "{told}");
 }
+
+#[test]
+fn hooks_print_as_they_read_but_for_their_secrets() {
+    let hook = |name: &str| {
+        format!(
+            "[[app.hook]]\nname = \"{name}\"\nurl = \"http://localhost:1/{name}\"\nevents = [\"connected\"]\n\
+             [app.hook.breaker]\npause = \"7s\"\n"
+        )
+    };
+    let loaded = load_file(&format!("{}{}", hook("a"), hook("b"))).unwrap();
+    let again = load_file(&loaded.effective.to_string()).unwrap();
+    let hooks = &again.options.server.worker.app.hooks;
+    assert_eq!(*hooks, loaded.options.server.worker.app.hooks);
+    assert_eq!(hooks.iter().map(|hook| hook.breaker.pause.as_secs()).collect::<Vec<_>>(), [7, 7]);
+
+    let secret = hook("a").replace("events", "secret = [\"s3cret\", \"older\"]\nevents");
+    let loaded = load_file(&secret).unwrap();
+    assert_eq!(loaded.options.server.worker.app.hooks[0].secrets.len(), 2);
+    let shown = format!("{}{:?}", loaded.effective, loaded.options);
+    assert!(!shown.contains("s3cret") && !shown.contains("older"), "{shown}");
+    assert!(shown.contains("secret = [\"(secret)\", \"(secret)\"]"), "{shown}");
+}

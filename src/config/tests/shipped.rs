@@ -5,15 +5,17 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::app::hook;
 use crate::config::{Options, Profile};
 
 /// Lists that are empty by default, and the first key of each of their rows.
-const LISTS: [(&str, &str); 7] = [
+const LISTS: [(&str, &str); 8] = [
     ("topics.policy", "pattern"),
     ("queues.policy", "pattern"),
     ("app.route", "from"),
     ("app.on_connect", "to"),
     ("app.on_disconnect", "to"),
+    ("app.hook", "name"),
     ("app.worker", "destinations"),
     ("relay", "login"),
 ];
@@ -50,6 +52,30 @@ fn config_toml_has_every_key() {
     // The lists that are empty by default are there as examples.
     for (list, first) in LISTS {
         assert!(CONFIG.contains(&format!("#   [[{list}]]\n#   {first} = ")), "{list}");
+    }
+}
+
+/// Of hooks there is none, and so their example has every key, with its default.
+#[test]
+fn config_toml_has_every_key_of_a_hook() {
+    let example: Vec<&str> = CONFIG
+        .lines()
+        .skip_while(|line| *line != "#   [[app.hook]]")
+        .map_while(|line| line.strip_prefix("#   "))
+        .collect();
+    let printed = load_file(&example.join("\n").replace("events = []", "events = \"connected\"")).unwrap();
+    let text = printed.effective.to_string();
+    for header in ["[[app.hook]]", "[app.hook.breaker]"] {
+        let section: Vec<&str> =
+            text.lines().skip_while(|line| *line != header).skip(1).take_while(|line| !line.is_empty()).collect();
+        let missing: Vec<&&str> = section.iter().filter(|line| line.ends_with("# default")).collect();
+        assert!(!section.is_empty() && missing.is_empty(), "{header}: {missing:#?}");
+    }
+    let row = &printed.options.server.worker.app.hooks[0];
+    let default = hook::Options::new(row.name.clone(), row.url.clone());
+    assert_eq!(*row, hook::Options { events: vec![hook::Event::Connected], ..default });
+    for line in example.iter().filter(|line| line.contains(" = ")) {
+        assert!(line.contains("  # "), "{line} has no meaning");
     }
 }
 
@@ -142,8 +168,18 @@ fn secrets_are_not_shown() {
 fn every_key_that_the_program_names_exists() {
     let topic = "[[topics.policy]]\npattern = \"/topic/a\"\nwhen_slow = \"disconnect\"";
     let queue = "[[queues.policy]]\npattern = \"/queue/a\"";
-    let relay = "[[relay]]\nlogin = \"a\"\npasscode = \"b\"";
-    let loaded = load_file(&format!("{topic}\n{queue}\n{relay}")).unwrap();
+    let hook = "[[app.hook]]
+name = \"a\"
+url = \"http://localhost/\"
+events = \"connected\"";
+    let relay = "[[relay]]
+login = \"a\"
+passcode = \"b\"";
+    let loaded = load_file(&[topic, queue, hook, relay].join(
+        "
+",
+    ))
+    .unwrap();
     // The key of a policy is named without saying which of the policies.
     let known: BTreeSet<String> = loaded.effective.settings().map(|(key, _)| key.replace("[0]", "")).collect();
     let sections: BTreeSet<&str> = known.iter().filter_map(|key| key.split_once('.')).map(|(name, _)| name).collect();
