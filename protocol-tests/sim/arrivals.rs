@@ -301,7 +301,10 @@ impl Model {
         if time > self.now || time < message.entered {
             return wrong(Law::DeadLetter, "moved at a wrong time");
         }
-        let (now, is_stored) = (self.now, self.is_stored(message));
+        // It may have been in the dead letters between, unseen.
+        let between = letters_of(message.place).filter(|between| *between != destination);
+        let was_stored = between.is_some_and(|between| self.policy_at(between).is_durable);
+        let (now, is_stored) = (self.now, self.is_stored(message) || was_stored);
         let message = &mut self.messages[number];
         message.wishes.persistent |= is_stored;
         message.has_moved = true;
