@@ -42,6 +42,8 @@ impl Effects for Counting {
 
     fn store(&mut self, _: u64, _: Vec<Change>) {}
 
+    fn fetch(&mut self, _: u64, _: Vec<u64>) {}
+
     fn note(&mut self, _: Note) {}
 }
 

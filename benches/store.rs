@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use gumboot::headers::Headers;
 use gumboot::message::{MessageId, WorkerId};
 use gumboot::store::{
-    Committer, CommitterOptions, Engine, MessageRecord, Options, Sequences, StoreOp, Submission, Submitter, Sync, open,
+    Committer, CommitterOptions, Engine, MessageRecord, Options, Sequences, StoreOp, Submission, Submitter, open,
 };
 
 /// Messages that wait for the disk at a time.
@@ -32,7 +32,7 @@ struct Bench {
 impl Bench {
     fn new(engine: Engine) -> Bench {
         let directory = std::env::temp_dir().join(format!("gumboot-bench-store-{engine}-{}", std::process::id()));
-        let store = open(&Options { engine, path: directory.clone(), sync: Sync::Always }).expect("a store");
+        let store = open(&Options { engine, path: directory.clone(), ..Options::default() }).expect("a store");
         let sequences = Sequences::above(store.usage().highest_sequence);
         let (sender, answers) = sync_channel(4096);
         let sink = move |_: WorkerId, answers: Vec<gumboot::store::Answer>| {

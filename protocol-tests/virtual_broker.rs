@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gumboot::app::Failure;
-use gumboot::broker::{Command, Interest, QueueStats, UNAWAITED};
+use gumboot::broker::{Change, Command, Interest, QueueStats, UNAWAITED};
 use gumboot::clock::Clock;
-use gumboot::message::{Refusal, Sequences, WorkerId};
+use gumboot::message::{Message, Refusal, Sequences, WorkerId};
 use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post, Submission};
 
 /// What time of day it is when a virtual broker starts.
@@ -43,6 +43,8 @@ pub(crate) struct VirtualBroker {
     links: BTreeMap<(usize, usize), VecDeque<Vec<Post>>>,
     clients: Vec<Client>,
     by_key: BTreeMap<(usize, ConnectionKey), ClientId>,
+    /// What is stored.
+    disk: BTreeMap<u64, Arc<Message>>,
     /// The most bytes one write takes; small values make every write partial.
     pub(crate) write_size: usize,
     interest: Arc<Interest>,
@@ -71,6 +73,7 @@ impl VirtualBroker {
             links: BTreeMap::new(),
             clients: Vec::new(),
             by_key: BTreeMap::new(),
+            disk: BTreeMap::new(),
             write_size: usize::MAX,
             interest: Arc::new(interest),
             start: now,
@@ -114,18 +117,30 @@ impl VirtualBroker {
 
     /// The process is gone with all it had in memory, and another one begins with what was stored: the messages, in order,
     /// and the number of the last one.
-    pub(crate) fn restart(&mut self, options: Options, stored: Vec<Command>, last: u64) {
+    pub(crate) fn restart(&mut self, options: Options, stored: Vec<Post>, last: u64) {
         self.links.clear();
         self.by_key.clear();
+        self.disk.clear();
         for client in &mut self.clients {
             client.gone = true;
         }
         self.submitted = self.submitted.as_ref().map(|_| Vec::new());
         self.boot(options, &Sequences::above(last));
-        for command in stored {
-            let (Command::Restore { queue, .. } | Command::Rebind { queue, .. }) = &command else { continue };
+        for post in stored {
+            let Post::Command(
+                Command::Restore { queue, .. } | Command::Rebind { queue, .. } | Command::RestoreMark { queue, .. },
+            ) = &post
+            else {
+                continue;
+            };
+            if let Post::Command(Command::Restore { message, sequence, .. }) = &post {
+                self.disk.insert(*sequence, Arc::clone(message));
+            }
             let home = self.interest.home_of(queue).index();
-            self.hubs[home].receive_posts(self.now, vec![Post::Command(command)]);
+            self.hubs[home].receive_posts(self.now, vec![post]);
+        }
+        for hub in &mut self.hubs {
+            hub.receive_posts(self.now, vec![Post::Command(Command::Restored)]);
         }
     }
 
@@ -212,6 +227,19 @@ impl VirtualBroker {
             self.handle(hub, event);
         }
         let submissions = self.hubs[hub].take_submissions();
+        for change in submissions.iter().flat_map(|submission| &submission.changes) {
+            match change {
+                Change::Append { sequence, message, .. } => self.disk.insert(*sequence, Arc::clone(message)),
+                Change::Delete { sequence } => self.disk.remove(sequence),
+                Change::Bind { .. } | Change::State { .. } | Change::Mark { .. } => None,
+            };
+        }
+        let lookups = self.hubs[hub].take_lookups().into_iter().map(|(queue, sequences)| {
+            let found = sequences.iter().map(|sequence| self.disk.get(sequence).map(Arc::clone)).collect();
+            Post::Command(Command::Fetched { queue, found })
+        });
+        let answers: Vec<Post> = lookups.collect();
+        self.hubs[hub].receive_posts(self.now, answers);
         if let Some(submitted) = &mut self.submitted {
             submitted.extend(submissions.into_iter().map(|submission| (hub, submission)));
             return;

@@ -159,6 +159,11 @@ impl Sequences {
         Sequences { next: Arc::new(AtomicU64::new(highest.saturating_add(1))) }
     }
 
+    /// Leaves all numbers out up to this one.
+    pub fn leave_out(&self, highest: u64) {
+        self.next.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// The next one: higher than all before. Never zero.
     pub fn next(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)

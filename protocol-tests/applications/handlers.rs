@@ -112,6 +112,27 @@ fn a3_a_failure_reaches_its_sender() {
 }
 
 #[test]
+fn a_receipt_waits_for_every_reply_on_every_worker() {
+    let broker = Broker::start(|builder| {
+        builder.handle("/app/many", |_, _| async {
+            Ok(["/topic/a", "/topic/b", "/topic/c", "/queue/d"].map(|to| Reply::new("x").to(to)).to_vec())
+        })
+    });
+    // On both workers of the broker.
+    let mut listeners: Vec<Client> = (0..4).map(|_| broker.client()).collect();
+    for listener in &mut listeners {
+        for destination in ["/topic/a", "/topic/b", "/topic/c"] {
+            listener.subscribe(destination, destination);
+        }
+    }
+    for client in &mut listeners {
+        client.write("SEND", &send("/app/many", &[("receipt", "r")]), "");
+        let receipt = std::iter::from_fn(|| Some(client.read())).find(|frame| frame.command == "RECEIPT").unwrap();
+        assert_eq!((receipt.header("receipt-id"), receipt.header("matched")), ("r", "13"));
+    }
+}
+
+#[test]
 fn a4_handlers_see_the_session_and_keep_attributes() {
     let broker = Broker::with(
         |options| options.max_attributes = 2,

@@ -114,7 +114,17 @@ fn the_store_forgets_it_too() {
     net.cancel(id, &queue);
     assert_eq!(net.queues(), 0);
     asked.extend(std::mem::take(&mut net.log.stores).into_iter().flat_map(|(_, _, changes)| changes));
-    assert!(matches!(asked[..], [Change::Append { sequence: 1, .. }, Change::Delete { sequence: 1 }]), "{asked:?}");
+    // The mark of how far it was handed out goes with it.
+    let is_as_wanted = matches!(
+        asked[..],
+        [
+            Change::Append { sequence: 1, .. },
+            Change::Mark { up_to: 1.., .. },
+            Change::Delete { sequence: 1 },
+            Change::Mark { up_to: 0, .. }
+        ]
+    );
+    assert!(is_as_wanted, "{asked:?}");
 }
 
 /// A message on its way to the disk when its queue's consumer leaves: its sender is answered all the same.

@@ -1,19 +1,20 @@
 //! Some shards in one thread: what they post to each other arrives in order per pair, when the test says so.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gumboot::broker::{
-    Change, Command, Consumer, Effects, Interest, Note, Options, QueueStats, Shard, Subscriber, TransactionId,
+    Change, Command, Consumer, Effects, History, Interest, Note, Options, QueueStats, Shard, Subscriber, TransactionId,
+    UNAWAITED,
 };
 use gumboot::clock::Clock;
 use gumboot::destination::{Destination, Pattern, Spaces, Style};
 use gumboot::headers::Headers;
 use gumboot::message::{
-    Content, Delivery, Message, Operation, Outcome, Sequences, SessionId, SubscriberId, SubscriptionKey, Tag, Ticket,
-    Verdict, WhenSlow, WorkerId,
+    Content, Delivery, Message, Moment, Operation, Outcome, Sequences, SessionId, SubscriberId, SubscriptionKey, Tag,
+    Ticket, Verdict, WhenSlow, WorkerId,
 };
 
 /// Names this start of the broker.
@@ -28,6 +29,44 @@ pub(crate) struct Net {
     interest: Arc<Interest>,
     shards: Vec<Shard>,
     links: Vec<Link>,
+    /// Where there is a store.
+    sequences: Sequences,
+    clock: Clock,
+}
+
+/// What is stored, in the same form as it was given.
+#[derive(Default)]
+pub(crate) struct Disk {
+    /// By sequence, with when it was taken and what it has been through.
+    pub(crate) messages: BTreeMap<u64, (Arc<Message>, u64, History)>,
+    pub(crate) marks: BTreeMap<Destination, u64>,
+}
+
+impl Disk {
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Append { sequence, queue: _, message, taken_at, expires_at } => {
+                let expires = message.content.terms.as_ref().and_then(|terms| terms.expires);
+                assert!(expires.is_none() || expires == expires_at.map(Moment::At), "its own end holds");
+                self.messages.insert(sequence, (message, taken_at, History::default()));
+            }
+            Change::State { sequence, redeliveries, refused, not_before } => {
+                if let Some((_, _, history)) = self.messages.get_mut(&sequence) {
+                    *history = History { redeliveries, refused, not_before, ..History::default() };
+                }
+            }
+            Change::Delete { sequence } => {
+                self.messages.remove(&sequence);
+            }
+            Change::Bind { .. } => panic!("no durable subscription is played"),
+            Change::Mark { queue, up_to: 0 } => {
+                self.marks.remove(&queue);
+            }
+            Change::Mark { queue, up_to } => {
+                self.marks.insert(queue, up_to);
+            }
+        }
+    }
 }
 
 struct Link {
@@ -45,6 +84,8 @@ pub(crate) struct Log {
     pub(crate) notes: Vec<Note>,
     /// What is to be stored, by whom.
     pub(crate) stores: Vec<(WorkerId, u64, Vec<Change>)>,
+    /// What is to be read from the store, by whom, for which queue.
+    pub(crate) fetches: Vec<(WorkerId, u64, Vec<u64>)>,
 }
 
 struct Recording<'a> {
@@ -77,6 +118,10 @@ impl Effects for Recording<'_> {
         self.log.stores.push((self.from, ticket, changes));
     }
 
+    fn fetch(&mut self, queue: u64, sequences: Vec<u64>) {
+        self.log.fetches.push((self.from, queue, sequences));
+    }
+
     fn note(&mut self, note: Note) {
         self.log.notes.push(note);
     }
@@ -84,14 +129,14 @@ impl Effects for Recording<'_> {
 
 impl Net {
     pub(crate) fn new(workers: u16, options: Options) -> Net {
-        Net::with_interest(Interest::new(workers), options)
+        Net::with_interest(Interest::new(workers), options, START_EPOCH_MS)
     }
 
-    fn with_interest(interest: Interest, options: Options) -> Net {
+    fn with_interest(interest: Interest, options: Options, epoch_ms: u64) -> Net {
         let workers = interest.workers();
         let (interest, options) = (Arc::new(interest), Arc::new(options));
         let now = Instant::now();
-        let clock = Clock::new(now, START_EPOCH_MS);
+        let clock = Clock::new(now, epoch_ms);
         let shard = |id| Shard::new(clock, id, BOOT, Arc::clone(&options), Arc::clone(&interest));
         let ids = || (0..workers).map(WorkerId);
         let link = |from, to| Link { from, to, commands: VecDeque::new() };
@@ -101,15 +146,79 @@ impl Net {
             shards: ids().map(shard).collect(),
             links: ids().flat_map(|from| ids().map(move |to| link(from, to))).collect(),
             interest,
+            sequences: Sequences::above(0),
+            clock,
         }
     }
 
     /// As [`Net::new`], but with a store, which is the test itself.
     pub(crate) fn durable(workers: u16, options: Options) -> Net {
-        let mut net = Net::with_interest(Interest::seeded(workers, 1), options);
-        let sequences = Sequences::above(0);
+        Net::durable_at(workers, options, START_EPOCH_MS)
+    }
+
+    /// The same at another time of day.
+    pub(crate) fn durable_at(workers: u16, options: Options, epoch_ms: u64) -> Net {
+        let mut net = Net::with_interest(Interest::seeded(workers, 1), options, epoch_ms);
+        let sequences = net.sequences.clone();
         net.shards.iter_mut().for_each(|shard| shard.use_store(sequences.clone()));
         net
+    }
+
+    /// Plays a disk that is quick and never fails, until nobody wants anything of it.
+    pub(crate) fn oblige(&mut self, disk: &mut Disk) {
+        loop {
+            self.settle_down();
+            let stores = std::mem::take(&mut self.log.stores);
+            let fetches = std::mem::take(&mut self.log.fetches);
+            if stores.is_empty() && fetches.is_empty() {
+                return;
+            }
+            for (worker, ticket, changes) in stores {
+                changes.into_iter().for_each(|change| disk.apply(change));
+                if ticket != UNAWAITED {
+                    self.give(worker, Command::Stored { ticket, result: Ok(()) });
+                }
+            }
+            for (worker, queue, sequences) in fetches {
+                let found =
+                    sequences.iter().map(|sequence| disk.messages.get(sequence).map(|kept| Arc::clone(&kept.0)));
+                self.give(worker, Command::Fetched { queue, found: found.collect() });
+            }
+        }
+    }
+
+    /// Ends in order, as far as the shards are concerned.
+    pub(crate) fn close(&mut self, disk: &mut Disk) {
+        for (worker, shard) in self.shards.iter_mut().enumerate() {
+            let from = WorkerId(worker as u16);
+            shard.close(&mut Recording { from, log: &mut self.log, links: &mut self.links });
+        }
+        self.oblige(disk);
+    }
+
+    /// The time of day.
+    pub(crate) fn epoch_ms(&self) -> u64 {
+        self.clock.epoch_ms(self.now)
+    }
+
+    /// Brings everything back that a disk has kept, into a net that is new.
+    pub(crate) fn restore(&mut self, disk: &mut Disk) {
+        let workers: Vec<WorkerId> = (0..self.interest.workers()).map(WorkerId).collect();
+        for (queue, up_to) in disk.marks.clone() {
+            self.sequences.leave_out(up_to);
+            self.give(self.interest.home_of(&queue), Command::RestoreMark { queue, up_to });
+        }
+        for (sequence, (message, taken_at, history)) in disk.messages.clone() {
+            self.sequences.leave_out(sequence);
+            let history = History { taken_at, ..history };
+            let home = self.interest.home_of(&message.content.destination);
+            let queue = message.content.destination.clone();
+            self.give(home, Command::Restore { queue, message, sequence, history });
+        }
+        for worker in workers {
+            self.give(worker, Command::Restored);
+        }
+        self.oblige(disk);
     }
 
     /// Gives a command to a worker, and leaves what it posts on its way.

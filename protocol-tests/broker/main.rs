@@ -7,6 +7,7 @@ mod durable;
 mod ends;
 mod harness;
 mod model;
+mod paging;
 mod policies;
 mod queues;
 mod starvation;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 pub(crate) struct Broker {
     child: Child,
-    address: String,
+    addresses: [String; 2],
 }
 
 impl Broker {
@@ -14,7 +14,7 @@ impl Broker {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("broker.log"))?;
         let mut child = Command::new(env!("CARGO_BIN_EXE_gumboot"))
             .current_dir(folder)
-            .args(["--set", "websocket.enabled=false", "--set", "tcp.bind=127.0.0.1:0"])
+            .args(["--set", "websocket.bind=127.0.0.1:0", "--set", "tcp.bind=127.0.0.1:0"])
             .args(["--set", "admin.enabled=false", "--set", "server.workers=3"])
             .args(["--set", "queues.redelivery_delay=10ms", "--set", "queues.max_deliveries=1000"])
             .args(["--set", &format!("store.engine={engine}"), "--set", "store.path=./data"])
@@ -23,12 +23,13 @@ impl Broker {
             .stderr(log)
             .spawn()?;
         let output = child.stdout.take().map(BufReader::new);
-        let lines = output.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
-        let address =
-            lines.filter_map(|line| line.split_once("listening on tcp://").map(|(_, at)| at.to_owned())).next();
-        let mut broker = Broker { child, address: String::new() };
-        match address {
-            Some(address) => broker.address = address,
+        let mut lines = output.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
+        let mut address =
+            || lines.by_ref().find_map(|line| line.split_once("listening on ").map(|(_, at)| at.to_owned()));
+        let addresses = address().zip(address());
+        let mut broker = Broker { child, addresses: Default::default() };
+        match addresses {
+            Some((one, other)) => broker.addresses = [one, other],
             None => {
                 broker.kill();
                 let said = std::fs::read_to_string(folder.join("broker.log")).unwrap_or_default();
@@ -38,8 +39,9 @@ impl Broker {
         Ok(broker)
     }
 
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    /// Where to connect: over WebSocket, and over TCP.
+    pub(crate) fn addresses(&self) -> &[String; 2] {
+        &self.addresses
     }
 
     /// How many bytes of memory it has, as the system counts them.

@@ -8,6 +8,7 @@
 
 mod broker;
 mod client;
+mod full_disk;
 mod ledger;
 mod soak;
 mod subscriptions;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     for engine in &engines {
         ok &= report(engine, run(engine, cycles), false);
         ok &= report(engine, run_subscriptions(engine, cycles), false);
+        ok &= run_full_disk(engine);
     }
     // Nothing survives in memory, so this must be found out.
     ok &= report("memory", run("memory", 2), true);
@@ -89,15 +91,16 @@ fn run(engine: &str, cycles: u64) -> io::Result<Vec<String>> {
         let mut broker = Broker::start(&folder.0, engine)?;
         // Long enough for some traffic, and for no two cycles the same.
         let life = Duration::from_millis(150 + random(cycle * 7919 + u64::from(std::process::id())) % 600);
-        let address = broker.address().to_owned();
+        let addresses = broker.addresses().clone();
         std::thread::scope(|scope| {
             for (producer, number) in numbers.iter_mut().enumerate() {
-                let (ledger, address) = (&ledger, &address);
+                // Half of each kind over WebSocket, half over TCP.
+                let (ledger, address) = (&ledger, &addresses[producer / 2 % 2]);
                 // It ends when its connection does.
                 scope.spawn(move || produce(address, producer, number, ledger));
             }
             for consumer in 0..CONSUMERS {
-                let (ledger, address) = (&ledger, &address);
+                let (ledger, address) = (&ledger, &addresses[consumer % 2]);
                 scope.spawn(move || consume(address, consumer as u64 + 100 * cycle, ledger));
             }
             std::thread::sleep(life);
@@ -107,7 +110,7 @@ fn run(engine: &str, cycles: u64) -> io::Result<Vec<String>> {
         println!("  {engine} cycle {cycle}: {receipted} receipted, {delivered} delivered after {life:?}");
     }
     let broker = Broker::start(&folder.0, engine)?;
-    drain(broker.address(), &ledger)?;
+    drain(&broker.addresses()[0], &ledger)?;
     let ledger = ledger.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let (receipted, delivered) = ledger.counts();
     let (again, dead) = (ledger.again, ledger.dead());
@@ -117,6 +120,18 @@ fn run(engine: &str, cycles: u64) -> io::Result<Vec<String>> {
         wrong.push(format!("only {receipted} messages were sent: this proves nothing"));
     }
     Ok(wrong)
+}
+
+/// Fills a disk, where that can be done.
+fn run_full_disk(engine: &str) -> bool {
+    let outcome = Folder::new(&format!("{engine}-full")).and_then(|folder| full_disk::run(&folder.0, engine));
+    match outcome.transpose() {
+        Some(outcome) => report(engine, outcome, false),
+        None => {
+            println!("durability {engine}: SKIPPED the full disk: only root can mount one, run this test as root");
+            true
+        }
+    }
 }
 
 fn run_subscriptions(engine: &str, cycles: u64) -> io::Result<Vec<String>> {

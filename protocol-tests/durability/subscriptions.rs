@@ -32,8 +32,8 @@ pub(crate) fn run(folder: &Path, engine: &str, cycles: u64) -> io::Result<Vec<St
     let mut ledger = Ledger::default();
     let mut broker = Broker::start(folder, engine)?;
     for (owner, (_, headers)) in OWNERS.into_iter().enumerate() {
-        have(broker.address(), owner, PATIENCE)?;
-        let mut forgotten = connect(broker.address(), owner, PATIENCE)?;
+        have(&broker.addresses()[0], owner, PATIENCE)?;
+        let mut forgotten = connect(&broker.addresses()[0], owner, PATIENCE)?;
         let headers = headers.replace("prices", "forgotten");
         forgotten.send(&format!("SUBSCRIBE\nid:f\ndestination:/topic/**\n{headers}\nreceipt:s\n\n\0"))?;
         expect(&mut forgotten, "RECEIPT")?;
@@ -42,7 +42,7 @@ pub(crate) fn run(folder: &Path, engine: &str, cycles: u64) -> io::Result<Vec<St
     }
     let mut number = 0;
     for cycle in 0..cycles {
-        let address = broker.address().to_owned();
+        let address = broker.addresses()[cycle as usize % 2].clone();
         let life = Duration::from_millis(150 + random(cycle * 104_729 + u64::from(std::process::id())) % 300);
         std::thread::scope(|scope| {
             let ledger = &mut ledger;
@@ -62,7 +62,7 @@ pub(crate) fn run(folder: &Path, engine: &str, cycles: u64) -> io::Result<Vec<St
         broker = Broker::start(folder, engine)?;
     }
     for owner in 0..OWNERS.len() {
-        drain(broker.address(), owner, &mut ledger)?;
+        drain(&broker.addresses()[0], owner, &mut ledger)?;
     }
     let receipted = ledger.receipted.len();
     println!("  {engine}: {receipted} receipted to a topic with durable subscriptions, over {cycles} kills");

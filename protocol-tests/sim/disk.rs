@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use gumboot::broker::{Command, UNAWAITED};
+use gumboot::broker::{Command, History, UNAWAITED};
+use gumboot::destination::Destination;
 use gumboot::message::Refusal;
-use gumboot::store::{Record, StoreOp};
-use gumboot::worker::{self, Submission};
+use gumboot::store::{Record, StateRecord, StoreOp};
+use gumboot::worker::{self, Post, Submission};
 
 use crate::taps::Lie;
 
@@ -25,8 +26,10 @@ pub(crate) struct Disk {
     pending: VecDeque<Part>,
     /// What stores nothing new and could not be done yet: it is tried again, before all others.
     retained: Vec<Part>,
-    /// What survives: each message as bytes, and how often it was refused.
-    kept: BTreeMap<u64, (Vec<u8>, u32)>,
+    /// What survives: each message as bytes, and what it has been through.
+    kept: BTreeMap<u64, (Vec<u8>, StateRecord)>,
+    /// How far each queue was handed out.
+    marks: BTreeMap<String, u64>,
     /// The highest number there ever was.
     last: u64,
     /// Nothing new has room.
@@ -104,12 +107,16 @@ impl Disk {
                         record.expires_at = None;
                     }
                     self.last = self.last.max(record.sequence);
-                    self.kept.insert(record.sequence, (Record::Message(record).encode(), 0));
+                    self.kept.insert(record.sequence, (Record::Message(record).encode(), StateRecord::default()));
                 }
                 StoreOp::State(state) => {
-                    if let Some((_, refused)) = self.kept.get_mut(&state.sequence) {
-                        *refused = state.redeliveries;
+                    if let Some((_, kept)) = self.kept.get_mut(&state.sequence) {
+                        *kept = state;
                     }
+                }
+                StoreOp::Mark(mark) => {
+                    self.last = self.last.max(mark.up_to);
+                    self.marks.insert(mark.queue.to_string(), mark.up_to);
                 }
                 StoreOp::Delete(sequence) => {
                     if !self.lies(Lie::KeepsSettled) {
@@ -122,19 +129,24 @@ impl Disk {
 
     /// The process is gone: what was not synced never was. Answers with what brings the rest back, and the number of the
     /// last message.
-    pub(crate) fn crash(&mut self) -> (Vec<Command>, u64) {
+    pub(crate) fn crash(&mut self) -> (Vec<Post>, u64) {
         self.pending.clear();
         self.retained.clear();
-        let record = |(bytes, refused): &(Vec<u8>, u32)| match Record::decode(bytes) {
-            Ok(Record::Message(message)) => Some(worker::restored(message, *refused)),
-            _ => None,
+        let record = |(bytes, state): &(Vec<u8>, StateRecord)| {
+            let Ok(Record::Message(message)) = Record::decode(bytes) else { return None };
+            let StateRecord { redeliveries, refused, not_before, .. } = *state;
+            let history = History { redeliveries, refused, not_before, taken_at: message.enqueued_at };
+            Some(worker::restored(message, history))
         };
-        let mut commands: Vec<Command> = self.kept.values().filter_map(record).collect();
-        assert_eq!(commands.len(), self.kept.len(), "a record that cannot be read");
-        if commands.len() > 1 && self.lies(Lie::Reorders) {
-            commands.reverse();
+        let mut posts: Vec<Post> = self.kept.values().filter_map(record).collect();
+        assert_eq!(posts.len(), self.kept.len(), "a record that cannot be read");
+        if posts.len() > 1 && self.lies(Lie::Reorders) {
+            posts.reverse();
         }
-        (commands, self.last)
+        let marks = self.marks.iter().map(|(queue, up_to)| {
+            Post::Command(Command::RestoreMark { queue: Destination::new(queue.clone()), up_to: *up_to })
+        });
+        (marks.chain(posts).collect(), self.last)
     }
 
     fn lies(&mut self, lie: Lie) -> bool {

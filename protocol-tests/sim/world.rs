@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use gumboot::broker::Command;
-use gumboot::worker::Framing;
+use gumboot::worker::{Framing, Post};
 
 use crate::disk::Disk;
 use crate::laws::{Check, Law, Violation};
@@ -192,7 +191,7 @@ impl World {
     }
 
     /// The broker begins anew with what was stored.
-    pub(crate) fn restart(&mut self, stored: Vec<Command>, last: u64) {
+    pub(crate) fn restart(&mut self, stored: Vec<Post>, last: u64) {
         self.broker.restart(self.told.options(), stored, last);
     }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write, stdout};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use gumboot::store::{Durability, Engine, open};
+use gumboot::store::{Durability, Engine, Options, open};
 
 use crate::support::options;
 use crate::workload::{Workload, content};
@@ -12,6 +12,9 @@ use crate::workload::{Workload, content};
 const ENGINE: &str = "STORE_CHILD_ENGINE";
 const PATH: &str = "STORE_CHILD_PATH";
 const SEED: &str = "STORE_CHILD_SEED";
+
+/// Set when nothing is to be safe from a power cut.
+pub(crate) const LATER: &str = "STORE_CHILD_LATER";
 
 /// Begins each line of the child's that is for its parent.
 const CONFIRMED: &str = "confirmed ";
@@ -65,10 +68,14 @@ fn commits_until_it_ends() {
     let variable = |name: &str| std::env::var(name).ok();
     let (Some(engine), Some(path), Some(seed)) = (variable(ENGINE), variable(PATH), variable(SEED)) else { return };
     let engine = Engine::parse(&engine).expect("an engine");
-    let store = open(&options(engine, Path::new(&path))).expect("the store opens");
-    let mut workload = Workload::new(seed.parse().expect("a seed"), content(&*store));
+    let seed: u64 = seed.parse().expect("a seed");
+    // From one that most batches do not fit into, to one that does not get full.
+    let journal_bytes = [64 << 10, 256 << 10, 16 << 20][seed as usize % 3];
+    let store = open(&Options { journal_bytes, ..options(engine, Path::new(&path)) }).expect("the store opens");
+    let mut workload = Workload::new(seed, content(&*store));
+    let durability = if variable(LATER).is_some() { Durability::Later } else { Durability::Now };
     for number in 1.. {
-        store.commit(&workload.batch(), Durability::Now).expect("a commit");
+        store.commit(&workload.batch(), durability).expect("a commit");
         let mut output = stdout().lock();
         writeln!(output, "{CONFIRMED}{number}").and_then(|()| output.flush()).expect("a parent");
     }

@@ -124,8 +124,8 @@ fn what_cannot_be_done_is_said_and_changes_nothing() {
         drop(opened);
         let format = place.path.join("full/data/FORMAT");
         let text = fs::read_to_string(&format).expect("the file");
-        fs::write(&format, text.replace("version = 1", "version = 9")).expect("the file");
-        check(&place, &of("export", "full"), 1, &[], &["has format version 9, and this program knows 1 at most"]);
+        fs::write(&format, text.replace("version = 2", "version = 9")).expect("the file");
+        check(&place, &of("export", "full"), 1, &[], &["has format version 9, and this program knows 2 at most"]);
         fs::write(&format, text).expect("the file");
         let after = files(&place.path);
         let same = |name: &String| after.get(name) == before.get(name);

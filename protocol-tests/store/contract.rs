@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use gumboot::store::{Batch, Durability, Engine, Memory, OpenError, Record, Sequences, Store, StoreOp, Usage, open};
+use gumboot::store::{
+    Batch, Durability, Engine, MarkRecord, Memory, OpenError, Record, Sequences, Store, StoreOp, Usage, open,
+};
 
 use crate::support::{Chance, Scratch, append, commit, everything, message, options, sequences, state};
 
@@ -64,6 +66,7 @@ const CLAUSES: &[Clause] = &[
     ("messages come in the order of their sequences", keeps_the_order),
     ("a batch is applied in its order", applies_in_order),
     ("the newest state holds, and goes with its message", keeps_states),
+    ("marks stand apart from messages", keeps_marks),
     ("what is deleted is gone, and stays so", deletes),
     ("bodies may be large", keeps_large_bodies),
     ("a scan ends when it is told to", stops_scanning),
@@ -166,6 +169,19 @@ fn keeps_states(subject: &mut Subject) {
     // A message that comes under a sequence once used does not find the state of the old one.
     subject.commit([append(3, 1)]);
     assert_eq!(everything(&*subject.store).len(), expected.len() + 1);
+}
+
+fn keeps_marks(subject: &mut Subject) {
+    let mark = |queue: &str, up_to| StoreOp::Mark(MarkRecord { queue: queue.into(), up_to });
+    let kept = |queue: &str, up_to| Record::Mark(MarkRecord { queue: queue.into(), up_to });
+    // They come before all messages, are not counted among them, and the last one of a queue holds.
+    subject.commit([append(1, 10), mark("b", 7), mark("a", 3), mark("", 1), mark("gone", 5)]);
+    subject.commit([mark("b", 6), mark("a", 4), mark("a", 9), mark("gone", 0), mark("never", 0)]);
+    let first = [kept("", 1), kept("a", 9), kept("b", 6)];
+    subject.holds(&[&first[..], &[Record::Message(message(1, 10))]].concat());
+    assert_eq!(subject.store.usage().messages, 1);
+    subject.commit([StoreOp::Delete(1), mark("", 0), mark("a", 0), mark("b", 0)]);
+    subject.holds(&[]);
 }
 
 fn deletes(subject: &mut Subject) {

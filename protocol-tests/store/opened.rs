@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use gumboot::store::{Damage, Durability, Engine, OpenError, StoreError, open, verify};
+use gumboot::store::{Damage, Durability, Engine, OpenError, Options, StoreError, open, verify};
 
 use crate::support::{Chance, Scratch, append, commit, copy, files, options, sequences};
 use crate::workload::{Content, Workload, content};
+
+/// The files of the journal.
+const JOURNAL: [&str; 2] = ["data/journal-0", "data/journal-1"];
 
 const ON_DISK: [Engine; 2] = [Engine::Sled, Engine::Redb];
 
@@ -33,8 +36,8 @@ fn write_format(path: &Path, text: &str) {
 fn versions_are_told_apart() {
     for engine in ON_DISK {
         let error =
-            refused(engine, |path| write_format(path, &format!("gumboot store\nversion = 2\nengine = {engine}\n")));
-        assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error}");
+            refused(engine, |path| write_format(path, &format!("gumboot store\nversion = 3\nengine = {engine}\n")));
+        assert!(matches!(error, OpenError::Newer { found: 3, .. }), "{error}");
         let error =
             refused(engine, |path| write_format(path, &format!("gumboot store\nversion = 0\nengine = {engine}\n")));
         assert!(matches!(error, OpenError::Older { found: 0, .. }), "{error}");
@@ -46,6 +49,60 @@ fn versions_are_told_apart() {
         }
         let error = refused(engine, |path| fs::remove_file(path.join("data/FORMAT")).expect("the file"));
         assert!(matches!(error, OpenError::Damaged { damage: Damage::Format, .. }), "{error}");
+    }
+}
+
+/// Version 1 had no journal.
+#[test]
+fn a_store_without_a_journal_gets_one() {
+    for engine in ON_DISK {
+        let scratch = Scratch::new("opened");
+        let options = options(engine, &scratch.path);
+        commit(&*open(&options).expect("a new store"), [append(1, 5_000)]);
+        write_format(&scratch.path, &format!("gumboot store\nversion = 1\nengine = {engine}\n"));
+        for name in JOURNAL {
+            fs::remove_file(scratch.path.join(name)).expect("the file");
+        }
+        commit(&*open(&options).expect("an old store"), [append(2, 10)]);
+        let format = fs::read_to_string(scratch.path.join("data/FORMAT")).expect("the file");
+        assert_eq!(format, format!("gumboot store\nversion = 2\nengine = {engine}\n"));
+        assert_eq!(sequences(&*open(&options).expect("a store")), [1, 2]);
+        for name in JOURNAL {
+            let error = refused(engine, |path| fs::remove_file(path.join(name)).expect("the file"));
+            assert!(error.to_string().contains("the journal: a file of it is missing"), "{error}");
+        }
+    }
+}
+
+/// A store that was not closed: what is in its journal is not in its engine.
+fn unclosed(engine: Engine, scratch: &Scratch) -> Options {
+    let options = options(engine, &scratch.path.join("copy"));
+    let store = open(&self::options(engine, &scratch.path.join("store"))).expect("a new store");
+    (1..=9).for_each(|sequence| commit(&*store, [append(sequence, 5_000)]));
+    fs::create_dir(&options.path).expect("a directory");
+    copy(&scratch.path.join("store"), &options.path);
+    options
+}
+
+#[test]
+fn damage_of_the_journal_is_told() {
+    for engine in ON_DISK {
+        let scratch = Scratch::new("opened");
+        let options = unclosed(engine, &scratch);
+        let name = options.path.join(JOURNAL[0]);
+        let whole = fs::read(&name).expect("its bytes");
+        // In the title, in an entry with others after it, and in the last one, which MARK says was safe.
+        for (at, expected) in
+            [(20, "does not begin as it should"), (9_000, "batch 1 is not there"), (47_000, "batch 9 was safe")]
+        {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&name, bytes).expect("the file");
+            let error = open(&options).expect_err("a store with a damaged journal");
+            assert!(error.to_string().contains(expected), "{engine}, {at}: {error}");
+        }
+        fs::write(&name, whole).expect("the file");
+        assert_eq!(sequences(&*open(&options).expect("a store")), (1..=9).collect::<Vec<u64>>());
     }
 }
 

@@ -53,10 +53,12 @@ fn survives(engine: Engine) {
             let most = [60, 600, 3_000][chance.below(3) as usize];
             let after = 1 + chance.below(most);
             let odds = [0, 50, 90][chance.below(3) as usize];
+            // Then the journal fails as well, and the engine takes its place.
+            let faults = [0, 0, 5][chance.below(3) as usize];
             let mut child = Committing::start(engine, &path, seed, |command| {
                 command.env("LD_PRELOAD", library).env("POWERCUT_LIVE", &path).env("POWERCUT_IMAGE", &image);
                 command.env("POWERCUT_AFTER", after.to_string()).env("POWERCUT_ODDS", odds.to_string());
-                command.env("POWERCUT_SEED", seed.to_string());
+                command.env("POWERCUT_SEED", seed.to_string()).env("POWERCUT_FAULTS", faults.to_string());
             });
             let mut confirmed = 0;
             while child.confirms() {
@@ -65,7 +67,9 @@ fn survives(engine: Engine) {
             let (code, said) = child.end();
             assert_eq!(code, Some(CUT), "round {round}, life {life}: {said}");
             path = image;
-            let what = format!("round {round}, life {life}, cut after {after}, {odds} of 100 unsynced pieces");
+            let what = format!(
+                "round {round}, life {life}, cut after {after}, {odds} of 100 unsynced pieces, {faults} faults"
+            );
             let store = open(&options(engine, &path)).unwrap_or_else(|error| panic!("{what}: {error}"));
             println!("{engine}: {what}: {confirmed} batches");
             before = check(&*store, seed, before, confirmed);

@@ -5,6 +5,9 @@
  * POWERCUT_AFTER writes, syncs and changes of length the process ends, with the exit code 77; before that, each piece of 4 KiB
  * that was written and not synced goes to the image with POWERCUT_ODDS of a hundred, as POWERCUT_SEED decides.
  *
+ * With POWERCUT_FAULTS, that many of a hundred writes and calls of fdatasync for the files of the journal fail as well, until
+ * new files take their place: a write when half of it is done, since the disk is full, and a sync with an error of the disk.
+ *
  * sync_file_range counts as no sync: it flushes neither the disk's cache nor what is known about the file. Names (of files
  * that are made, renamed or removed) are taken to be safe at once and in order, as a journalling file system makes them; what
  * is in the files is not. */
@@ -38,6 +41,7 @@ struct file {
     unsigned char *dirty; /* one byte for each piece that was written and not synced */
     size_t pieces;
     int is_cut_short;     /* the length changed and was not synced */
+    int fails;            /* now and then */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -45,7 +49,7 @@ static struct file files[MOST_FILES];
 static struct file *by_descriptor[MOST_DESCRIPTORS];
 static char live[PATH_MAX], image[PATH_MAX];
 static long left = -1;
-static unsigned odds;
+static unsigned odds, faults;
 static uint64_t chance;
 
 static int (*real_open)(const char *, int, ...);
@@ -86,6 +90,7 @@ __attribute__((constructor)) static void begin(void) {
     snprintf(image, sizeof image, "%s", to);
     chance = strtoull(seed, 0, 10);
     odds = (unsigned)atoi(share);
+    if (getenv("POWERCUT_FAULTS")) faults = (unsigned)atoi(getenv("POWERCUT_FAULTS"));
     left = atol(after);
 }
 
@@ -174,6 +179,7 @@ static int opened(int descriptor, const char *path, int flags) {
     }
     if (!file) _exit(78);
     if (flags & O_TRUNC) file->is_cut_short = 1;
+    if (strstr(path, "/journal-") && !strstr(path, ".new")) file->fails = 1;
     by_descriptor[descriptor] = file;
     pthread_mutex_unlock(&lock);
     return descriptor;
@@ -220,10 +226,13 @@ ssize_t pwrite64(int descriptor, const void *bytes, size_t length, off64_t offse
     if (!file) return real_pwrite(descriptor, bytes, length, offset);
     pthread_mutex_lock(&lock);
     count();
-    ssize_t written = real_pwrite(descriptor, bytes, length, offset);
+    int fails = file->fails && below(100) < faults;
+    ssize_t written = real_pwrite(descriptor, bytes, fails ? length / 2 : length, offset);
     if (written > 0) mark(file, offset, (size_t)written);
     pthread_mutex_unlock(&lock);
-    return written;
+    if (!fails) return written;
+    errno = ENOSPC;
+    return -1;
 }
 
 ssize_t pwrite(int descriptor, const void *bytes, size_t length, off_t offset) {
@@ -245,22 +254,25 @@ int ftruncate(int descriptor, off_t length) {
     return ftruncate64(descriptor, length);
 }
 
-static int synced(int descriptor, int (*sync)(int)) {
+static int synced(int descriptor, int (*sync)(int), int may_fail) {
     struct file *file = of(descriptor);
     if (!file) return sync(descriptor);
     pthread_mutex_lock(&lock);
     count();
-    keep(file, 100);
+    int fails = may_fail && file->fails && below(100) < faults;
+    if (!fails) keep(file, 100);
     pthread_mutex_unlock(&lock);
-    return 0;
+    if (!fails) return 0;
+    errno = EIO;
+    return -1;
 }
 
 int fsync(int descriptor) {
-    return synced(descriptor, real_fsync);
+    return synced(descriptor, real_fsync, 0);
 }
 
 int fdatasync(int descriptor) {
-    return synced(descriptor, real_fdatasync);
+    return synced(descriptor, real_fdatasync, 1);
 }
 
 int sync_file_range(int descriptor, off64_t offset, off64_t length, unsigned flags) {

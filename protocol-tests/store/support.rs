@@ -63,7 +63,8 @@ pub(crate) fn rounds(usual: u64) -> u64 {
 }
 
 pub(crate) fn options(engine: Engine, path: &Path) -> Options {
-    Options { engine, path: path.to_owned(), sync: Sync::Always }
+    // Small, so that the tests get to its end.
+    Options { engine, path: path.to_owned(), sync: Sync::Always, journal_bytes: 128 << 10 }
 }
 
 /// A message whose content follows from its sequence and the length of its body.
@@ -92,7 +93,7 @@ pub(crate) fn append(sequence: u64, length: usize) -> StoreOp {
 }
 
 pub(crate) fn state(sequence: u64, redeliveries: u32) -> StateRecord {
-    StateRecord { sequence, redeliveries, not_before: u64::from(redeliveries) * 1000 }
+    StateRecord { sequence, redeliveries, refused: redeliveries / 2, not_before: u64::from(redeliveries) * 1000 }
 }
 
 pub(crate) fn commit(store: &dyn Store, operations: impl IntoIterator<Item = StoreOp>) {
@@ -113,7 +114,7 @@ pub(crate) fn everything(store: &dyn Store) -> Vec<Record> {
 
 /// The sequences of all messages, in the order of the scan.
 pub(crate) fn sequences(store: &dyn Store) -> Vec<u64> {
-    let of_message = |record: &Record| matches!(record, Record::Message(_)).then(|| record.sequence());
+    let of_message = |record: &Record| matches!(record, Record::Message(_)).then(|| record.sequence()).flatten();
     everything(store).iter().filter_map(of_message).collect()
 }
 

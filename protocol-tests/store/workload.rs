@@ -67,6 +67,7 @@ pub(crate) fn content(store: &dyn Store) -> Content {
             Record::State(state) => {
                 content.entry(state.sequence).and_modify(|(_, kept)| *kept = Some(state));
             }
+            Record::Mark(_) => panic!("nobody stored a mark"),
         }
     }
     content

@@ -15,6 +15,22 @@ use crate::message::{Ask, Content, Refusal, SessionId, Ticket, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
+impl CallId {
+    /// How many messages of one request can be told apart.
+    pub const MAX_MESSAGES: usize = 1 << CallId::BITS;
+    const BITS: u32 = 12;
+
+    /// A number for one of the messages that a request makes, which no other message has.
+    pub fn number_of(self, message: usize) -> u64 {
+        self.0 << CallId::BITS | (message as u64 & (CallId::MAX_MESSAGES as u64 - 1))
+    }
+
+    /// The request that made the message of this number.
+    pub fn of_number(number: u64) -> CallId {
+        CallId(number >> CallId::BITS)
+    }
+}
+
 /// A request for a handler that runs elsewhere.
 #[derive(Debug)]
 pub struct Job {
@@ -118,8 +134,6 @@ pub struct Calls {
     running: HashMap<CallId, Call, Keyed>,
     deadlines: BTreeSet<(Instant, CallId)>,
     routing: HashMap<CallId, Routing, Keyed>,
-    /// The requests of messages that go by numbers of their own.
-    parts: HashMap<CallId, CallId, Keyed>,
     waiting: usize,
     last: u64,
 }
@@ -266,16 +280,8 @@ impl Calls {
         self.routing.insert(call, Routing { session, ticket, then, left: messages, outcome: Ok(0) });
     }
 
-    /// A number for one more message of a request: two on their way under one number could not be told apart.
-    pub fn part_of(&mut self, call: CallId) -> CallId {
-        let part = self.name();
-        self.parts.insert(part, call);
-        part
-    }
-
     /// One of them is routed, or refused. Answers with all that is known once it was the last one.
     pub fn routed(&mut self, call: CallId, verdict: Verdict) -> Option<(Routing, Verdict)> {
-        let call = self.parts.remove(&call).unwrap_or(call);
         let routing = self.routing.get_mut(&call)?;
         routing.left = routing.left.saturating_sub(1);
         match (&mut routing.outcome, verdict) {

@@ -8,57 +8,17 @@ use std::time::Instant;
 
 use super::command::Consumer;
 use super::consumers::ConsumerKey;
+use super::entry::{Cargo, Entry, Place};
 use super::groups::Groups;
 use crate::hash::Keyed;
 use crate::message::{Message, SessionId};
-
-/// A message of a queue, and what it has been through.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) message: Arc<Message>,
-    /// Its number in the store, where it is kept there too.
-    pub(super) stored: Option<NonZeroU64>,
-    /// From when on it is not to be delivered.
-    pub(super) expires: Option<Instant>,
-    /// How often it was handed out.
-    pub(super) handed_out: u32,
-    /// How often a consumer refused it.
-    pub(super) refused: u32,
-    /// How often it came back from a consumer who stayed.
-    pub(super) returned: u32,
-    /// Lower ones come first; all have the same where priority does not count.
-    pub(super) rank: u8,
-}
-
-/// Where a message stands: by its rank, and then by when it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) rank: u8,
-    pub(super) sequence: u64,
-}
-
-/// How many bits of a cursor are the sequence: more than a queue ever counts to.
-const SEQUENCE_BITS: u32 = 56;
-
-impl Place {
-    /// The place as one number, for those who come back to it.
-    pub(super) fn cursor(self) -> u64 {
-        u64::from(self.rank) << SEQUENCE_BITS | self.sequence
-    }
-
-    /// What [`Place::cursor`] has made a number of.
-    pub(super) fn at_cursor(cursor: u64) -> Place {
-        let rank = u8::try_from(cursor >> SEQUENCE_BITS).unwrap_or(u8::MAX);
-        Place { rank, sequence: cursor & ((1 << SEQUENCE_BITS) - 1) }
-    }
-}
 
 /// Messages by their place, which they keep when they return.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// The sequence of the next message to come.
     next: u64,
-    /// Of rank 0, without end, never handed out and never passed over: what a plain queue has. In order.
+    /// Of rank 0, without end or group, and never passed over: what a plain queue has. In order.
     fresh: VecDeque<Fresh>,
     /// Others that may be handed out.
     ready: BTreeMap<Place, Entry>,
@@ -70,12 +30,14 @@ pub(super) struct Backlog {
     expiring: BTreeMap<(Instant, u64), (Place, SessionId)>,
 }
 
-/// Little, since there are many.
+/// Little, since there may be millions.
 #[derive(Debug)]
 struct Fresh {
     sequence: u64,
     stored: Option<NonZeroU64>,
-    message: Arc<Message>,
+    cargo: Cargo,
+    handed_out: u32,
+    refused: u32,
 }
 
 /// Messages that a consumer passed over because its own session had sent them, so that it need not look at them again.
@@ -86,20 +48,34 @@ struct Parked {
     heads: BTreeMap<Place, SessionId>,
 }
 
-impl Entry {
-    /// A message that nobody has had yet.
-    pub(super) fn new(message: Arc<Message>) -> Entry {
-        Entry { message, stored: None, expires: None, handed_out: 0, refused: 0, returned: 0, rank: 0 }
-    }
+/// A message that somebody looks at where it is.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) place: Place,
+    pub(super) stored: Option<NonZeroU64>,
+    /// None: it is only in the store.
+    pub(super) message: Option<Arc<Message>>,
+    pub(super) handed_out: u32,
+}
 
-    fn at(&self, sequence: u64) -> Place {
-        Place { rank: self.rank, sequence }
+/// What a message has been through, for the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past {
+    pub(super) stored: Option<NonZeroU64>,
+    pub(super) handed_out: u32,
+    pub(super) refused: u32,
+}
+
+impl Past {
+    pub(super) fn of(entry: &Entry) -> Past {
+        Past { stored: entry.stored, handed_out: entry.handed_out, refused: entry.refused }
     }
 }
 
 impl From<Fresh> for Entry {
     fn from(fresh: Fresh) -> Entry {
-        Entry { stored: fresh.stored, ..Entry::new(fresh.message) }
+        let Fresh { stored, cargo, handed_out, refused, .. } = fresh;
+        Entry { cargo, stored, expires: None, group: None, handed_out, refused, returned: 0, rank: 0 }
     }
 }
 
@@ -114,8 +90,9 @@ impl Backlog {
     /// Adds a new message behind all others of its rank.
     pub(super) fn push(&mut self, entry: Entry) {
         let sequence = self.next_sequence();
-        if entry.rank == 0 && entry.expires.is_none() && entry.handed_out == 0 {
-            self.fresh.push_back(Fresh { sequence, stored: entry.stored, message: entry.message });
+        if entry.rank == 0 && entry.expires.is_none() && entry.group.is_none() {
+            let Entry { cargo, stored, handed_out, refused, .. } = entry;
+            self.fresh.push_back(Fresh { sequence, stored, cargo, handed_out, refused });
         } else {
             self.put_back(sequence, entry);
         }
@@ -123,16 +100,17 @@ impl Backlog {
 
     /// Adds a new message behind all others, of which nothing is asked, to a queue without priorities.
     #[inline]
-    pub(super) fn push_plain(&mut self, stored: Option<NonZeroU64>, message: Arc<Message>) {
+    pub(super) fn push_plain(&mut self, entry: Entry) {
         let sequence = self.next_sequence();
-        self.fresh.push_back(Fresh { sequence, stored, message });
+        let Entry { cargo, stored, handed_out, refused, .. } = entry;
+        self.fresh.push_back(Fresh { sequence, stored, cargo, handed_out, refused });
     }
 
     /// Puts a message that was handed out back into its place.
     pub(super) fn put_back(&mut self, sequence: u64, entry: Entry) {
         let place = entry.at(sequence);
         if let Some(expires) = entry.expires {
-            self.expiring.insert((expires, sequence), (place, entry.message.origin));
+            self.expiring.insert((expires, sequence), (place, entry.cargo.origin()));
         }
         self.ready.insert(place, entry);
     }
@@ -143,10 +121,10 @@ impl Backlog {
         self.delayed.insert((due, sequence), entry);
     }
 
-    /// When the next delay is over, or the next message expires.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    /// When the next delay is over, or, `with_ends`, the next message expires.
+    pub(super) fn next_due(&self, with_ends: bool) -> Option<Instant> {
         let delayed = self.delayed.first_key_value().map(|((due, _), _)| *due);
-        match self.next_end() {
+        match self.next_end().filter(|_| with_ends) {
             None => delayed,
             Some(end) => Some(delayed.map_or(end, |delayed| delayed.min(end))),
         }
@@ -206,7 +184,7 @@ impl Backlog {
     /// Takes the first message that `consumer` may get (M5), of those that wait for nobody else.
     #[inline]
     pub(super) fn take(&mut self, key: ConsumerKey, consumer: &Consumer, max_groups: usize) -> Option<(u64, Entry)> {
-        if self.is_plain() && !consumer.no_local && self.fresh.front().is_some_and(|first| is_plain(&first.message)) {
+        if self.is_plain() && !consumer.no_local {
             return self.take_fresh().map(|fresh| (fresh.sequence, Entry::from(fresh)));
         }
         self.take_for(key, consumer, max_groups)
@@ -221,7 +199,7 @@ impl Backlog {
                 Some(parked) if next.is_none_or(|next| parked < next) => (parked, self.parked.take(parked)?),
                 _ => self.take_next()?,
             };
-            if shunned == Some(entry.message.origin) {
+            if shunned == Some(entry.cargo.origin()) {
                 self.parked.insert(place, entry);
             } else if let Some(entry) = self.groups.admit((key, consumer), place, entry, max_groups) {
                 self.forget_end(place, &entry);
@@ -239,22 +217,18 @@ impl Backlog {
 
     /// Takes the message out that has waited longest among those of the last rank.
     pub(super) fn take_oldest(&mut self) -> Option<Entry> {
-        let fresh = self.first_fresh();
-        let ready = oldest(&self.ready);
-        let parked = self.parked.by_origin.iter().filter_map(|(origin, entries)| Some((oldest(entries)?, *origin)));
-        let parked = parked.min_by_key(|(place, _)| age(*place));
-        let lane = self.groups.lanes().filter_map(oldest).min_by_key(|place| age(*place));
-        let of_parked = parked.map(|(place, _)| place);
-        let place = [fresh, ready, of_parked, lane].into_iter().flatten().min_by_key(|place| age(*place))?;
-        let entry = if fresh == Some(place) {
-            self.fresh.pop_front().map(Entry::from)
-        } else if ready == Some(place) {
-            self.ready.remove(&place)
-        } else if let Some((_, origin)) = parked.filter(|(parked, _)| *parked == place) {
-            self.parked.remove(origin, place)
-        } else {
-            self.groups.remove(place)
-        }?;
+        let parked = self.parked.by_origin.values().filter_map(oldest);
+        let lanes = self.groups.lanes().filter_map(oldest);
+        let places = self.first_fresh().into_iter().chain(oldest(&self.ready)).chain(parked).chain(lanes);
+        let place = places.min_by_key(|place| place.age())?;
+        self.take_at(place)
+    }
+
+    /// Takes the message at this place out, if it is there.
+    pub(super) fn take_at(&mut self, place: Place) -> Option<Entry> {
+        let fresh = self.fresh_at(place).and_then(|at| self.fresh.remove(at)).map(Entry::from);
+        let found = fresh.or_else(|| self.ready.remove(&place)).or_else(|| self.parked.remove_anywhere(place));
+        let entry = found.or_else(|| self.groups.remove(place))?;
         self.forget_end(place, &entry);
         Some(entry)
     }
@@ -264,13 +238,64 @@ impl Backlog {
         self.take_oldest().or_else(|| Some(self.delayed.pop_first()?.1))
     }
 
+    /// Takes those out that were refused so often.
+    pub(super) fn take_refused(&mut self, often: u32) -> Vec<(u64, Entry)> {
+        let fresh = self.fresh.iter().filter(|fresh| fresh.refused >= often);
+        let fresh = fresh.map(|fresh| Place { rank: 0, sequence: fresh.sequence });
+        let ready = self.ready.iter().filter(|(_, entry)| entry.refused >= often).map(|(place, _)| *place);
+        let places: Vec<Place> = fresh.chain(ready).collect();
+        let placed: Vec<_> =
+            places.into_iter().filter_map(|place| Some((place.sequence, self.take_at(place)?))).collect();
+        let delayed = self.delayed.iter().filter(|(_, entry)| entry.refused >= often).map(|(key, _)| *key);
+        let delayed: Vec<_> = delayed.collect();
+        let delayed = delayed.into_iter().filter_map(|key| Some((key.1, self.delayed.remove(&key)?)));
+        placed.into_iter().chain(delayed).collect()
+    }
+
+    /// The message of the entry at this place, if it is there.
+    pub(super) fn cargo_at(&mut self, place: Place) -> Option<&mut Cargo> {
+        if let Some(at) = self.fresh_at(place) {
+            return self.fresh.get_mut(at).map(|fresh| &mut fresh.cargo);
+        }
+        let maps = [&mut self.ready].into_iter().chain(self.parked.by_origin.values_mut());
+        let entry = maps.chain(self.groups.lanes_mut()).find_map(|entries| entries.get_mut(&place))?;
+        Some(&mut entry.cargo)
+    }
+
+    /// Whether less than `low` of the messages that come next are in memory, while more could be.
+    pub(super) fn runs_low(&self, low: usize) -> bool {
+        let fresh = self.fresh.get(low).or(self.fresh.back());
+        let ready = self.ready.first_key_value();
+        fresh.is_some_and(|fresh| fresh.cargo.is_away()) || ready.is_some_and(|(_, entry)| entry.cargo.is_away())
+    }
+
+    /// Those of the next `most` messages that are only in the store.
+    pub(super) fn away_ahead(&self, most: usize) -> impl Iterator<Item = (Place, NonZeroU64, &Cargo)> {
+        let fresh =
+            self.fresh.iter().map(|fresh| (Place { rank: 0, sequence: fresh.sequence }, fresh.stored, &fresh.cargo));
+        let ready = self.ready.iter().map(|(place, entry)| (*place, entry.stored, &entry.cargo));
+        let next = ready.take(most).chain(fresh.take(most)).filter(|(_, _, cargo)| cargo.is_away());
+        next.filter_map(|(place, stored, cargo)| Some((place, stored?, cargo)))
+    }
+
+    /// All that waits, in no order, each with the end of its delay.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Past, Option<Instant>)> {
+        let fresh = self
+            .fresh
+            .iter()
+            .map(|fresh| (Past { stored: fresh.stored, handed_out: fresh.handed_out, refused: fresh.refused }, None));
+        let maps = [&self.ready].into_iter().chain(self.parked.by_origin.values()).chain(self.groups.lanes());
+        let placed = maps.flat_map(BTreeMap::values).map(|entry| (Past::of(entry), None));
+        fresh.chain(placed).chain(self.delayed.iter().map(|((due, _), entry)| (Past::of(entry), Some(*due))))
+    }
+
     /// A consumer is gone: what waited for it alone is anybody's.
     pub(super) fn leave(&mut self, consumer: ConsumerKey) {
         self.ready.append(&mut self.groups.leave(consumer));
     }
 
     /// The first `most` messages behind `after` that could be handed out, with their places. They stay where they are.
-    pub(super) fn look(&self, after: Option<Place>, most: usize) -> Vec<(Place, Arc<Message>, u32)> {
+    pub(super) fn look(&self, after: Option<Place>, most: usize) -> Vec<Seen> {
         let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let start = match after {
             None => 0,
@@ -278,24 +303,31 @@ impl Backlog {
             Some(_) => self.fresh.len(),
         };
         let fresh = self.fresh.range(start..).take(most);
-        let place = |fresh: &Fresh| Place { rank: 0, sequence: fresh.sequence };
-        let mut found: Vec<_> = fresh.map(|fresh| (place(fresh), Arc::clone(&fresh.message), 0)).collect();
+        let mut found: Vec<Seen> = fresh
+            .map(|fresh| Seen {
+                place: Place { rank: 0, sequence: fresh.sequence },
+                stored: fresh.stored,
+                message: fresh.cargo.message().map(Arc::clone),
+                handed_out: fresh.handed_out,
+            })
+            .collect();
         let maps = [&self.ready].into_iter().chain(self.parked.by_origin.values()).chain(self.groups.lanes());
         for map in maps {
-            let entries = map.range(from).take(most);
-            found.extend(entries.map(|(place, entry)| (*place, Arc::clone(&entry.message), entry.handed_out)));
+            found.extend(map.range(from).take(most).map(|(place, entry)| Seen {
+                place: *place,
+                stored: entry.stored,
+                message: entry.cargo.message().map(Arc::clone),
+                handed_out: entry.handed_out,
+            }));
         }
-        found.sort_by_key(|(place, _, _)| *place);
+        found.sort_by_key(|seen| seen.place);
         found.truncate(most);
         found
     }
 
-    /// The numbers in the store of all messages, in no order.
-    pub(super) fn stored(&self) -> impl Iterator<Item = NonZeroU64> {
-        let maps = [&self.ready].into_iter().chain(self.parked.by_origin.values()).chain(self.groups.lanes());
-        let entries = maps.flat_map(BTreeMap::values).chain(self.delayed.values());
-        let fresh = self.fresh.iter().filter_map(|fresh| fresh.stored);
-        fresh.chain(entries.filter_map(|entry| entry.stored))
+    fn fresh_at(&self, place: Place) -> Option<usize> {
+        let at = self.fresh.binary_search_by_key(&place.sequence, |fresh| fresh.sequence);
+        at.ok().filter(|_| place.rank == 0)
     }
 
     fn next_place(&self) -> Option<Place> {
@@ -339,16 +371,6 @@ impl Backlog {
     }
 }
 
-/// Whether nobody asked anything for this message, so that it is in no group.
-fn is_plain(message: &Message) -> bool {
-    message.content.terms.is_none()
-}
-
-/// Greater for what may be given up later.
-fn age(place: Place) -> (std::cmp::Reverse<u8>, u64) {
-    (std::cmp::Reverse(place.rank), place.sequence)
-}
-
 /// The first of the last rank.
 fn oldest(entries: &BTreeMap<Place, Entry>) -> Option<Place> {
     let (last, _) = entries.last_key_value()?;
@@ -363,7 +385,7 @@ impl Parked {
     }
 
     fn insert(&mut self, place: Place, entry: Entry) {
-        let origin = entry.message.origin;
+        let origin = entry.cargo.origin();
         let entries = self.by_origin.entry(origin).or_default();
         if let Some((head, _)) = entries.first_key_value() {
             self.heads.remove(head);
@@ -378,6 +400,12 @@ impl Parked {
     fn take(&mut self, head: Place) -> Option<Entry> {
         let origin = *self.heads.get(&head)?;
         self.remove(origin, head)
+    }
+
+    /// Takes the message at this place, whoever sent it.
+    fn remove_anywhere(&mut self, place: Place) -> Option<Entry> {
+        let (origin, _) = self.by_origin.iter().find(|(_, entries)| entries.contains_key(&place))?;
+        self.remove(*origin, place)
     }
 
     /// Takes a message of this origin.
@@ -464,8 +492,8 @@ mod tests {
         let (sequence, entry) = backlog.take(key, &open, 9).unwrap_or_else(|| unreachable!("it was pushed"));
         backlog.delay(start, soon, sequence, entry);
         backlog.wake(start);
-        assert_eq!((backlog.next_due(), backlog.is_idle(), backlog.delayed()), (Some(soon), true, 1));
+        assert_eq!((backlog.next_due(true), backlog.is_idle(), backlog.delayed()), (Some(soon), true, 1));
         backlog.wake(soon);
-        assert_eq!((backlog.next_due(), backlog.is_idle(), backlog.delayed()), (None, false, 0));
+        assert_eq!((backlog.next_due(true), backlog.is_idle(), backlog.delayed()), (None, false, 0));
     }
 }

@@ -1,5 +1,6 @@
 //! What goes into a shard, and what comes out of it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -261,6 +262,8 @@ pub enum Command {
         message: Arc<Message>,
         /// Where it still is kept until the answer is there.
         from: Tag,
+        /// The number of that one in the store: to be forgotten there in the moment in which this one is stored.
+        replaces: Option<NonZeroU64>,
     },
     /// The answer to `DeadLetter`, for the home of the queue that gave the message up.
     DeadLettered {
@@ -277,6 +280,21 @@ pub enum Command {
         /// Whether it is now as durable as the store promises. A failure: it has no effect.
         result: Result<(), Refusal>,
     },
+    /// What [`Effects::fetch`] of this shard asked for is read.
+    Fetched {
+        /// As it was asked.
+        queue: u64,
+        /// One for each that was asked for, in that order. None: it cannot be read.
+        found: Vec<Option<Arc<Message>>>,
+    },
+    /// The queue that lives here may have been handed out up to this message of the store before the broker started. Before its
+    /// messages.
+    RestoreMark {
+        /// The queue.
+        queue: Destination,
+        /// The last such message.
+        up_to: u64,
+    },
     /// Put a message back into the queue that lives here, as the store has kept it. Before anything else happens, and in the
     /// order of the sequences.
     Restore {
@@ -286,8 +304,8 @@ pub enum Command {
         message: Arc<Message>,
         /// Its number in the store.
         sequence: u64,
-        /// How often it was refused before.
-        redeliveries: u32,
+        /// What it has been through.
+        history: History,
     },
     /// Bring a durable subscription back that lives here, as the store has kept it. As with `Restore`, and before its messages.
     Rebind {
@@ -298,6 +316,21 @@ pub enum Command {
         /// Its number in the store.
         sequence: u64,
     },
+    /// Everything is back that the store has kept.
+    Restored,
+}
+
+/// What a message has been through before the broker started, as far as the store knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// How often it was handed out.
+    pub redeliveries: u32,
+    /// How often it was refused.
+    pub refused: u32,
+    /// Before when it is not to be handed out again, in milliseconds since 1970.
+    pub not_before: u64,
+    /// When the broker took it, in milliseconds since 1970.
+    pub taken_at: u64,
 }
 
 /// One change of what is stored.
@@ -331,13 +364,24 @@ pub enum Change {
     State {
         /// The message.
         sequence: u64,
-        /// How often it was refused.
+        /// How often it was handed out.
         redeliveries: u32,
+        /// How often it was refused.
+        refused: u32,
+        /// Before when it is not to be handed out again, in milliseconds since 1970; zero for at once.
+        not_before: u64,
     },
     /// Forget a message, or a durable subscription.
     Delete {
         /// Its number.
         sequence: u64,
+    },
+    /// Remember how far a queue may have been handed out.
+    Mark {
+        /// The queue.
+        queue: Destination,
+        /// The last message that may have been; zero: none.
+        up_to: u64,
     },
 }
 
@@ -358,6 +402,9 @@ pub trait Effects {
     /// Changes of what is stored, to be made all or none. [`Command::Stored`] with this ticket is to tell when that is done,
     /// unless the ticket is [`UNAWAITED`]. Only called on shards that [use a store](super::Shard::use_store).
     fn store(&mut self, ticket: u64, changes: Vec<Change>);
+    /// Messages of this shard that are only in the store, to be read; `queue` is the shard's own name for theirs.
+    /// [`Command::Fetched`] is to bring them. Each queue waits for that before it asks again.
+    fn fetch(&mut self, queue: u64, sequences: Vec<u64>);
     /// Something an operator wants counted or logged.
     fn note(&mut self, note: Note);
 }
@@ -399,6 +446,13 @@ pub enum Note {
         queue: Destination,
         /// Stable reason: `expired` or `overflow`.
         reason: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// Stored messages could not be read. They stay, and are tried again after the longest redelivery delay.
+    Unreadable {
+        /// Their queue.
+        queue: Destination,
         /// How many.
         count: usize,
     },

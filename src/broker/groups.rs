@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bytestring::ByteString;
-
-use super::backlog::{Entry, Place};
 use super::command::Consumer;
 use super::consumers::ConsumerKey;
+use super::entry::{Entry, GroupKey, Place};
 use crate::hash::Keyed;
-use crate::message::{Message, SessionId};
+use crate::message::SessionId;
 
 /// Which consumer has which group, and the messages that wait for their consumer alone.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    owners: HashMap<ByteString, Owner, Keyed>,
+    owners: HashMap<GroupKey, Owner, Keyed>,
     /// By consumer; none is empty.
     lanes: HashMap<ConsumerKey, BTreeMap<Place, Entry>, Keyed>,
     /// Consumers whose lane may have something for them now; some of them more than once.
@@ -41,19 +39,17 @@ impl Groups {
         entry: Entry,
         limit: usize,
     ) -> Option<Entry> {
-        let Some(group) = group_of(&entry.message) else {
+        let Some(group) = entry.group else {
             return Some(entry);
         };
-        let Some(owner) = self.owners.get_mut(group) else {
-            // A copy, so that a short name does not hold its frame's buffer.
-            let group = ByteString::from(group.to_owned());
+        let Some(owner) = self.owners.get_mut(&group) else {
             self.make_room(limit);
             let shuns = consumer.no_local.then_some(consumer.id.session);
             self.owners.insert(group, Owner { consumer: key, shuns, held: 1 });
             return Some(entry);
         };
         // What the group's own consumer does not take is anybody's.
-        if owner.shuns == Some(entry.message.origin) {
+        if owner.shuns == Some(entry.cargo.origin()) {
             return Some(entry);
         }
         owner.held += 1;
@@ -72,8 +68,8 @@ impl Groups {
     }
 
     /// A message is not with its consumer any more, however that came.
-    pub(super) fn release(&mut self, message: &Message) {
-        if let Some(owner) = group_of(message).and_then(|group| self.owners.get_mut(group)) {
+    pub(super) fn release(&mut self, group: Option<GroupKey>) {
+        if let Some(owner) = group.and_then(|group| self.owners.get_mut(&group)) {
             owner.held = owner.held.saturating_sub(1);
         }
     }
@@ -119,13 +115,18 @@ impl Groups {
         if self.lanes.get(&consumer).is_some_and(BTreeMap::is_empty) {
             self.lanes.remove(&consumer);
         }
-        self.release(&entry.message);
+        self.release(entry.group);
         Some(entry)
     }
 
     /// All messages that wait for one consumer alone.
     pub(super) fn lanes(&self) -> impl Iterator<Item = &BTreeMap<Place, Entry>> {
         self.lanes.values()
+    }
+
+    /// The same, to be changed in place.
+    pub(super) fn lanes_mut(&mut self) -> impl Iterator<Item = &mut BTreeMap<Place, Entry>> {
+        self.lanes.values_mut()
     }
 
     /// Forgets groups without messages once there are too many. There are never more groups than that and the queue's
@@ -137,8 +138,4 @@ impl Groups {
             self.sweep_at = 2 * self.owners.len();
         }
     }
-}
-
-fn group_of(message: &Message) -> Option<&str> {
-    message.content.terms.as_ref()?.group.as_deref()
 }

@@ -8,6 +8,7 @@ mod admission;
 mod backlog;
 mod command;
 mod consumers;
+mod entry;
 mod groups;
 mod interest;
 mod letter;
@@ -23,7 +24,9 @@ mod topics;
 mod transaction;
 mod users;
 
-pub use command::{Change, Command, Consumer, Effects, Note, Recipient, Subscriber, TransactionId, UNAWAITED, Whose};
+pub use command::{
+    Change, Command, Consumer, Effects, History, Note, Recipient, Subscriber, TransactionId, UNAWAITED, Whose,
+};
 pub use interest::Interest;
 pub use options::{
     DurableOptions, Options, Overflow, QueueOptions, QueuePolicy, TopicOptions, TopicPolicy, WhenExpired,

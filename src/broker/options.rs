@@ -102,8 +102,12 @@ pub struct QueueOptions {
     pub max_messages: usize,
     /// Whether all messages outlive the process, as if each said `persistent:true`: `queues.durable`, no.
     pub durable: bool,
-    /// How many bytes of messages a queue keeps: `queues.max_bytes`, 256 MiB.
+    /// How many bytes of messages a queue keeps, wherever they are: `queues.max_bytes`, 4 GiB.
     pub max_bytes: usize,
+    /// How many bytes of messages a queue keeps that are not stored, and so in memory: `queues.max_memory`, 256 MiB.
+    pub max_memory: usize,
+    /// How many bytes of its stored messages a queue keeps in memory too: `store.memory`, 16 MiB.
+    pub memory: usize,
     /// How many consumers a queue has: `queues.max_consumers`, 10,000.
     pub max_consumers: usize,
     /// How long a message waits after it was refused for the first time; twice as long each further time:
@@ -172,7 +176,9 @@ impl Default for QueueOptions {
             max_queues: 100_000,
             max_messages: 1_000_000,
             durable: false,
-            max_bytes: 256 << 20,
+            max_bytes: 4 << 30,
+            max_memory: 256 << 20,
+            memory: 16 << 20,
             max_consumers: 10_000,
             redelivery_delay: Duration::from_secs(1),
             redelivery_delay_max: Duration::from_secs(60),

@@ -26,6 +26,7 @@ pub(super) struct Rules {
 struct Keys {
     max_messages: &'static str,
     max_bytes: &'static str,
+    max_memory: &'static str,
     max_consumers: &'static str,
     max_delay: &'static str,
 }
@@ -59,6 +60,7 @@ impl Rules {
                 "queues.max_messages",
             ),
             max_bytes: key(options.max_bytes != others.max_bytes, "queues.policy.max_bytes", "queues.max_bytes"),
+            max_memory: key(options.max_memory != others.max_memory, "queues.policy.max_memory", "queues.max_memory"),
             max_consumers: key(
                 options.max_consumers != others.max_consumers,
                 "queues.policy.max_consumers",
@@ -75,6 +77,10 @@ impl Rules {
 
     pub(super) fn too_many_bytes(&self) -> Refusal {
         full("the bytes of this queue", self.options.max_bytes, self.keys.max_bytes)
+    }
+
+    pub(super) fn too_much_memory(&self) -> Refusal {
+        full("the bytes of this queue that are in memory", self.options.max_memory, self.keys.max_memory)
     }
 
     pub(super) fn too_many_consumers(&self) -> Refusal {

@@ -1,26 +1,36 @@
 //! One queue: each message goes to one consumer, in order, until it is settled (Q1).
 
 mod bound;
+mod browse;
 mod end;
+mod hand_out;
+mod paging;
+mod settle;
 mod stored;
 
-use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU64;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use self::bound::Bound;
+use self::browse::Page;
+use self::hand_out::Unsettled;
+use self::paging::Asked;
+use self::settle::Dying;
+use self::stored::Mark;
 use super::admission::Admission;
-use super::backlog::{Backlog, Entry, Place};
-use super::command::{Change, Consumer, Effects};
-use super::consumers::{ConsumerKey, Consumers};
-use super::letter::letter;
+use super::backlog::Backlog;
+use super::command::{Change, Consumer};
+use super::consumers::Consumers;
+use super::entry::{Cargo, Entry, GroupKey};
 use super::options::{Overflow, QueueOptions, WhenExpired};
 use super::policy::Rules;
 use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::hash::Keyed;
-use crate::message::{Delivery, Message, Outcome, Refusal, SessionId, SubscriberId, Tag, WhenSlow};
+use crate::message::{Message, Refusal, SubscriberId};
+
+pub(super) use browse::Shown;
 
 /// The waits of a message are kept between these, so that none of them is a loop without rest or passes the end of
 /// time.
@@ -30,6 +40,9 @@ const MAX_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The priority that is delivered first, and that of messages that say none.
 const HIGHEST_PRIORITY: u8 = 9;
 const USUAL_PRIORITY: u8 = 4;
+
+/// Messages that may be on their way to the dead letters at a time because they expired; the others wait.
+const MAX_DYING: usize = 256;
 
 /// What an operator may want to know about a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +59,8 @@ pub struct QueueStats {
     pub messages: usize,
     /// The bytes of all messages.
     pub bytes: usize,
+    /// Messages that are only in the store, until their turn comes.
+    pub away: usize,
     /// How many consumers it has.
     pub consumers: usize,
 }
@@ -57,10 +72,23 @@ pub(super) struct Queue {
     backlog: Backlog,
     consumers: Consumers,
     unsettled: HashMap<u64, Unsettled, Keyed>,
+    /// What was given to consumers and waits for the store before it may go, in order.
+    outgoing: VecDeque<u64>,
     /// Until the dead-letter queue has them.
-    dying: BTreeMap<u64, (Entry, &'static str)>,
+    dying: BTreeMap<u64, Dying>,
     kept: Load,
     reserved: Load,
+    /// Bytes of stored messages that are in memory too.
+    resident: usize,
+    /// How many messages are only in the store.
+    away: usize,
+    /// What is being read from the store.
+    asked: Vec<Asked>,
+    /// What readers are to be shown when it was read.
+    pages: Vec<Page>,
+    mark: Mark,
+    /// Messages that came back after a restart, and whose delay was over before it, by when that was. Empty once all are back.
+    early: BTreeMap<(u64, u64), (Entry, Option<Instant>)>,
     /// Messages on their way into the store, and what came behind them.
     admission: Admission,
     /// What is to be changed in the store for what has happened here.
@@ -68,6 +96,8 @@ pub(super) struct Queue {
     /// Since when nobody would notice if it were gone, where it stays for a while.
     idle_since: Option<Instant>,
     life: Life,
+    /// Whether there is a store.
+    has_store: bool,
     /// When this queue is to be woken, as its home has noted.
     pub(super) wake: Option<Instant>,
 }
@@ -94,37 +124,38 @@ pub(super) enum Pushed {
     Waiting,
 }
 
-#[derive(Debug)]
-struct Unsettled {
-    entry: Entry,
-    session: SessionId,
-    consumer: ConsumerKey,
-    /// A transaction that is being committed will settle it.
-    is_claimed: bool,
-}
-
 /// So many messages of so many bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Load {
     messages: usize,
     bytes: usize,
+    /// The bytes of those that are not in a store.
+    volatile: usize,
 }
 
 impl Queue {
-    pub(super) fn new(name: Destination, rules: Arc<Rules>, life: Life) -> Queue {
+    pub(super) fn new(name: Destination, rules: Arc<Rules>, life: Life, has_store: bool) -> Queue {
         Queue {
             name,
             backlog: Backlog::default(),
             consumers: Consumers::new(rules.options.single_active_consumer),
             rules,
             unsettled: HashMap::default(),
+            outgoing: VecDeque::new(),
             dying: BTreeMap::new(),
             kept: Load::default(),
             reserved: Load::default(),
+            resident: 0,
+            away: 0,
+            asked: Vec::new(),
+            pages: Vec::new(),
+            mark: Mark::default(),
+            early: BTreeMap::new(),
             admission: Admission::default(),
             changes: Vec::new(),
             idle_since: None,
             life,
+            has_store,
             wake: None,
         }
     }
@@ -145,6 +176,7 @@ impl Queue {
             delayed: self.backlog.delayed(),
             messages: self.kept.messages,
             bytes: self.kept.bytes,
+            away: self.away,
             consumers: self.consumers.len(),
         }
     }
@@ -173,31 +205,28 @@ impl Queue {
             Overflow::DropOldest => self.admit_beside(self.fixed(), message)?,
             Overflow::Reject | Overflow::DeadLetter => self.admit(message)?,
         }
-        self.reserved.add(message);
+        self.reserved.add(message.content.footprint(), self.must_store(message));
         Ok(())
     }
 
     pub(super) fn unreserve(&mut self, message: &Message) {
-        self.reserved.subtract(message);
+        self.reserved.subtract(message.content.footprint(), self.must_store(message));
     }
 
-    /// Adds a message, and answers how many others were dropped for it.
-    pub(super) fn push_reserved(
-        &mut self,
-        now: Instant,
-        clock: &Clock,
-        message: Arc<Message>,
-        stored: Option<NonZeroU64>,
-    ) -> usize {
-        self.reserved.subtract(&message);
+    /// Adds a message for which there is space, and answers how many others were dropped for it.
+    pub(super) fn push_reserved(&mut self, now: Instant, clock: &Clock, entry: Entry) -> usize {
         let mut dropped = 0;
-        while self.rules.options.overflow == Overflow::DropOldest
-            && self.admit(&message).is_err()
-            && self.drop_oldest().is_ok()
-        {
-            dropped += 1;
+        if let Some(message) = entry.cargo.message() {
+            let message = Arc::clone(message);
+            self.unreserve(&message);
+            while self.rules.options.overflow == Overflow::DropOldest
+                && self.admit(&message).is_err()
+                && self.drop_oldest().is_ok()
+            {
+                dropped += 1;
+            }
         }
-        self.add(now, clock, Entry { stored, ..Entry::new(message) });
+        self.add(now, clock, entry);
         dropped
     }
 
@@ -230,67 +259,6 @@ impl Queue {
         }
     }
 
-    /// Settles what `session` holds. Answers true where the message is now dying: [`Queue::letter`] tells what to
-    /// bring to the dead letters, and then it must be [`Queue::bury`] or [`Queue::revive`].
-    pub(super) fn settle(&mut self, now: Instant, session: SessionId, sequence: u64, outcome: Outcome) -> bool {
-        let held = self.unsettled.get(&sequence);
-        let is_theirs = held.is_some_and(|unsettled| unsettled.session == session && !unsettled.is_claimed);
-        is_theirs && self.conclude(now, sequence, outcome)
-    }
-
-    /// Keeps what `session` holds for a transaction, if it still holds it.
-    pub(super) fn claim(&mut self, session: SessionId, sequence: u64) -> bool {
-        match self.unsettled.get_mut(&sequence) {
-            Some(unsettled) if unsettled.session == session && !unsettled.is_claimed => {
-                unsettled.is_claimed = true;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The number in the store of what is claimed. With `forget` the store is told by others that it is settled.
-    pub(super) fn claimed(&mut self, sequence: u64, forget: bool) -> Option<NonZeroU64> {
-        let entry = &mut self.unsettled.get_mut(&sequence)?.entry;
-        if forget { entry.stored.take() } else { entry.stored }
-    }
-
-    /// Leaves what was claimed as it was, or puts it back if its consumer is gone meanwhile.
-    pub(super) fn unclaim(&mut self, sequence: u64) {
-        let Some(unsettled) = self.unsettled.get_mut(&sequence) else {
-            return;
-        };
-        unsettled.is_claimed = false;
-        if !self.consumers.contains(unsettled.consumer) {
-            self.put_back(sequence);
-        }
-    }
-
-    /// What the dead-letter queue `to` is to get for a dying message.
-    pub(super) fn letter(&self, sequence: u64, to: &Destination, epoch_ms: u64) -> Option<Message> {
-        let (entry, reason) = self.dying.get(&sequence)?;
-        Some(letter(&entry.message, to, (reason, entry.handed_out), entry.stored.is_some(), epoch_ms))
-    }
-
-    /// Why a message is dying.
-    pub(super) fn reason(&self, sequence: u64) -> Option<&'static str> {
-        self.dying.get(&sequence).map(|(_, reason)| *reason)
-    }
-
-    /// Forgets a dying message.
-    pub(super) fn bury(&mut self, sequence: u64) {
-        if let Some((entry, _)) = self.dying.remove(&sequence) {
-            self.forget(&entry);
-        }
-    }
-
-    /// Keeps a dying message after all, and tries again after the longest delay.
-    pub(super) fn revive(&mut self, now: Instant, sequence: u64) {
-        if let Some((entry, _)) = self.dying.remove(&sequence) {
-            self.backlog.delay(now, after(now, self.rules.options.redelivery_delay_max), sequence, entry);
-        }
-    }
-
     /// Puts messages into their place whose delay is over.
     pub(super) fn wake(&mut self, now: Instant) {
         self.backlog.wake(now);
@@ -302,172 +270,43 @@ impl Queue {
         self.backlog.next_end().is_some_and(|end| end <= now)
     }
 
-    /// Takes a message out whose time is over. It is now dying, as after [`Queue::settle`]; or none, if it was dropped.
+    /// Takes a message out whose time is over. It is now dying, as after [`Queue::settle`]; or none, if it was dropped. Only so
+    /// many die at a time: the next ones when those are buried.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Option<u64>> {
+        if self.dying.len() >= MAX_DYING {
+            return None;
+        }
         let (sequence, entry) = self.backlog.take_expired(now)?;
         if self.rules.options.expired == WhenExpired::Drop || !self.has_dead_letters() {
             self.forget(&entry);
             return Some(None);
         }
-        self.dying.insert(sequence, (entry, "expired"));
+        self.dying.insert(sequence, Dying::new(entry, "expired"));
         Some(Some(sequence))
-    }
-
-    /// Hands out what there is to those who have credit, in turn. `tag` names a message of this queue. What has expired
-    /// must have been taken out.
-    pub(super) fn hand_out<E: Effects>(&mut self, tag: impl Fn(u64) -> Tag, effects: &mut E) {
-        loop {
-            if self.backlog.groups().has_due() {
-                self.hand_out_lanes(&tag, effects);
-            }
-            self.hand_out_in_turn(&tag, effects);
-            if !self.backlog.groups().has_due() {
-                return;
-            }
-        }
-    }
-
-    /// Hands out what waits for one consumer alone.
-    #[cold]
-    fn hand_out_lanes<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {
-        while let Some(key) = self.backlog.groups().next_due() {
-            while let Some(consumer) = self.consumers.with_credit(key)
-                && let Some((sequence, entry)) = self.backlog.take_own(key)
-            {
-                self.give((key, &consumer), sequence, entry, tag, effects);
-            }
-        }
-    }
-
-    #[inline]
-    fn hand_out_in_turn<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {
-        let max_groups = self.rules.options.max_groups;
-        let mut passed = 0;
-        while !self.backlog.is_idle() && passed < self.consumers.turns() {
-            let Some((key, consumer)) = self.consumers.next() else {
-                return;
-            };
-            let Some((sequence, entry)) = self.backlog.take(key, &consumer, max_groups) else {
-                self.consumers.passed(key);
-                passed += 1;
-                continue;
-            };
-            passed = 0;
-            self.give((key, &consumer), sequence, entry, tag, effects);
-        }
-    }
-
-    /// Shows a reader at most `credit` messages that wait behind `after`, and answers how many there were.
-    pub(super) fn show<E: Effects>(
-        &self,
-        reader: &Consumer,
-        after: Option<u64>,
-        tag: impl Fn(u64) -> Tag,
-        effects: &mut E,
-    ) -> usize {
-        let found = self.backlog.look(after.map(Place::at_cursor), reader.credit as usize);
-        let count = found.len();
-        for (place, message, redeliveries) in found {
-            let tag = Some(tag(place.cursor()));
-            effects.deliver(reader.id, Delivery { message, when_slow: WhenSlow::default(), tag, redeliveries });
-        }
-        count
-    }
-
-    #[inline]
-    fn give<E: Effects>(
-        &mut self,
-        (key, consumer): (ConsumerKey, &Consumer),
-        sequence: u64,
-        mut entry: Entry,
-        tag: &impl Fn(u64) -> Tag,
-        effects: &mut E,
-    ) {
-        let delivery = Delivery {
-            message: Arc::clone(&entry.message),
-            when_slow: WhenSlow::default(),
-            tag: Some(tag(sequence)),
-            redeliveries: entry.handed_out,
-        };
-        entry.handed_out = entry.handed_out.saturating_add(1);
-        self.consumers.took(key, sequence);
-        let unsettled = Unsettled { entry, session: consumer.id.session, consumer: key, is_claimed: false };
-        self.unsettled.insert(sequence, unsettled);
-        effects.deliver(consumer.id, delivery);
-    }
-
-    /// Settles what was claimed, or is known to be held; answers as [`Queue::settle`] does.
-    pub(super) fn conclude(&mut self, now: Instant, sequence: u64, outcome: Outcome) -> bool {
-        let Some(Unsettled { mut entry, consumer, .. }) = self.unsettled.remove(&sequence) else {
-            return false;
-        };
-        if self.unsettled.is_empty() && self.unsettled.capacity() > 1024 {
-            self.unsettled = HashMap::default();
-        }
-        self.consumers.release(consumer, sequence);
-        let groups = self.backlog.groups();
-        if groups.is_used() {
-            groups.release(&entry.message);
-            groups.wake(consumer);
-        }
-        match outcome {
-            Outcome::Consumed => self.forget(&entry),
-            Outcome::Returned => {
-                entry.returned = entry.returned.saturating_add(1);
-                // Once at once; but a consumer who stays and cannot be reached must not make a loop without rest.
-                match entry.returned.checked_sub(2) {
-                    None => self.backlog.put_back(sequence, entry),
-                    Some(doublings) => {
-                        let due = after(now, wait(doublings, &self.rules.options));
-                        self.backlog.delay(now, due, sequence, entry);
-                    }
-                }
-            }
-            Outcome::Rejected => return self.refuse(now, sequence, entry, None),
-            Outcome::Deferred(delay) => return self.refuse(now, sequence, entry, Some(delay)),
-            Outcome::Discarded => {
-                self.dying.insert(sequence, (entry, "discarded"));
-                return true;
-            }
-        }
-        false
-    }
-
-    /// A consumer does not want the message: it comes again, or is now dying.
-    fn refuse(&mut self, now: Instant, sequence: u64, mut entry: Entry, delay: Option<Duration>) -> bool {
-        let options = &self.rules.options;
-        entry.refused = entry.refused.saturating_add(1);
-        if entry.refused >= options.max_deliveries && options.dead_letter.is_some() {
-            self.dying.insert(sequence, (entry, "max-deliveries"));
-            return true;
-        }
-        if let Some(stored) = entry.stored {
-            self.changes.push(Change::State { sequence: stored.get(), redeliveries: entry.refused });
-        }
-        let delay = match delay {
-            Some(delay) => delay.min(options.max_delay),
-            None => wait(entry.refused - 1, options),
-        };
-        self.backlog.delay(now, after(now, delay), sequence, entry);
-        false
-    }
-
-    fn put_back(&mut self, sequence: u64) {
-        if let Some(unsettled) = self.unsettled.remove(&sequence) {
-            self.backlog.groups().release(&unsettled.entry.message);
-            self.backlog.put_back(sequence, unsettled.entry);
-        }
     }
 
     /// Adds a message for which there is space.
     #[inline]
     fn add(&mut self, now: Instant, clock: &Clock, mut entry: Entry) {
-        let message = &entry.message;
-        self.kept.add(message);
+        self.take_up(&mut entry);
         let options = &self.rules.options;
-        if message.content.terms.is_none() && options.ttl.is_none() && !options.priority {
-            return self.backlog.push_plain(entry.stored, entry.message);
+        if let Cargo::Here(message) = &entry.cargo
+            && message.content.terms.is_none()
+            && options.ttl.is_none()
+            && !options.priority
+            && entry.stored.is_none()
+        {
+            return self.backlog.push_plain(entry);
         }
+        let due = self.arrange(now, clock, &mut entry);
+        self.page_out_if_crowded(&mut entry);
+        self.line_in(now, due, entry);
+    }
+
+    /// Reads what a new message asks for into its entry; answers when it is to be delivered, if that is not now.
+    fn arrange(&self, now: Instant, clock: &Clock, entry: &mut Entry) -> Option<Instant> {
+        let options = &self.rules.options;
+        let message = entry.cargo.message()?;
         let (mut expires, mut priority) = (options.ttl.and_then(|ttl| now.checked_add(ttl)), None);
         if let Some(terms) = &message.content.terms {
             priority = terms.priority;
@@ -476,7 +315,13 @@ impl Queue {
             }
         }
         let due = due(now, clock, message).filter(|due| *due > now);
-        (entry.expires, entry.rank) = (expires, rank(priority, options));
+        let group = GroupKey::of(message);
+        (entry.expires, entry.rank, entry.group) = (expires, rank(priority, options), group);
+        due
+    }
+
+    /// Puts a new message behind all others of its rank, at once or when its delay is over.
+    fn line_in(&mut self, now: Instant, due: Option<Instant>, entry: Entry) {
         match due {
             Some(due) => {
                 let sequence = self.backlog.next_sequence();
@@ -486,12 +331,30 @@ impl Queue {
         }
     }
 
+    /// A message is here for good.
+    #[inline]
+    fn take_up(&mut self, entry: &mut Entry) {
+        let bytes = entry.cargo.footprint();
+        self.kept.add(bytes, entry.stored.is_some());
+        match entry.stored {
+            None => {}
+            Some(_) if entry.cargo.is_away() => self.away += 1,
+            Some(_) => self.resident += bytes,
+        }
+    }
+
     /// A message leaves this queue for good.
     fn forget(&mut self, entry: &Entry) {
-        self.kept.subtract(&entry.message);
-        if let Some(stored) = entry.stored {
-            self.changes.push(Change::Delete { sequence: stored.get() });
+        let bytes = entry.cargo.footprint();
+        self.kept.subtract(bytes, entry.stored.is_some());
+        let Some(stored) = entry.stored else {
+            return;
+        };
+        match entry.cargo.is_away() {
+            true => self.away = self.away.saturating_sub(1),
+            false => self.resident = self.resident.saturating_sub(bytes),
         }
+        self.changes.push(Change::Delete { sequence: stored.get() });
     }
 
     fn drop_oldest(&mut self) -> Result<(), ()> {
@@ -509,9 +372,13 @@ impl Queue {
         if kept.messages + self.reserved.messages >= options.max_messages {
             return Err(self.rules.too_many_messages());
         }
-        let bytes = kept.bytes.saturating_add(self.reserved.bytes).saturating_add(message.content.footprint());
-        if bytes > options.max_bytes {
+        let footprint = message.content.footprint();
+        let with = |kept: usize, reserved: usize| kept.saturating_add(reserved).saturating_add(footprint);
+        if with(kept.bytes, self.reserved.bytes) > options.max_bytes {
             return Err(self.rules.too_many_bytes());
+        }
+        if with(kept.volatile, self.reserved.volatile) > options.max_memory && !self.must_store(message) {
+            return Err(self.rules.too_much_memory());
         }
         Ok(())
     }
@@ -543,21 +410,17 @@ fn rank(priority: Option<u8>, options: &QueueOptions) -> u8 {
 }
 
 impl Load {
-    fn add(&mut self, message: &Message) {
+    fn add(&mut self, bytes: usize, is_stored: bool) {
         self.messages += 1;
-        self.bytes += message.content.footprint();
+        self.bytes += bytes;
+        self.volatile += if is_stored { 0 } else { bytes };
     }
 
-    fn subtract(&mut self, message: &Message) {
+    fn subtract(&mut self, bytes: usize, is_stored: bool) {
         self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(message.content.footprint());
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.volatile = self.volatile.saturating_sub(if is_stored { 0 } else { bytes });
     }
-}
-
-/// The delay after so many doublings of the first one.
-fn wait(doublings: u32, options: &QueueOptions) -> Duration {
-    let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
-    options.redelivery_delay.saturating_mul(factor).min(options.redelivery_delay_max)
 }
 
 fn after(now: Instant, wait: Duration) -> Instant {

@@ -1,22 +1,25 @@
 //! The queues that live on one worker.
 
 mod bound;
+mod letters;
 mod stored;
+mod transactions;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
+use self::letters::Settlements;
+use self::transactions::Prepared;
 use super::admission::Source;
-use super::command::{Change, Command, Consumer, Effects, Note, TransactionId, UNAWAITED};
+use super::command::{Change, Consumer, Effects, Note, TransactionId, UNAWAITED};
 use super::interest::Interest;
-use super::letter::letter;
 use super::options::Options;
-use super::policy::Policies;
-use super::queue::{Life, Pushed, Queue, QueueStats};
+use super::policy::{Policies, Rules};
+use super::queue::{Life, Pushed, Queue, QueueStats, Shown};
 use super::shard::answer;
 use super::storage::{Awaited, Storage};
 use crate::clock::Clock;
@@ -47,17 +50,13 @@ pub(super) struct Queues {
     /// What transactions have reserved and claimed here. Their coordinators bound how many there are.
     prepared: HashMap<TransactionId, Prepared, Keyed>,
     storage: Storage,
+    settlements: Settlements,
+    /// How far queues may have been handed out that are not back yet. Empty once all are.
+    marks: BTreeMap<Destination, u64>,
     /// How many durable subscriptions live here, and how many may.
     bound: usize,
     max_bound: usize,
     notices: Notices,
-}
-
-/// One transaction's part here.
-#[derive(Debug, Default)]
-struct Prepared {
-    messages: Vec<(QueueKey, Arc<Message>, Option<NonZeroU64>)>,
-    claims: Vec<(QueueKey, u64, Outcome)>,
 }
 
 impl Queues {
@@ -74,6 +73,8 @@ impl Queues {
             wakes: BTreeSet::new(),
             prepared: HashMap::default(),
             storage: Storage::default(),
+            settlements: Settlements::default(),
+            marks: BTreeMap::new(),
             bound: 0,
             max_bound: options.durable.max_subscriptions,
             notices: Notices::default(),
@@ -110,33 +111,10 @@ impl Queues {
             Ok(None) => return Some(nobody(&message, effects)),
             Err(refusal) => return Some(Err(refusal)),
         };
-        match self.push(now, key, message, Source::Sender(ticket), effects) {
+        match self.push(now, key, message, (Source::Sender(ticket), None), effects) {
             Ok(Pushed::Added(_)) => Some(Ok(1)),
             Ok(Pushed::Waiting) => None,
             Ok(Pushed::Overflowed(message)) => self.divert(now, &message, ticket, effects),
-            Err(refusal) => Some(Err(refusal)),
-        }
-    }
-
-    /// Takes a message in that is here because another queue could not keep it. It does not travel any further. None: it must
-    /// be stored first, and its source is told later.
-    pub(super) fn enqueue_letter<E: Effects>(
-        &mut self,
-        now: Instant,
-        letter: Arc<Message>,
-        source: Source,
-        effects: &mut E,
-    ) -> Option<Result<(), Refusal>> {
-        let key = match self.open(&letter.content.destination) {
-            Ok(key) => key,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        match self.push(now, key, letter, source, effects) {
-            Ok(Pushed::Added(_)) => Some(Ok(())),
-            Ok(Pushed::Waiting) => None,
-            Ok(Pushed::Overflowed(letter)) => {
-                Some(Err(self.policies.rules_for(&letter.content.destination).too_many_messages()))
-            }
             Err(refusal) => Some(Err(refusal)),
         }
     }
@@ -147,7 +125,7 @@ impl Queues {
         now: Instant,
         key: QueueKey,
         message: Arc<Message>,
-        source: Source,
+        (source, replaces): (Source, Option<NonZeroU64>),
         effects: &mut E,
     ) -> Result<Pushed, Refusal> {
         let Some(queue) = self.queues.get_mut(key) else {
@@ -155,7 +133,7 @@ impl Queues {
         };
         let stored = if queue.must_store(&message) { self.storage.next_sequence() } else { None };
         if stored.is_some() || queue.admits_in_order() {
-            return self.line_up(now, key, (message, stored), source, effects);
+            return self.line_up(now, key, (message, stored), (source, replaces), effects);
         }
         let pushed = queue.push(now, &self.clock, message);
         if let Ok(Pushed::Added(dropped @ 1..)) = &pushed {
@@ -163,30 +141,6 @@ impl Queues {
         }
         self.tend(now, key, effects);
         pushed
-    }
-
-    /// Sends a message to the dead letters that its full queue does not take.
-    fn divert<E: Effects>(
-        &mut self,
-        now: Instant,
-        message: &Message,
-        ticket: Option<Ticket>,
-        effects: &mut E,
-    ) -> Option<Verdict> {
-        let queue = &message.content.destination;
-        let rules = self.policies.rules_for(queue);
-        let Some(target) = rules.options.dead_letter.as_ref().filter(|target| *target != queue) else {
-            return Some(Err(rules.too_many_messages()));
-        };
-        let is_stored = rules.options.durable || message.content.is_persistent();
-        let letter = Arc::new(letter(message, target, ("queue-full", 0), is_stored, self.clock.epoch_ms(now)));
-        let home = self.interest.home_of(target);
-        effects.note(Note::DeadLettered { queue: queue.clone(), reason: "queue-full" });
-        if home == self.home {
-            return self.enqueue_letter(now, letter, Source::Sender(ticket), effects).map(|result| result.map(|()| 1));
-        }
-        effects.post(home, Command::Divert { message: letter, ticket });
-        None
     }
 
     /// Adds a consumer. It gets nothing before [`Queues::hand_out`].
@@ -202,7 +156,13 @@ impl Queues {
         }
     }
 
-    /// Shows a reader some of what waits in a queue. Answers whether there may be more.
+    /// Whether another reader can be shown something of a queue.
+    pub(super) fn check_readers(&self, queue: &Destination) -> Result<(), Refusal> {
+        let queue = self.names.get(queue).and_then(|key| self.queues.get(*key));
+        queue.map_or(Ok(()), Queue::check_readers)
+    }
+
+    /// Shows a reader some of what waits in a queue.
     pub(super) fn browse<E: Effects>(
         &mut self,
         now: Instant,
@@ -210,16 +170,19 @@ impl Queues {
         queue: &Destination,
         after: Option<u64>,
         effects: &mut E,
-    ) -> bool {
+    ) -> Shown {
         let Some(key) = self.names.get(queue).copied() else {
-            return false;
+            return Shown::All;
         };
         // Takes out what has expired.
         self.tend(now, key, effects);
         let (home, number) = (self.home, key.data().as_ffi());
         let tag = |sequence| Tag { home, queue: number, sequence };
-        let shown = self.queues.get(key).map_or(0, |queue| queue.show(reader, after, tag, effects));
-        shown >= reader.credit as usize
+        let shown = self.queues.get_mut(key).map_or(Shown::All, |queue| queue.show(reader, after, tag, effects));
+        if shown == Shown::Later {
+            self.tend(now, key, effects);
+        }
+        shown
     }
 
     pub(super) fn cancel<E: Effects>(
@@ -255,7 +218,7 @@ impl Queues {
         for tag in tags {
             let key = key_of(tag);
             let queue = self.queues.get_mut(key);
-            if queue.is_some_and(|queue| queue.settle(now, session, tag.sequence, outcome)) {
+            if queue.is_some_and(|queue| queue.settle(now, &self.clock, session, tag.sequence, outcome)) {
                 self.send_letter(now, key, tag.sequence, effects);
             }
             if let Some(queue) = self.queues.get_mut(key) {
@@ -265,133 +228,20 @@ impl Queues {
                 self.tend(now, earlier, effects);
             }
         }
-        if let Some(key) = touched {
-            self.tend(now, key, effects);
-        }
-        match ticket {
-            _ if changes.is_empty() => true,
+        let Some(key) = touched else {
+            return true;
+        };
+        let is_done = match ticket {
+            Some(ticket) => self.await_settlement((session, ticket), tags, changes, effects),
             None => {
-                effects.store(UNAWAITED, changes);
+                if !changes.is_empty() {
+                    effects.store(UNAWAITED, changes);
+                }
                 true
             }
-            Some(ticket) => {
-                self.storage.submit(changes, Awaited::Settled { session, ticket }, effects);
-                false
-            }
-        }
-    }
-
-    /// Reserves space for a transaction's messages and claims what it settles, and answers what must be stored before it
-    /// applies; or does nothing at all.
-    pub(super) fn prepare<E: Effects>(
-        &mut self,
-        now: Instant,
-        transaction: TransactionId,
-        messages: Vec<Arc<Message>>,
-        settles: Vec<(Vec<Tag>, Outcome)>,
-        effects: &mut E,
-    ) -> Result<Vec<Change>, Refusal> {
-        let (mut prepared, mut changes) = (Prepared::default(), Vec::new());
-        for message in messages {
-            let reserved = self.take_up(&message.content.destination).and_then(|key| {
-                let Some(key) = key else {
-                    return nobody(&message, effects).map(|_| None);
-                };
-                let clock = self.clock;
-                let reserved = self.with(key, |queue| queue.reserve(now, &clock, &message));
-                reserved.inspect_err(|_| self.tend(now, key, effects)).map(|()| Some(key))
-            });
-            match reserved {
-                Ok(Some(key)) => {
-                    let stored = self.append(now, key, &message, &mut changes);
-                    prepared.messages.push((key, message, stored));
-                }
-                Ok(None) => {}
-                Err(refusal) => {
-                    self.undo(now, prepared, effects);
-                    return Err(refusal);
-                }
-            }
-        }
-        for (tags, outcome) in settles {
-            for tag in tags {
-                let key = key_of(&tag);
-                let Some(queue) = self.queues.get_mut(key) else { continue };
-                if queue.claim(transaction.session, tag.sequence) {
-                    prepared.claims.push((key, tag.sequence, outcome));
-                    let stored = queue.claimed(tag.sequence, false).filter(|_| outcome == Outcome::Consumed);
-                    changes.extend(stored.map(|stored| Change::Delete { sequence: stored.get() }));
-                }
-            }
-        }
-        self.prepared.insert(transaction, prepared);
-        Ok(changes)
-    }
-
-    /// Applies what was prepared, or undoes it.
-    pub(super) fn finish<E: Effects>(
-        &mut self,
-        now: Instant,
-        transaction: TransactionId,
-        apply: bool,
-        effects: &mut E,
-    ) {
-        let Some(prepared) = self.prepared.remove(&transaction) else {
-            return;
         };
-        if !apply {
-            self.undo(now, prepared, effects);
-            return;
-        }
-        let mut touched = BTreeSet::new();
-        for (key, sequence, outcome) in prepared.claims {
-            touched.insert(key);
-            let Some(queue) = self.queues.get_mut(key) else { continue };
-            if outcome == Outcome::Consumed {
-                queue.claimed(sequence, true);
-            }
-            if queue.conclude(now, sequence, outcome) {
-                self.send_letter(now, key, sequence, effects);
-            }
-        }
-        for (key, message, stored) in prepared.messages {
-            touched.insert(key);
-            let Some(queue) = self.queues.get_mut(key) else { continue };
-            if queue.admits_in_order() {
-                queue.line_up_reserved(message, stored);
-                continue;
-            }
-            let count = queue.push_reserved(now, &self.clock, message, stored);
-            if count > 0 {
-                effects.note(Note::Dropped { queue: queue.name().clone(), reason: "overflow", count });
-            }
-        }
-        for key in touched {
-            self.tend(now, key, effects);
-        }
-    }
-
-    /// The answer of the dead-letter queue about a message of a queue here.
-    pub(super) fn dead_lettered<E: Effects>(&mut self, now: Instant, from: Tag, accepted: bool, effects: &mut E) {
-        self.letter_answered(now, from, accepted, effects);
-        self.tend(now, key_of(&from), effects);
-    }
-
-    fn letter_answered<E: Effects>(&mut self, now: Instant, from: Tag, accepted: bool, effects: &mut E) {
-        let Some(queue) = self.queues.get_mut(key_of(&from)) else {
-            return;
-        };
-        let Some(reason) = queue.reason(from.sequence) else {
-            return;
-        };
-        let name = queue.name().clone();
-        if accepted {
-            queue.bury(from.sequence);
-            effects.note(Note::DeadLettered { queue: name, reason });
-        } else {
-            queue.revive(now, from.sequence);
-            effects.note(Note::DeadLetterRefused { queue: name, reason });
-        }
+        self.tend(now, key, effects);
+        is_done
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -404,54 +254,6 @@ impl Queues {
             if let Some(queue) = self.queues.get_mut(key) {
                 queue.wake = None;
                 queue.wake(now);
-            }
-            self.tend(now, key, effects);
-        }
-    }
-
-    /// Brings a dying message to the dead-letter queue, wherever that lives. To be followed by [`Queues::tend`].
-    fn send_letter<E: Effects>(&mut self, now: Instant, key: QueueKey, sequence: u64, effects: &mut E) {
-        let Some(queue) = self.queues.get_mut(key) else {
-            return;
-        };
-        let from = Tag { home: self.home, queue: key.data().as_ffi(), sequence };
-        let rules = Arc::clone(queue.rules());
-        let Some(target) = &rules.options.dead_letter else {
-            if let Some(reason) = queue.reason(sequence) {
-                effects.note(Note::Lost { queue: queue.name().clone(), reason });
-            }
-            queue.bury(sequence);
-            return;
-        };
-        let letter = queue.letter(sequence, target, self.clock.epoch_ms(now)).filter(|_| queue.name() != target);
-        let Some(letter) = letter.map(Arc::new) else {
-            self.letter_answered(now, from, false, effects);
-            return;
-        };
-        let home = self.interest.home_of(target);
-        if home == self.home {
-            if let Some(result) = self.enqueue_letter(now, letter, Source::Letter(from), effects) {
-                let accepted = result.is_ok();
-                if let Err(refusal) = result {
-                    effects.note(Note::LimitReached(refusal));
-                }
-                self.letter_answered(now, from, accepted, effects);
-            }
-        } else {
-            effects.post(home, Command::DeadLetter { message: letter, from });
-        }
-    }
-
-    fn undo<E: Effects>(&mut self, now: Instant, prepared: Prepared, effects: &mut E) {
-        for (key, message, _) in prepared.messages {
-            if let Some(queue) = self.queues.get_mut(key) {
-                queue.unreserve(&message);
-            }
-            self.tend(now, key, effects);
-        }
-        for (key, sequence, _) in prepared.claims {
-            if let Some(queue) = self.queues.get_mut(key) {
-                queue.unclaim(sequence);
             }
             self.tend(now, key, effects);
         }
@@ -488,9 +290,16 @@ impl Queues {
     }
 
     fn make(&mut self, name: &Destination) -> QueueKey {
+        let life = if self.is_temporary(name) { Life::Temporary } else { Life::Usual };
+        self.make_as(name, self.policies.rules_for(name), life)
+    }
+
+    fn make_as(&mut self, name: &Destination, rules: Arc<Rules>, life: Life) -> QueueKey {
         let name = name.detached();
-        let life = if self.is_temporary(&name) { Life::Temporary } else { Life::Usual };
-        let queue = Queue::new(name.clone(), self.policies.rules_for(&name), life);
+        let mut queue = Queue::new(name.clone(), rules, life, self.storage.is_used());
+        if let Some(up_to) = self.marks.remove(&name) {
+            queue.restore_mark(up_to);
+        }
         let key = self.queues.insert(queue);
         self.names.insert(name, key);
         key
@@ -514,6 +323,9 @@ impl Queues {
         }
         let (home, number) = (self.home, key.data().as_ffi());
         queue.hand_out(|sequence| Tag { home, queue: number, sequence }, effects);
+        if queue.needs_store() {
+            ask_store(key, queue, &mut self.storage, effects);
+        }
         let is_over = queue.is_over(now);
         let due = queue.next_due().filter(|_| !is_over);
         if due != queue.wake {
@@ -527,6 +339,10 @@ impl Queues {
         } else if is_over && let Some(mut queue) = self.queues.remove(key) {
             self.names.remove(queue.name());
             queue.give_up();
+            if queue.has_mark() {
+                let mark = Change::Mark { queue: queue.name().clone(), up_to: 0 };
+                queue.changes().push(mark);
+            }
             if !queue.changes().is_empty() {
                 effects.store(UNAWAITED, std::mem::take(queue.changes()));
             }
@@ -544,6 +360,19 @@ impl Queues {
                 None => effects.note(Note::Dropped { queue: queue.name().clone(), reason: "expired", count: 1 }),
             }
         }
+    }
+}
+
+/// Asks the store for what a queue waits for.
+#[cold]
+fn ask_store<E: Effects>(key: QueueKey, queue: &mut Queue, storage: &mut Storage, effects: &mut E) {
+    if let Some(up_to) = queue.next_mark() {
+        let change = Change::Mark { queue: queue.name().clone(), up_to };
+        storage.submit(vec![change], Awaited::Mark { queue: key, up_to }, effects);
+    }
+    let lookup = queue.next_lookup();
+    if !lookup.is_empty() {
+        effects.fetch(key.data().as_ffi(), lookup);
     }
 }
 

@@ -1,12 +1,12 @@
 //! One worker's part of the broker.
 
+mod browse;
 mod durable;
+mod stored;
 mod users;
 
 use std::sync::Arc;
 use std::time::Instant;
-
-use bytes::Bytes;
 
 use super::admission::Source;
 use super::command::{Command, Consumer, Effects, Note, TransactionId};
@@ -21,10 +21,9 @@ use super::transaction::{Broadcast, Commits, Pending, Plan};
 use super::users::Users;
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Space, Unknown};
-use crate::headers::Headers;
 use crate::message::{
-    Content, Delivery, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tag,
-    Ticket, Verdict, WhenSlow, WorkerId,
+    Content, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tag, Ticket, Verdict,
+    WorkerId,
 };
 
 /// The subscriptions of one worker's sessions to topics and to their own streams, and the queues whose names hash to it.
@@ -87,6 +86,11 @@ impl Shard {
         self.queues.storage().use_sequences(sequences);
     }
 
+    /// The broker ends in order: what only this shard knows of stored messages is to be stored.
+    pub fn close<E: Effects>(&mut self, effects: &mut E) {
+        self.queues.close(effects);
+    }
+
     /// Does what `command` says.
     pub fn apply<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         self.perform(now, command, effects);
@@ -145,7 +149,8 @@ impl Shard {
             }
             Command::Divert { message, ticket } => {
                 let origin = message.origin;
-                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Sender(ticket), effects) {
+                let source = (Source::Sender(ticket), None);
+                if let Some(result) = self.queues.enqueue_letter(now, message, source, effects) {
                     answer(origin, ticket, result.map(|()| 1), effects);
                 }
             }
@@ -174,22 +179,20 @@ impl Shard {
                     self.conclude(now, transaction, pending, effects);
                 }
             }
-            Command::Finish { transaction, apply } => {
-                self.queues.finish(now, transaction, apply, effects);
-            }
-            Command::DeadLetter { message, from } => {
-                if let Some(result) = self.queues.enqueue_letter(now, message, Source::Letter(from), effects) {
+            Command::Finish { transaction, apply } => self.queues.finish(now, transaction, apply, effects),
+            Command::DeadLetter { message, from, replaces } => {
+                let source = (Source::Letter(from), replaces);
+                if let Some(result) = self.queues.enqueue_letter(now, message, source, effects) {
                     self.queues.answer_letter(now, from, result, effects);
                 }
             }
-            Command::DeadLettered { from, accepted } => {
-                self.queues.dead_lettered(now, from, accepted, effects);
-            }
+            Command::DeadLettered { from, accepted } => self.queues.dead_lettered(now, from, accepted, effects),
             Command::Stored { ticket, result } => self.stored(now, ticket, result, effects),
-            Command::Restore { queue, message, sequence, redeliveries } => {
-                self.queues.restore(now, &queue, (message, redeliveries), sequence, effects);
-            }
-            Command::Rebind { queue, topic, sequence } => self.rebind(now, &queue, topic, sequence, effects),
+            Command::Fetched { queue, found } => self.fetched(now, queue, found, effects),
+            command @ (Command::RestoreMark { .. }
+            | Command::Restore { .. }
+            | Command::Rebind { .. }
+            | Command::Restored) => self.bring_back(now, command, effects),
         }
     }
 
@@ -278,36 +281,6 @@ impl Shard {
         // Told before its first message comes, as a client would expect.
         answer(consumer.id.session, ticket, verdict, effects);
         self.queues.hand_out(now, &queue, effects);
-    }
-
-    fn browse<E: Effects>(
-        &mut self,
-        now: Instant,
-        reader: Consumer,
-        queue: Destination,
-        after: Option<u64>,
-        ticket: Option<Ticket>,
-        effects: &mut E,
-    ) {
-        if let Some(home) = self.elsewhere(&queue) {
-            return effects.post(home, Command::Browse { reader, queue, after, ticket });
-        }
-        answer(reader.id.session, ticket, Ok(0), effects);
-        if self.queues.browse(now, &reader, &queue, after, effects) {
-            return;
-        }
-        let end = Content {
-            destination: queue,
-            headers: Headers::from_iter([("browser", "end")]),
-            body: Bytes::new(),
-            is_text: true,
-            exclude_origin: false,
-            mandatory: false,
-            terms: None,
-        };
-        let message = self.message(now, reader.id.session, end);
-        let delivery = Delivery { message, when_slow: WhenSlow::default(), tag: None, redeliveries: 0 };
-        effects.deliver(reader.id, delivery);
     }
 
     fn cancel<E: Effects>(
@@ -436,24 +409,6 @@ impl Shard {
             effects.post(home, prepare);
         }
         Ok(Pending { broadcasts: plan.broadcasts, queued: plan.queued, waiting, ready, changes, refusal: None })
-    }
-
-    /// The store has answered.
-    fn stored<E: Effects>(&mut self, now: Instant, ticket: u64, result: Result<(), Refusal>, effects: &mut E) {
-        match self.queues.storage().take(ticket) {
-            None => {}
-            Some(Awaited::Admission { queue, place }) => self.queues.stored(now, queue, place, result, effects),
-            Some(Awaited::Settled { session, ticket }) => {
-                answer(session, Some(ticket), result.map(|()| 0), effects);
-            }
-            Some(Awaited::Binding(queue)) => self.binding_stored(now, queue, result, effects),
-            Some(Awaited::Commit(transaction)) => {
-                if let Some(mut pending) = self.commits.take(transaction) {
-                    pending.refusal = result.err();
-                    self.conclude(now, transaction, pending, effects);
-                }
-            }
-        }
     }
 
     /// All homes have answered: do it, once what must be stored is, or forget it.

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use super::command::{Change, Effects, TransactionId, UNAWAITED};
 use super::queues::QueueKey;
 use crate::hash::Keyed;
-use crate::message::{Sequences, SessionId, Ticket};
+use crate::message::Sequences;
 
 /// A shard's way to the store. Without one, nothing is stored.
 ///
@@ -27,14 +27,18 @@ pub(super) enum Awaited {
         queue: QueueKey,
         /// Its place in the line.
         place: u64,
+        /// The mark that is stored with it.
+        mark: Option<u64>,
     },
-    /// A session hears that its settlements are done.
-    Settled {
-        /// Who settled.
-        session: SessionId,
-        /// What it waits with.
-        ticket: Ticket,
+    /// A queue may be handed out further.
+    Mark {
+        /// The queue.
+        queue: QueueKey,
+        /// How far.
+        up_to: u64,
     },
+    /// A part of a settlement is done.
+    Settled(u64),
     /// A durable subscription begins.
     Binding(QueueKey),
     /// A transaction applies.
@@ -45,6 +49,11 @@ impl Storage {
     /// From now on there is a store.
     pub(super) fn use_sequences(&mut self, sequences: Sequences) {
         self.sequences = Some(sequences);
+    }
+
+    /// Whether there is a store.
+    pub(super) fn is_used(&self) -> bool {
+        self.sequences.is_some()
     }
 
     /// The number of a new message in the store, if there is one.

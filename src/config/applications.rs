@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use super::hooks;
 use super::section::Section;
 use crate::app::{
-    Address, Announcement, Options, RESERVED_HEADERS, Route, Template, WorkerQueue, parse_to, read_address,
+    Address, Announcement, CallId, Options, RESERVED_HEADERS, Route, Template, WorkerQueue, parse_to, read_address,
 };
 use crate::destination::{Destination, Kind, Spaces};
 use crate::session::{self, Secret, WorkRight};
@@ -21,7 +21,12 @@ const TO: &str = r#"a destination under one of the other prefixes, such as "/top
 /// Reads the section, and answers with the rights that sessions over TCP alone have.
 pub(super) fn read(section: &mut Section<'_>, app: &mut Options, session: &mut session::Options) -> Vec<WorkRight> {
     let spaces = session.spaces.clone();
+    // The default stands even where there are no such topics, and so it may be written there too.
+    let default = app.reply_prefix.clone();
     let prefix = |text: &str| {
+        if *text == *default {
+            return Some(default.clone());
+        }
         let space = spaces.resolve(text).filter(|space| space.kind == Kind::Topic);
         space.filter(|_| !text.ends_with('/')).map(|_| ByteString::from(text))
     };
@@ -38,7 +43,7 @@ pub(super) fn read(section: &mut Section<'_>, app: &mut Options, session: &mut s
     section.duration("send_timeout", &mut app.send_timeout, Duration::from_millis(10)..=Duration::from_secs(3600));
     section.count("max_calls", &mut app.max_calls, 1..=MANY);
     section.count("max_waiting", &mut app.max_waiting, 1..=MANY);
-    section.count("max_replies", &mut app.max_replies, 1..=MANY);
+    section.count("max_replies", &mut app.max_replies, 1..=CallId::MAX_MESSAGES as u64);
     section.count("max_attributes", &mut app.max_attributes, 0..=MANY);
     section.size("attribute_bytes", &mut app.max_attribute_bytes, 0..=1 << 30);
     section.rows("route", &mut app.routes, |_| Vec::new(), |row| read_route(row, &spaces));

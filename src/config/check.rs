@@ -50,6 +50,7 @@ fn check_order(worker: &worker::Options, findings: &mut Findings) {
             "queues.redelivery_delay_max",
             queues.redelivery_delay > queues.redelivery_delay_max,
         ),
+        ("limits.body_bytes", "queues.max_memory", limits.body_bytes > queues.max_memory),
         ("limits.body_bytes", "queues.max_bytes", limits.body_bytes > queues.max_bytes),
     ];
     let pairs = pairs.map(|(small, large, contradicts)| (small.to_owned(), large.to_owned(), contradicts));

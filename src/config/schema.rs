@@ -18,7 +18,7 @@ use crate::destination::{Destination, Kind, Pattern, Space, Spaces, Style, Unkno
 use crate::log::{self, Format, Levels};
 use crate::message::WhenSlow;
 use crate::session::{Relay, Secret};
-use crate::store::{self, Engine, Sync};
+use crate::store::{Engine, Sync};
 use crate::websocket::{deflate, origin};
 use crate::{server, session, sockjs, stomp};
 
@@ -85,7 +85,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Options {
     root.section("sockjs", |section| read_sockjs(section, &mut server.sockjs));
     let continue_on_error = root.section("tcp", |section| read_tcp(section, server));
     root.section("admin", |section| read_admin(section, server));
-    root.section("store", |section| read_store(section, &mut server.store));
+    root.section("store", |section| read_store(section, server));
     root.section("limits", |section| read_limits(section, server));
     root.section("log", |section| read_log(section, log));
     let shared = session::Options::clone(&server.worker.session);
@@ -194,6 +194,7 @@ fn read_queue(section: &mut Section<'_>, queue: &mut QueueOptions, prefetch: &mu
     section.flag("durable", &mut queue.durable);
     section.count("max_messages", &mut queue.max_messages, 1..=MANY);
     section.size("max_bytes", &mut queue.max_bytes, KIB..=1024 * GIB);
+    section.size("max_memory", &mut queue.max_memory, KIB..=1024 * GIB);
     section.choice("overflow", &mut queue.overflow, &OVERFLOWS);
     section.count("max_consumers", &mut queue.max_consumers, 1..=MANY);
     section.duration("redelivery_delay", &mut queue.redelivery_delay, millis(1)..=hours(24));
@@ -221,7 +222,8 @@ fn read_durable(section: &mut Section<'_>, durable: &mut broker::DurableOptions)
     section.duration_or_never("idle_expiry", &mut durable.idle_expiry, YEAR);
 }
 
-fn read_store(section: &mut Section<'_>, store: &mut store::Options) {
+fn read_store(section: &mut Section<'_>, server: &mut server::Options) {
+    let store = &mut server.store;
     section.choice("engine", &mut store.engine, &ENGINES);
     let parse = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
     let write = |path: &PathBuf| path.display().to_string();
@@ -230,6 +232,12 @@ fn read_store(section: &mut Section<'_>, store: &mut store::Options) {
     section.choice("sync", &mut is_always, &SYNCS);
     let mut interval = Duration::from_millis(100);
     section.duration("sync_interval", &mut interval, millis(1)..=hours(1));
+    section.size("journal_bytes", &mut store.journal_bytes, 64 * KIB..=4 * GIB);
+    let broker = Arc::make_mut(&mut server.worker.broker);
+    section.size("memory", &mut broker.queues.memory, 0..=1024 * GIB);
+    for policy in &mut broker.queue_policies {
+        policy.options.memory = broker.queues.memory;
+    }
     store.sync = if is_always { Sync::Always } else { Sync::Interval(interval) };
 }
 

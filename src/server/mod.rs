@@ -137,7 +137,7 @@ pub struct Server {
     stage: watch::Sender<Stage>,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Outlives the workers, so that what they asked for last is stored.
-    committer: Option<store::Committer>,
+    storage: Option<storage::Running>,
     drain_timeout: Duration,
 }
 
@@ -174,6 +174,12 @@ impl Server {
     }
 
     fn start_with(options: Options, entries: &[Entry]) -> Result<Server, StartError> {
+        // On a thread of its own: it waits for the workers, and who starts a broker may be in a runtime, where nobody may wait.
+        let started = std::thread::scope(|scope| scope.spawn(|| Server::start_here(options, entries)).join());
+        started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    fn start_here(options: Options, entries: &[Entry]) -> Result<Server, StartError> {
         let hooks = Hooks::new(&options.worker.app.hooks)?;
         let entries = &[entries, &hooks.entries].concat();
         let spaces = &options.worker.broker.destinations;
@@ -189,7 +195,7 @@ impl Server {
         let tcp = bind(&options.tcp, "tcp.bind")?;
         let admin = bind(&options.admin, "admin.bind")?;
         let interest = Arc::new(Interest::new(u16::try_from(workers).unwrap_or(u16::MAX)));
-        let storage = storage::open(&options.store, &interest)?;
+        let storage = storage::open(&options.store)?;
         let (stage, _) = watch::channel(Stage::Serving);
         let mut server = Server {
             websocket: addresses(&websocket),
@@ -198,7 +204,7 @@ impl Server {
             counters: (0..workers).map(|_| Arc::default()).collect(),
             stage,
             threads: Vec::new(),
-            committer: None,
+            storage: None,
             drain_timeout: options.drain_timeout,
         };
         let options = Arc::new(options);
@@ -278,15 +284,17 @@ impl Server {
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let (store_senders, store_receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let jobs = self.start_application(options, application, store_senders.clone())?;
-        let (mut ways, mut restored) = (None, Vec::new());
+        let (mut way, mut restoring) = (None, None);
         if let Some(opened) = storage {
-            let (committer, way) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
-            self.committer = Some(committer);
-            (ways, restored) = way;
+            let (running, ways, rest) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
+            self.storage = Some(running);
+            (way, restoring) = (Some(ways), Some(rest));
         }
+        let (restored_senders, restored_receivers) = storage::restoring_channels(workers);
         let latch = latch::Latch::default();
         let mut entrances = Vec::new();
-        for (index, (inbox, answers)) in receivers.into_iter().zip(store_receivers).enumerate() {
+        let ways_in = receivers.into_iter().zip(store_receivers).zip(restored_receivers);
+        for (index, ((inbox, answers), restored)) in ways_in.enumerate() {
             let plan = thread::Plan {
                 id: WorkerId(index as u16),
                 boot,
@@ -297,16 +305,21 @@ impl Server {
                 outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
                 inbox,
                 answers,
-                way: ways.clone(),
+                way: way.clone(),
                 table: Arc::clone(&application.table),
                 port: jobs.clone().map(|jobs| worker::Port::new(WorkerId(index as u16), jobs)),
-                restored: restored.get_mut(index).map(std::mem::take).unwrap_or_default(),
+                restored,
                 ready: latch.part(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);
             self.threads.push(handle);
+        }
+        if let Some(restoring) = restoring {
+            restoring.run(&interest, restored_senders)?;
+        } else {
+            drop(restored_senders);
         }
         // Nobody may publish to a topic before all durable subscriptions to it are back, wherever they live.
         if !latch.wait() {
@@ -342,9 +355,8 @@ impl Server {
             // A worker that panicked has said so already.
             let _ = thread.join();
         }
-        if let Some(committer) = self.committer.take() {
-            committer.stop();
-        }
+        // Stores what the workers asked for last.
+        self.storage = None;
     }
 }
 

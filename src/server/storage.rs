@@ -1,89 +1,145 @@
-//! The store at the start of a broker: opening it, reading it back, and the thread that commits.
+//! The store at the start of a broker: opening it, reading it back, and the threads that commit and read.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::StartError;
-use crate::broker::Interest;
+use crate::broker::{Command, History, Interest};
 use crate::destination::Destination;
 use crate::message::{Sequences, WorkerId};
-use crate::store::{self, Answer, Committer, CommitterOptions, Engine, MessageRecord, Record, Store, Submitter};
+use crate::store::{
+    self, Answer, Asker, Committer, CommitterOptions, Engine, Found, MessageRecord, Reader, Record, StateRecord, Store,
+    Submitter,
+};
 use crate::worker::{self, Batch, Post};
 
 /// How often the log tells how far reading has come.
 const PROGRESS: Duration = Duration::from_secs(2);
 
-/// A store that has been read.
+/// Messages in one batch for a worker, and how many such batches may wait for it: what is in memory while the store is read.
+const BATCH: usize = 256;
+const BATCHES: usize = 4;
+
+/// A store that is open.
 pub(super) struct Opened {
     store: Arc<dyn Store>,
+    total: u64,
     sequences: Sequences,
-    /// What each worker has to put back.
-    restored: Vec<Batch>,
 }
 
-/// What workers get: the way to the store, and what each has to put back.
-pub(super) type Ways = (Option<(Sequences, Submitter)>, Vec<Batch>);
+/// What each worker gets.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) sequences: Sequences,
+    pub(super) submitter: Submitter,
+    pub(super) asker: Asker,
+}
 
-/// Opens the store and reads all of it. None: there is nothing that outlives the process.
-pub(super) fn open(options: &store::Options, interest: &Interest) -> Result<Option<Opened>, StartError> {
+/// The threads of the store. Dropped when the workers are gone, so that what they asked for last is stored.
+#[derive(Debug)]
+pub(super) struct Running {
+    _committer: Committer,
+    _reader: Reader,
+}
+
+/// What is left to do before the broker serves.
+pub(super) struct Restoring {
+    store: Arc<dyn Store>,
+    total: u64,
+    sequences: Sequences,
+}
+
+/// Opens the store. None: there is nothing that outlives the process.
+pub(super) fn open(options: &store::Options) -> Result<Option<Opened>, StartError> {
     if options.engine == Engine::Memory {
         tracing::info!("no store (store.engine = \"memory\"): messages do not outlive the broker");
         return Ok(None);
     }
+    let begin = Instant::now();
     let store = store::open(options)?;
     let usage = store.usage();
     tracing::info!(
-        "store {} ({}): {} messages, {} bytes",
+        "store {} ({}): {} messages, {} bytes, opened in {} ms",
         options.path.display(),
         options.engine,
         usage.messages,
-        usage.bytes
+        usage.bytes,
+        begin.elapsed().as_millis()
     );
-    let mut reading = Reading {
-        interest,
-        restored: (0..interest.workers()).map(|_| Batch::new()).collect(),
-        last: None,
-        count: 0,
-        total: usage.messages,
-        told: Instant::now(),
-    };
-    let visit = &mut |record| {
-        reading.take(record);
-        ControlFlow::Continue(())
-    };
-    store.scan(visit).map_err(StartError::Read)?;
-    reading.finish_last();
-    let restored = reading.restored;
-    Ok(Some(Opened { store, sequences: Sequences::above(usage.highest_sequence), restored }))
+    Ok(Some(Opened { store, total: usage.messages, sequences: Sequences::above(usage.highest_sequence) }))
 }
 
 impl Opened {
-    /// Starts the thread that commits, which answers through the inboxes of the workers.
-    pub(super) fn start(self, options: &store::Options, inboxes: Vec<Sender<Batch>>) -> io::Result<(Committer, Ways)> {
+    /// Starts the threads that commit and read, which answer through the inboxes of the workers.
+    pub(super) fn start(
+        self,
+        options: &store::Options,
+        inboxes: Vec<Sender<Batch>>,
+    ) -> io::Result<(Running, Way, Restoring)> {
+        let Opened { store, total, sequences } = self;
+        // Workers never wait for these threads, so there is room soon; or the worker is gone, and nobody listens.
+        let others = inboxes.clone();
         let sink = Box::new(move |worker: WorkerId, answers: Vec<Answer>| {
             let posts = worker::answers(answers);
             if let Some(inbox) = inboxes.get(worker.index()).filter(|_| !posts.is_empty()) {
-                // Workers never wait for this thread, so there is room soon; or the worker is gone, and nobody listens.
                 let _ = inbox.blocking_send(posts);
             }
         });
+        let found_sink = Box::new(move |worker: WorkerId, found: Found| {
+            if let Some(inbox) = others.get(worker.index()) {
+                let _ = inbox.blocking_send(vec![worker::found(found)]);
+            }
+        });
         let options = CommitterOptions { sync: options.sync, ..CommitterOptions::default() };
-        let committer = Committer::start(self.store, options, sink)?;
-        let way = (self.sequences, committer.submitter());
-        Ok((committer, (Some(way), self.restored)))
+        let committer = Committer::start(Arc::clone(&store), options, sink)?;
+        let reader = Reader::start(Arc::clone(&store), found_sink)?;
+        let way = Way { sequences: sequences.clone(), submitter: committer.submitter(), asker: reader.asker() };
+        Ok((Running { _committer: committer, _reader: reader }, way, Restoring { store, total, sequences }))
+    }
+}
+
+/// The ways on which workers hear what was stored.
+pub(super) fn restoring_channels(workers: usize) -> (Vec<Sender<Batch>>, Vec<Receiver<Batch>>) {
+    (0..workers).map(|_| channel(BATCHES)).unzip()
+}
+
+impl Restoring {
+    /// Reads the whole store, and tells each worker what is its own.
+    pub(super) fn run(self, interest: &Interest, workers: Vec<Sender<Batch>>) -> Result<(), StartError> {
+        let begin = Instant::now();
+        let mut reading = Reading {
+            interest,
+            sequences: self.sequences,
+            batches: workers.iter().map(|_| Batch::new()).collect(),
+            workers,
+            last: None,
+            count: 0,
+            total: self.total,
+            told: begin,
+        };
+        let visit = &mut |record| {
+            reading.take(record);
+            ControlFlow::Continue(())
+        };
+        self.store.scan(visit).map_err(StartError::Read)?;
+        reading.finish();
+        tracing::info!("read {} stored messages in {} ms", self.total, begin.elapsed().as_millis());
+        Ok(())
     }
 }
 
 /// The scan so far.
 struct Reading<'a> {
     interest: &'a Interest,
-    restored: Vec<Batch>,
+    sequences: Sequences,
+    workers: Vec<Sender<Batch>>,
+    batches: Vec<Batch>,
     /// Its state, where it has one, comes next.
-    last: Option<(MessageRecord, u32)>,
+    last: Option<(MessageRecord, History)>,
     count: u64,
     total: u64,
     told: Instant,
@@ -92,29 +148,59 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn take(&mut self, record: Record) {
         match record {
+            Record::Mark(mark) => {
+                // A later message is beyond every mark.
+                self.sequences.leave_out(mark.up_to);
+                let queue = Destination::new(mark.queue);
+                let home = self.interest.home_of(&queue);
+                self.post(home, Post::Command(Command::RestoreMark { queue, up_to: mark.up_to }));
+            }
             Record::Message(message) => {
                 self.finish_last();
-                self.last = Some((message, 0));
+                let history = History { taken_at: message.enqueued_at, ..History::default() };
+                self.last = Some((message, history));
             }
-            Record::State(state) => {
-                if let Some((_, redeliveries)) = self.last.as_mut().filter(|(last, _)| last.sequence == state.sequence)
-                {
-                    *redeliveries = state.redeliveries;
+            Record::State(StateRecord { sequence, redeliveries, refused, not_before }) => {
+                if let Some((_, history)) = self.last.as_mut().filter(|(last, _)| last.sequence == sequence) {
+                    *history = History { redeliveries, refused, not_before, ..*history };
                 }
             }
         }
     }
 
     fn finish_last(&mut self) {
-        let Some((record, redeliveries)) = self.last.take() else { return };
+        let Some((record, history)) = self.last.take() else { return };
         let home = self.interest.home_of(&Destination::new(record.queue.clone()));
-        if let Some(batch) = self.restored.get_mut(home.index()) {
-            batch.push(Post::Command(worker::restored(record, redeliveries)));
-        }
+        self.post(home, worker::restored(record, history));
         self.count += 1;
         if self.told.elapsed() >= PROGRESS {
             self.told = Instant::now();
             tracing::info!("read {} of {} stored messages", self.count, self.total);
+        }
+    }
+
+    fn post(&mut self, home: WorkerId, post: Post) {
+        let Some(batch) = self.batches.get_mut(home.index()) else { return };
+        batch.push(post);
+        if batch.len() >= BATCH {
+            let batch = std::mem::take(batch);
+            self.send(home.index(), batch);
+        }
+    }
+
+    /// Waits while the worker has enough to do.
+    fn send(&self, worker: usize, batch: Batch) {
+        if let Some(worker) = self.workers.get(worker) {
+            // A worker that is gone has said why, and the broker stops.
+            let _ = worker.blocking_send(batch);
+        }
+    }
+
+    fn finish(mut self) {
+        self.finish_last();
+        for (worker, mut batch) in std::mem::take(&mut self.batches).into_iter().enumerate() {
+            batch.push(Post::Command(Command::Restored));
+            self.send(worker, batch);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The threads of a broker: one runtime each, nothing shared but what the plan names.
 
+use std::cell::OnceCell;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -10,13 +11,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::latch::Part;
+use super::storage::Way;
 use super::{Options, Stage};
 use crate::app::Table;
 use crate::broker::Interest;
 use crate::clock::Clock;
-use crate::message::{Sequences, WorkerId};
+use crate::message::WorkerId;
 use crate::sockjs::{Endpoints, Opened, Registry};
-use crate::store::Submitter;
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
 use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Port, Storage, Worker};
@@ -55,13 +56,13 @@ pub(super) struct Plan {
     /// The store's answers. Apart from the inbox, which waits while the store has too much to do.
     pub(super) answers: mpsc::Receiver<Batch>,
     /// The way to the store, where there is one.
-    pub(super) way: Option<(Sequences, Submitter)>,
+    pub(super) way: Option<Way>,
     /// Who handles application destinations.
     pub(super) table: Arc<Table>,
     /// The way to the handlers among them.
     pub(super) port: Option<Port>,
-    /// What the store has kept of the queues that live here.
-    pub(super) restored: Batch,
+    /// What the store has kept of the queues that live here, until all of it is said.
+    pub(super) restored: mpsc::Receiver<Batch>,
     /// Told once that is done.
     pub(super) ready: Part,
     pub(super) stage: watch::Sender<Stage>,
@@ -74,22 +75,32 @@ impl Plan {
         let name = format!("worker-{}", self.id.0);
         let handle = spawn(&name, move || {
             let _alarm = Alarm(self.stage.clone());
-            run_local(async move { self.run(arrivals).await });
+            let ended = Rc::new(OnceCell::new());
+            let place = Rc::clone(&ended);
+            run_local(async move { self.run(arrivals, &place).await });
+            if let Some(worker) = ended.get() {
+                let worker: &Rc<Worker> = worker;
+                worker.finish();
+            }
         })?;
         Ok((entrance, handle))
     }
 
-    async fn run(self, arrivals: mpsc::Receiver<Arrival>) {
+    /// Runs until the broker ends; leaves the worker in `ended`, to be finished.
+    async fn run(mut self, arrivals: mpsc::Receiver<Arrival>, ended: &OnceCell<Rc<Worker>>) {
         let options = Arc::new(self.options.worker.clone());
         let mut hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
-        let storage = self.way.map(|(sequences, submitter)| {
-            hub.use_store(sequences);
-            Storage::new(self.id, submitter)
+        let storage = self.way.map(|way| {
+            hub.use_store(way.sequences);
+            Storage::new(self.id, way.submitter, way.asker)
         });
         hub.set_table(self.table);
         let worker = Worker::new(hub, self.outward, storage, self.port);
-        // Before anything else reaches this worker.
-        worker.receive_posts(std::iter::once(self.restored));
+        // Before anything else reaches this worker: it has no other task yet.
+        while let Some(batch) = self.restored.recv().await {
+            worker.receive_posts(std::iter::once(batch));
+        }
+        let _ = ended.set(Rc::clone(&worker));
         self.ready.done();
         tokio::task::spawn_local(Rc::clone(&worker).end_turns());
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());

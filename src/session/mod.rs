@@ -78,7 +78,6 @@ pub struct Session {
 
 /// Each state holds only what it needs. They follow one another downwards; any of the first three can end.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all sessions are live, and every delivery looks at them")]
 enum State {
     /// The transport is open; CONNECT has not come.
     Waiting {

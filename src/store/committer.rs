@@ -413,16 +413,19 @@ fn sort_out(part: Retried, reason: Failure, in_doubt: bool, kept: &mut Vec<Retri
         Retried::Submitted(submission) => submission,
         Retried::InDoubt(_) | Retried::Undo(_) => return kept.push(part),
     };
-    let appends = |operation: &StoreOp| matches!(operation, StoreOp::Append(_));
-    let stores_new = submission.operations.iter().any(appends);
-    let stores_only_new = submission.operations.iter().all(appends);
+    let stores_new = submission.operations.iter().any(|operation| matches!(operation, StoreOp::Append(_)));
+    // A mark that is there by mistake does no harm.
+    let settles = |operation: &StoreOp| matches!(operation, StoreOp::State(_) | StoreOp::Delete(_));
+    let stores_only_new = !submission.operations.iter().any(settles);
     match (stores_new, in_doubt) {
+        // Who waits for a mark alone goes on without it: what it wants to hand out is what makes room.
+        (false, _) if stores_only_new => answers.add(&submission, Err(reason)),
         (false, _) => kept.push(Retried::Submitted(submission)),
         (true, false) => answers.add(&submission, Err(reason)),
         // It may be there all the same, and is then to go again.
         (true, true) if stores_only_new => {
             answers.add(&submission, Err(reason));
-            kept.extend(submission.operations.iter().map(|operation| Retried::Undo(operation.sequence())));
+            kept.extend(submission.operations.iter().filter_map(StoreOp::sequence).map(Retried::Undo));
         }
         // A transaction that settles cannot be taken back, so it is carried through: its answer waits.
         (true, true) => kept.push(Retried::InDoubt(submission)),

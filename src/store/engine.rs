@@ -1,22 +1,29 @@
 //! What the engines on disk have in common: the directory, and how a store lives on after its engine failed.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::error::{Damage, OpenError, StoreError};
 use super::format::Directory;
-use super::net::{Net, net};
-use super::options;
+use super::journal::{Files, Journal};
+use super::journaled::Journaled;
+use super::net::{Outcomes, net};
+use super::options::Options;
+use super::pending::Pending;
 use super::record::{MessageRecord, Record};
 use super::{Batch, Durability, Store, Usage};
 
+/// The first version of the format that has a journal.
+const JOURNALED: u32 = 2;
+
 /// An engine's files, open. Dropped after its first error, and opened again.
-pub(super) trait Engine: Sized + Send + Sync + fmt::Debug {
+pub(super) trait Engine: Sized + Send + Sync + fmt::Debug + 'static {
     /// Where the files are, beyond the directory.
     type Place: Clone + Send + Sync + fmt::Debug;
 
@@ -30,7 +37,7 @@ pub(super) trait Engine: Sized + Send + Sync + fmt::Debug {
     fn last_batch(&self) -> u64;
 
     /// Applies the outcomes of a batch, all or nothing, and remembers its number with them. One thread at a time.
-    fn apply(&self, outcomes: &BTreeMap<u64, Net<'_>>, number: u64, durability: Durability) -> Result<(), StoreError>;
+    fn apply(&self, outcomes: &Outcomes<'_>, number: u64, durability: Durability) -> Result<(), StoreError>;
 
     /// As [`Store::check`].
     fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError>;
@@ -45,49 +52,65 @@ pub(super) trait Engine: Sized + Send + Sync + fmt::Debug {
 /// A store on disk.
 #[derive(Debug)]
 pub(super) struct Kept<E: Engine> {
-    /// `None` when the files are not in a directory of ours.
+    /// `None` when the files are not in a directory of ours: each batch then goes to the engine at once.
+    journaled: Option<Journaled<E>>,
+    core: Arc<Core<E>>,
+    /// Held while a batch is committed without a journal, so that reading goes on meanwhile.
+    committing: Mutex<()>,
+    /// `None` likewise. Released last.
     directory: Option<Directory>,
+}
+
+/// An engine that is opened again after each error.
+#[derive(Debug)]
+pub(super) struct Core<E: Engine> {
     /// Where the files are; empty when they are in no directory.
     data: PathBuf,
     place: E::Place,
     /// `None` after an error, until it opens again.
     engine: RwLock<Option<E>>,
-    /// Held while a batch is committed, so that reading goes on meanwhile.
-    committing: Mutex<()>,
+    /// The last batch that it said was safe.
+    safe: AtomicU64,
 }
 
 impl<E: Engine> Kept<E> {
-    /// Opens the store at `path`, or creates it.
-    pub(super) fn open(path: &Path, name: options::Engine, place: E::Place) -> Result<Kept<E>, OpenError> {
-        let create = |new: &Path| guarded(|| E::create(new, &place)).map_err(|error| opening(path, error));
-        Kept::within(Directory::open(path, name, create)?, path, place)
+    /// Opens the store that the options describe, or creates it.
+    pub(super) fn open(options: &Options, place: E::Place) -> Result<Kept<E>, OpenError> {
+        let create = |new: &Path| create::<E>(new, &place, options).map_err(|error| opening(&options.path, error));
+        Kept::within(Directory::open(&options.path, options.engine, create)?, options, place)
     }
 
-    /// Opens the store at `path`, where there is one.
-    pub(super) fn open_existing(path: &Path, name: options::Engine, place: E::Place) -> Result<Kept<E>, OpenError> {
-        Kept::within(Directory::open_existing(path, name)?, path, place)
+    /// Opens the store that the options describe, where there is one.
+    pub(super) fn open_existing(options: &Options, place: E::Place) -> Result<Kept<E>, OpenError> {
+        Kept::within(Directory::open_existing(&options.path, options.engine)?, options, place)
     }
 
     /// A store whose files are not in a directory of ours.
     pub(super) fn elsewhere(place: E::Place) -> Result<Kept<E>, OpenError> {
         let engine = guarded(|| E::open(Path::new(""), &place)).map_err(|error| opening(Path::new(""), error))?;
-        Ok(Kept::new(None, PathBuf::new(), place, engine))
+        Ok(Kept::new(None, Core::new(PathBuf::new(), place, engine), None))
     }
 
-    /// Makes a store at `path` that holds what `fill` puts into it. Where `fill` fails, or the process ends meanwhile, there
-    /// is none, or the empty one that was there before.
+    /// Makes the store that the options describe, with what `fill` puts into it. Where `fill` fails, or the process ends
+    /// meanwhile, there is none, or the empty one that was there before.
     pub(super) fn filled<T, F: From<OpenError>>(
-        path: &Path,
-        name: options::Engine,
+        options: &Options,
         place: E::Place,
         fill: impl FnOnce(&dyn Store) -> Result<T, F>,
     ) -> Result<T, F> {
+        let Options { path, engine: name, .. } = options;
         let refused = |error: StoreError| opening(path, error);
-        let content = |data: &Path| Ok(guarded(|| E::open(data, &place)).map_err(refused)?.usage().messages);
-        Directory::replace(path, name, content, |new| {
-            guarded(|| E::create(new, &place)).map_err(refused)?;
+        let content = |data: &Path, version: u32| {
+            let opened = match version {
+                ..JOURNALED => guarded(|| E::open(data, &place)),
+                _ => caught_up::<E>(data, &place, options).map(|(engine, _)| engine),
+            };
+            Ok(opened.map_err(refused)?.usage().messages)
+        };
+        Directory::replace(path, *name, content, |new| {
+            create::<E>(new, &place, options).map_err(refused)?;
             let engine = guarded(|| E::open(new, &place)).map_err(refused)?;
-            let store = Kept::new(None, new.to_owned(), place.clone(), engine);
+            let store = Kept::new(None, Core::new(new.to_owned(), place.clone(), engine), None);
             let filled = fill(&store)?;
             let expected = store.usage().messages;
             drop(store);
@@ -100,27 +123,60 @@ impl<E: Engine> Kept<E> {
         })
     }
 
-    fn within(directory: Directory, path: &Path, place: E::Place) -> Result<Kept<E>, OpenError> {
-        let refused = |error: StoreError| opening(path, error);
-        let engine = guarded(|| E::open(&directory.data, &place)).map_err(refused)?;
+    fn within(mut directory: Directory, options: &Options, place: E::Place) -> Result<Kept<E>, OpenError> {
+        let refused = |error: StoreError| opening(&options.path, error);
+        if directory.version < JOURNALED {
+            // Only a store that can be opened is made into one of this version.
+            drop(guarded(|| E::open(&directory.data, &place)).map_err(refused)?);
+            Journal::create(&directory.data, options.journal_bytes).map_err(|error| refused(error.into()))?;
+            directory.upgrade(options.engine).map_err(|error| refused(error.into()))?;
+        }
+        let (engine, journal) = caught_up::<E>(&directory.data, &place, options).map_err(refused)?;
         let (found, expected) = (engine.last_batch(), directory.marked());
         if found < expected {
             return Err(refused(StoreError::Damaged(Damage::Behind { expected, found })));
         }
-        let data = directory.data.clone();
-        Ok(Kept::new(Some(directory), data, place, engine))
+        let core = Core::new(directory.data.clone(), place, engine);
+        Ok(Kept::new(Some(directory), core, Some(journal)))
     }
 
-    fn new(directory: Option<Directory>, data: PathBuf, place: E::Place, engine: E) -> Kept<E> {
-        Kept { directory, data, place, engine: RwLock::new(Some(engine)), committing: Mutex::new(()) }
+    fn new(directory: Option<Directory>, core: Core<E>, journal: Option<Journal>) -> Kept<E> {
+        let core = Arc::new(core);
+        let floor = core.engine.read().as_ref().map_or(0, |engine| engine.usage().highest_sequence);
+        let journaled = journal.map(|journal| Journaled::new(Arc::clone(&core), journal, floor));
+        Kept { journaled, core, committing: Mutex::new(()), directory }
+    }
+
+    fn commit_to_engine(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        let _only_one = self.committing.lock();
+        // Where it does not even open, nothing was tried.
+        let number = self.core.with(|engine| Ok(engine.last_batch() + 1))?;
+        self.core.apply(&net(batch), number, durability)
+    }
+
+    /// Has the engine know all that is stored.
+    fn flush(&self) -> Result<(), StoreError> {
+        self.journaled.as_ref().map_or(Ok(()), Journaled::flush)
+    }
+}
+
+impl<E: Engine> Core<E> {
+    pub(super) fn new(data: PathBuf, place: E::Place, engine: E) -> Core<E> {
+        let safe = AtomicU64::new(engine.last_batch());
+        Core { data, place, engine: RwLock::new(Some(engine)), safe }
     }
 
     fn reopen(&self) -> Result<E, StoreError> {
-        guarded(|| E::open(&self.data, &self.place))
+        let engine = guarded(|| E::open(&self.data, &self.place))?;
+        let (found, expected) = (engine.last_batch(), self.safe.load(Ordering::Relaxed));
+        if found < expected {
+            return Err(StoreError::Damaged(Damage::Behind { expected, found }));
+        }
+        Ok(engine)
     }
 
     /// Does something with the engine, which is opened first if it is closed.
-    fn with<T>(&self, act: impl FnOnce(&E) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&E) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if let Some(engine) = &*self.engine.read() {
             return guarded(|| act(engine));
         }
@@ -131,18 +187,12 @@ impl<E: Engine> Kept<E> {
         };
         guarded(|| act(engine))
     }
-}
 
-impl<E: Engine> Store for Kept<E> {
-    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
-        let _only_one = self.committing.lock();
-        let outcomes = net(batch);
-        // Where it does not even open, nothing was tried.
-        let number = self.with(|engine| Ok(engine.last_batch() + 1))?;
-        let Err(error) = self.with(|engine| engine.apply(&outcomes, number, durability)) else {
-            if let (Some(directory), Durability::Now) = (&self.directory, durability) {
-                // A mark that is missing makes damage harder to notice, and nothing else.
-                let _ = directory.mark(number);
+    /// Applies a batch, all or nothing. On an error the engine is closed, and opened again where that works.
+    pub(super) fn apply(&self, outcomes: &Outcomes<'_>, number: u64, durability: Durability) -> Result<(), StoreError> {
+        let Err(error) = self.with(|engine| engine.apply(outcomes, number, durability)) else {
+            if durability == Durability::Now {
+                self.safe.store(number, Ordering::Relaxed);
             }
             return Ok(());
         };
@@ -160,9 +210,32 @@ impl<E: Engine> Store for Kept<E> {
         }
     }
 
+    /// Applies what is left of batches that the journal keeps until this has succeeded, and makes it safe. The engine is closed
+    /// on an error.
+    pub(super) fn apply_pending(&self, pending: &Pending, number: u64) -> Result<(), StoreError> {
+        let applied = self.with(|engine| apply_pending(engine, pending, number));
+        match &applied {
+            Ok(()) => self.safe.store(number, Ordering::Relaxed),
+            Err(_) => *self.engine.write() = None,
+        }
+        applied
+    }
+}
+
+impl<E: Engine> Store for Kept<E> {
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        let Some(journaled) = &self.journaled else { return self.commit_to_engine(batch, durability) };
+        if let (Some(safe), Some(directory)) = (journaled.commit(batch, durability)?, &self.directory) {
+            // A mark that is missing makes damage harder to notice, and nothing else.
+            let _ = directory.mark(safe);
+        }
+        Ok(())
+    }
+
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError> {
         let mut damaged = None;
-        self.with(|engine| {
+        self.flush()?;
+        self.core.with(|engine| {
             engine.check(&mut |record| match record {
                 Ok(record) => visit(record),
                 Err(damage) => {
@@ -175,16 +248,59 @@ impl<E: Engine> Store for Kept<E> {
     }
 
     fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.with(|engine| engine.check(visit))
+        self.flush()?;
+        self.core.with(|engine| engine.check(visit))
     }
 
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError> {
-        self.with(|engine| engine.read(sequence))
+        match self.journaled.as_ref().and_then(|journaled| journaled.find(sequence)) {
+            Some(message) => Ok(message),
+            None => self.core.with(|engine| engine.read(sequence)),
+        }
     }
 
     fn usage(&self) -> Usage {
-        self.engine.read().as_ref().map(E::usage).unwrap_or_default()
+        // What the engine cannot take is not counted.
+        let _ = self.flush();
+        self.core.engine.read().as_ref().map(E::usage).unwrap_or_default()
     }
+}
+
+/// Makes the files of an empty store.
+fn create<E: Engine>(directory: &Path, place: &E::Place, options: &Options) -> Result<(), StoreError> {
+    guarded(|| E::create(directory, place))?;
+    Ok(Journal::create(directory, options.journal_bytes)?)
+}
+
+/// Opens the engine and the journal, and brings to the engine what only the journal has.
+fn caught_up<E: Engine>(data: &Path, place: &E::Place, options: &Options) -> Result<(E, Journal), StoreError> {
+    // First, since an engine may change its own files when it is opened.
+    let files = Files::read(data)?;
+    let engine = guarded(|| E::open(data, place))?;
+    let (journal, recovered) = Journal::open(files, options.journal_bytes, engine.last_batch())?;
+    if recovered.highest > engine.last_batch() {
+        let mut pending = Pending::above(engine.usage().highest_sequence);
+        for (number, batch) in &recovered.batches {
+            pending.add(batch, *number);
+        }
+        guarded(|| apply_pending(&engine, &pending, recovered.highest))?;
+        tracing::info!(batches = recovered.batches.len(), "the engine of the store has caught up with the journal");
+    }
+    Ok((engine, journal))
+}
+
+fn apply_pending<E: Engine>(engine: &E, pending: &Pending, number: u64) -> Result<(), StoreError> {
+    let slices = pending.slices();
+    let last = slices.len().saturating_sub(1);
+    for (at, slice) in slices.iter().enumerate() {
+        if at == last {
+            engine.apply(slice, number, Durability::Now)?;
+        } else {
+            // It remembers its own last batch until it has all of them.
+            engine.apply(slice, engine.last_batch(), Durability::Later)?;
+        }
+    }
+    Ok(())
 }
 
 /// Files that are not what they should be may make an engine panic, which must not end the broker.

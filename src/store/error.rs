@@ -8,7 +8,12 @@ use super::record::RecordError;
 
 /// The version of the layout and of the records that this program writes. Counts up with every change that an older program
 /// would misread.
-pub(super) const FORMAT_VERSION: u32 = 1;
+///
+/// 2: there is a journal. 1 had none, and is made into 2 when it is opened.
+pub(super) const FORMAT_VERSION: u32 = 2;
+
+/// The oldest version that is still read.
+pub(super) const OLDEST_VERSION: u32 = 1;
 
 /// Why a store was not opened. Each says what happened and what to do; nothing was deleted or overwritten, except that sled
 /// trims a log that ends in damage while it opens it.
@@ -174,9 +179,39 @@ pub enum Damage {
     /// The file that says what made the store.
     #[error("its FORMAT file cannot be read")]
     Format,
+    /// The journal, which holds the newest changes.
+    #[error("the journal: {0}")]
+    Journal(JournalDamage),
     /// The engine's own files, in the engine's words.
     #[error("the engine says: {0}")]
     Engine(String),
+}
+
+/// What is wrong with the journal of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalDamage {
+    /// One of its files is not there.
+    #[error("a file of it is missing")]
+    Missing,
+    /// The beginning of a file cannot be read.
+    #[error("a file of it does not begin as it should")]
+    Title,
+    /// Changes are gone that were safe.
+    #[error("batch {missing} is not there, and up to batch {safe} all were safe")]
+    Hole {
+        /// The first that is not there.
+        missing: u64,
+        /// The last that is known to have been safe.
+        safe: u64,
+    },
+    /// A batch whose checksum is right cannot be read.
+    #[error("batch {batch}: {error}")]
+    Entry {
+        /// Its number.
+        batch: u64,
+        /// What is wrong with it.
+        error: RecordError,
+    },
 }
 
 impl StoreError {

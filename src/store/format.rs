@@ -3,7 +3,8 @@
 //! ```text
 //! <path>/lock           held by the one process that has the store open
 //! <path>/data/FORMAT    the engine and the version of the format
-//! <path>/data/MARK      a batch that was safe; the engine may have later ones, but not only earlier ones
+//! <path>/data/MARK      a batch that was safe; there may be later ones, but not only earlier ones
+//! <path>/data/journal-* the newest batches, which the engine may not have yet
 //! <path>/data/...       the engine's files
 //! <path>/new/...        a store that is being made; becomes `data` when it is whole and on disk
 //! <path>/old/...        an empty store that another one took the place of; of no use
@@ -16,7 +17,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::error::{Damage, FORMAT_VERSION, OpenError};
+use super::error::{Damage, FORMAT_VERSION, OLDEST_VERSION, OpenError};
 use super::options::Engine;
 
 const LOCK: &str = "lock";
@@ -37,6 +38,8 @@ const TITLE: &str = "gumboot store";
 pub(super) struct Directory {
     /// Where the engine's files are.
     pub(super) data: PathBuf,
+    /// The version of its format.
+    pub(super) version: u32,
     mark: File,
     /// Released when it is dropped.
     _lock: File,
@@ -76,7 +79,7 @@ impl Directory {
     pub(super) fn replace<T, F: From<OpenError>>(
         path: &Path,
         engine: Engine,
-        content: impl FnOnce(&Path) -> Result<u64, OpenError>,
+        content: impl FnOnce(&Path, u32) -> Result<u64, OpenError>,
         fill: impl FnOnce(&Path) -> Result<T, F>,
     ) -> Result<T, F> {
         let failed = |source: io::Error| OpenError::Io { path: path.to_owned(), source };
@@ -85,8 +88,8 @@ impl Directory {
         let _lock = lock(path)?;
         let data = path.join(DATA);
         if data.try_exists().map_err(failed)? {
-            check_format(path, &data, engine)?;
-            let messages = content(&data)?;
+            let version = check_format(path, &data, engine)?;
+            let messages = content(&data, version)?;
             if messages > 0 {
                 return Err(OpenError::NotEmpty { path: path.to_owned(), messages }.into());
             }
@@ -102,10 +105,21 @@ impl Directory {
 
     fn locked(path: &Path, engine: Engine, lock: File) -> Result<Directory, OpenError> {
         let data = path.join(DATA);
-        check_format(path, &data, engine)?;
+        let version = check_format(path, &data, engine)?;
         let mark = OpenOptions::new().read(true).write(true).open(data.join(MARK));
         let mark = mark.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        Ok(Directory { data, mark, _lock: lock })
+        Ok(Directory { data, version, mark, _lock: lock })
+    }
+
+    /// Says that the store is of the present version now, which it was made into.
+    pub(super) fn upgrade(&mut self, engine: Engine) -> io::Result<()> {
+        let made = self.data.join(format!("{FORMAT}.new"));
+        fs::write(&made, format_of(engine))?;
+        File::open(&made)?.sync_all()?;
+        fs::rename(&made, self.data.join(FORMAT))?;
+        sync_directory(&self.data)?;
+        self.version = FORMAT_VERSION;
+        Ok(())
     }
 
     /// Remembers a batch that is safe. Not synced, as it is never more than the truth: it costs nothing, and may be lost.
@@ -171,9 +185,14 @@ fn prepare(path: &Path, engine: Engine) -> io::Result<PathBuf> {
     // What is there was never in use: it would be `data`.
     remove_tree(&new)?;
     fs::create_dir(&new)?;
-    fs::write(new.join(FORMAT), format!("{TITLE}\nversion = {FORMAT_VERSION}\nengine = {engine}\n"))?;
+    fs::write(new.join(FORMAT), format_of(engine))?;
     fs::write(new.join(MARK), [])?;
     Ok(new)
+}
+
+/// What `FORMAT` says.
+fn format_of(engine: Engine) -> String {
+    format!("{TITLE}\nversion = {FORMAT_VERSION}\nengine = {engine}\n")
 }
 
 /// Makes the new store the one that is used. The one before has no content.
@@ -222,7 +241,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn check_format(path: &Path, data: &Path, wanted: Engine) -> Result<(), OpenError> {
+/// Checks what made a store; answers with the version of its format.
+fn check_format(path: &Path, data: &Path, wanted: Engine) -> Result<u32, OpenError> {
     let text = match fs::read(data.join(FORMAT)) {
         Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -236,12 +256,12 @@ fn check_format(path: &Path, data: &Path, wanted: Engine) -> Result<(), OpenErro
         return Err(OpenError::Damaged { path: path(), damage: Damage::Format });
     };
     match version {
-        ..FORMAT_VERSION => return Err(OpenError::Older { path: path(), found: version }),
-        FORMAT_VERSION => {}
+        ..OLDEST_VERSION => return Err(OpenError::Older { path: path(), found: version }),
+        OLDEST_VERSION..=FORMAT_VERSION => {}
         _ => return Err(OpenError::Newer { path: path(), found: version }),
     }
     match lines.next().and_then(|line| Engine::parse(line.strip_prefix("engine = ")?)) {
-        Some(found) if found == wanted => Ok(()),
+        Some(found) if found == wanted => Ok(version),
         Some(found) => Err(OpenError::OtherEngine { path: path(), found, wanted }),
         None => Err(OpenError::Damaged { path: path(), damage: Damage::Format }),
     }

@@ -4,16 +4,23 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use parking_lot::RwLock;
 
 use super::net::net;
-use super::record::{MessageRecord, Record, StateRecord};
+use super::record::{MarkRecord, MessageRecord, Record, StateRecord};
 use super::{Batch, Durability, Store, StoreError, Usage};
 
 /// A store in memory: nothing survives the process, everything else is as with a disk.
 #[derive(Debug, Default)]
 pub struct Memory {
-    messages: RwLock<BTreeMap<u64, Entry>>,
+    content: RwLock<Content>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    messages: BTreeMap<u64, Entry>,
+    marks: BTreeMap<ByteString, u64>,
 }
 
 #[derive(Debug)]
@@ -24,8 +31,15 @@ struct Entry {
 
 impl Store for Memory {
     fn commit(&self, batch: &Batch, _: Durability) -> Result<(), StoreError> {
-        let mut messages = self.messages.write();
-        for (sequence, outcome) in net(batch) {
+        let Content { messages, marks } = &mut *self.content.write();
+        let outcomes = net(batch);
+        for mark in outcomes.marks.into_values() {
+            match mark.up_to {
+                0 => marks.remove(&mark.queue),
+                up_to => marks.insert(mark.queue.clone(), up_to),
+            };
+        }
+        for (sequence, outcome) in outcomes.messages {
             if outcome.forget {
                 messages.remove(&sequence);
             }
@@ -40,7 +54,13 @@ impl Store for Memory {
     }
 
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError> {
-        for entry in self.messages.read().values() {
+        let content = self.content.read();
+        for (queue, up_to) in &content.marks {
+            if visit(Record::Mark(MarkRecord { queue: queue.clone(), up_to: *up_to })).is_break() {
+                return Ok(());
+            }
+        }
+        for entry in content.messages.values() {
             let state = entry.state.map(Record::State);
             for record in std::iter::once(Record::Message(MessageRecord::clone(&entry.message))).chain(state) {
                 if visit(record).is_break() {
@@ -52,11 +72,11 @@ impl Store for Memory {
     }
 
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError> {
-        Ok(self.messages.read().get(&sequence).map(|entry| MessageRecord::clone(&entry.message)))
+        Ok(self.content.read().messages.get(&sequence).map(|entry| MessageRecord::clone(&entry.message)))
     }
 
     fn usage(&self) -> Usage {
-        let messages = self.messages.read();
+        let messages = &self.content.read().messages;
         Usage {
             messages: messages.len() as u64,
             bytes: messages.values().map(|entry| entry.message.footprint() as u64).sum(),

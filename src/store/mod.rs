@@ -11,9 +11,13 @@ mod committer;
 mod engine;
 mod error;
 mod format;
+mod journal;
+mod journaled;
 mod memory;
 mod net;
 mod options;
+mod pending;
+mod reader;
 mod record;
 mod redb;
 mod sled;
@@ -27,10 +31,11 @@ use std::sync::Arc;
 
 pub use crate::message::Sequences;
 pub use committer::{Answer, Busy, Committer, Failure, Sink, Submission, Submitter};
-pub use error::{Damage, OpenError, StoreError};
+pub use error::{Damage, JournalDamage, OpenError, StoreError};
 pub use memory::Memory;
 pub use options::{CommitterOptions, Engine, Options, Sync};
-pub use record::{MessageRecord, Record, RecordError, StateRecord};
+pub use reader::{Asker, Found, FoundSink, Lookup, Reader};
+pub use record::{MarkRecord, MessageRecord, Record, RecordError, StateRecord};
 pub use redb::open_on_backend;
 pub use survey::{Holding, Survey, verify};
 pub use transfer::{Moved, TransferError, export, import, import_as};
@@ -44,15 +49,18 @@ pub enum StoreOp {
     State(StateRecord),
     /// Forgets a message and its state: it is settled. Nothing happens when it is not there.
     Delete(u64),
+    /// Stores how far a queue was handed out.
+    Mark(MarkRecord),
 }
 
 impl StoreOp {
-    /// The sequence of the message that this is about.
-    pub fn sequence(&self) -> u64 {
+    /// The sequence of the message that this is about; none for a mark.
+    pub fn sequence(&self) -> Option<u64> {
         match self {
-            StoreOp::Append(message) => message.sequence,
-            StoreOp::State(state) => state.sequence,
-            StoreOp::Delete(sequence) => *sequence,
+            StoreOp::Append(message) => Some(message.sequence),
+            StoreOp::State(state) => Some(state.sequence),
+            StoreOp::Delete(sequence) => Some(*sequence),
+            StoreOp::Mark(_) => None,
         }
     }
 
@@ -61,6 +69,7 @@ impl StoreOp {
         match self {
             StoreOp::Append(message) => message.footprint(),
             StoreOp::State(_) | StoreOp::Delete(_) => size_of::<StoreOp>(),
+            StoreOp::Mark(mark) => size_of::<StoreOp>() + mark.queue.len(),
         }
     }
 }
@@ -101,7 +110,8 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// committed again as it is, with the same result. After an error the store goes on: each call tries anew.
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError>;
 
-    /// Visits all messages in the order of their sequences, each followed by its state where it has one, until `visit` breaks.
+    /// Visits all marks, and then all messages in the order of their sequences, each followed by its state where it has one,
+    /// until `visit` breaks.
     ///
     /// What is committed meanwhile may be seen or not. `visit` must not commit.
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError>;
@@ -126,18 +136,17 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
 pub fn open(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
     match options.engine {
         Engine::Memory => Ok(Arc::new(Memory::default())),
-        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open(&options.path, Engine::Sled, ())?)),
-        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open(&options.path, Engine::Redb, redb::Place::File)?)),
+        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open(options, ())?)),
+        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open(options, redb::Place::File)?)),
     }
 }
 
 /// Opens the store that the options describe. Where there is none, none is made: that is an error, as is an engine that keeps
 /// nothing.
 pub fn open_existing(options: &Options) -> Result<Arc<dyn Store>, OpenError> {
-    let path = &options.path;
     match options.engine {
         Engine::Memory => Err(OpenError::NotOnDisk),
-        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open_existing(path, Engine::Sled, ())?)),
-        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open_existing(path, Engine::Redb, redb::Place::File)?)),
+        Engine::Sled => Ok(Arc::new(engine::Kept::<sled::Sled>::open_existing(options, ())?)),
+        Engine::Redb => Ok(Arc::new(engine::Kept::<redb::Redb>::open_existing(options, redb::Place::File)?)),
     }
 }

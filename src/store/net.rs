@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::record::{MessageRecord, StateRecord};
+use bytestring::ByteString;
+
+use super::record::{MarkRecord, MessageRecord, StateRecord};
 use super::{Batch, StoreOp};
 
 /// What a batch means for one message.
@@ -17,16 +19,30 @@ pub(super) struct Net<'a> {
     pub(super) state: Option<&'a StateRecord>,
 }
 
-/// The outcomes in the order of the sequences.
-pub(super) fn net(batch: &Batch) -> BTreeMap<u64, Net<'_>> {
-    let mut outcomes: BTreeMap<u64, Net<'_>> = BTreeMap::new();
+/// What a batch means for the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcomes<'a> {
+    /// For each message, by sequence.
+    pub(super) messages: BTreeMap<u64, Net<'a>>,
+    /// The last mark of each queue.
+    pub(super) marks: BTreeMap<&'a ByteString, &'a MarkRecord>,
+}
+
+/// The outcomes of a batch.
+pub(super) fn net(batch: &Batch) -> Outcomes<'_> {
+    let mut outcomes = Outcomes::default();
     for operation in &batch.operations {
-        let outcome = outcomes.entry(operation.sequence()).or_default();
+        if let StoreOp::Mark(mark) = operation {
+            outcomes.marks.insert(&mark.queue, mark);
+        }
+        let Some(sequence) = operation.sequence() else { continue };
+        let outcome = outcomes.messages.entry(sequence).or_default();
         match operation {
             StoreOp::Append(message) => *outcome = Net { forget: true, message: Some(message), state: None },
             StoreOp::State(_) if outcome.forget && outcome.message.is_none() => {}
             StoreOp::State(state) => outcome.state = Some(state),
             StoreOp::Delete(_) => *outcome = Net { forget: true, message: None, state: None },
+            StoreOp::Mark(_) => {}
         }
     }
     outcomes

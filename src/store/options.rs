@@ -13,11 +13,19 @@ pub struct Options {
     pub path: PathBuf,
     /// `store.sync`: when a message counts as stored.
     pub sync: Sync,
+    /// `store.journal_bytes`: the size of the journal, where batches are safe before the engine has them. About as much is in
+    /// memory too. Batches of more than a third of it go to the engine at once.
+    pub journal_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { engine: Engine::Sled, path: PathBuf::from("./gumboot-data"), sync: Sync::Always }
+        Options {
+            engine: Engine::Sled,
+            path: PathBuf::from("./gumboot-data"),
+            sync: Sync::Always,
+            journal_bytes: 16 << 20,
+        }
     }
 }
 
@@ -62,8 +70,7 @@ impl fmt::Display for Engine {
 pub enum Sync {
     /// `"always"`: once the disk has said that it is safe. Survives a power cut.
     Always,
-    /// `"interval"`: at once; the disk is asked this often. The end of the process or a power cut may take what came since it
-    /// was last asked.
+    /// `"interval"`: at once; the disk is asked this often. A power cut may take what came since it was last asked.
     Interval(Duration),
 }
 

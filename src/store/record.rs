@@ -17,6 +17,9 @@ const MESSAGE: u8 = 1;
 /// First byte of a [`StateRecord`].
 const STATE: u8 = 2;
 
+/// First byte of a [`MarkRecord`].
+const MARK: u8 = 3;
+
 const IS_TEXT: u8 = 1;
 const HAS_EXPIRY: u8 = 2;
 const HAS_DELIVERY: u8 = 4;
@@ -33,6 +36,8 @@ pub enum Record {
     Message(MessageRecord),
     /// What became of a message since; comes right after its message in a scan.
     State(StateRecord),
+    /// How far a queue was handed out; these come first in a scan.
+    Mark(MarkRecord),
 }
 
 /// A message as it waits in a queue.
@@ -73,8 +78,22 @@ pub struct StateRecord {
     pub sequence: u64,
     /// How often it was handed out before.
     pub redeliveries: u32,
+    /// How often it was refused.
+    pub refused: u32,
     /// Before when it is not to be handed out again, in milliseconds since 1970; zero for at once.
     pub not_before: u64,
+}
+
+/// How far the messages of a queue may have been handed out. The newest one holds.
+///
+/// That a message was handed out is not written down each time: this is, and well ahead. Without it nobody could tell after a
+/// crash which messages are certainly delivered for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkRecord {
+    /// The queue.
+    pub queue: ByteString,
+    /// No message of a higher sequence was handed out; zero for none at all, which is as good as no mark.
+    pub up_to: u64,
 }
 
 /// Why bytes are no record. All of them are the disk's fault, or that of whoever wrote the file.
@@ -115,11 +134,12 @@ impl MessageRecord {
 }
 
 impl Record {
-    /// The sequence of the message that this is about.
-    pub fn sequence(&self) -> u64 {
+    /// The sequence of the message that this is about; none for a mark.
+    pub fn sequence(&self) -> Option<u64> {
         match self {
-            Record::Message(message) => message.sequence,
-            Record::State(state) => state.sequence,
+            Record::Message(message) => Some(message.sequence),
+            Record::State(state) => Some(state.sequence),
+            Record::Mark(_) => None,
         }
     }
 
@@ -128,6 +148,7 @@ impl Record {
         match self {
             Record::Message(message) => encode_message(message),
             Record::State(state) => encode_state(state),
+            Record::Mark(mark) => encode_mark(mark),
         }
     }
 
@@ -142,6 +163,7 @@ impl Record {
         let record = match reader.byte()? {
             MESSAGE => Record::Message(decode_message(&mut reader)?),
             STATE => Record::State(decode_state(&mut reader)?),
+            MARK => Record::Mark(MarkRecord { up_to: reader.number()?, queue: ByteString::from(reader.text()?) }),
             kind => return Err(RecordError::UnknownKind(kind)),
         };
         if reader.is_empty() { Ok(record) } else { Err(RecordError::TooLong) }
@@ -185,7 +207,17 @@ pub(super) fn encode_state(state: &StateRecord) -> Vec<u8> {
     writer.byte(STATE);
     writer.number(state.sequence);
     writer.bytes(&state.redeliveries.to_be_bytes());
+    writer.bytes(&state.refused.to_be_bytes());
     writer.number(state.not_before);
+    writer.sealed()
+}
+
+/// The stored form of a mark.
+pub(super) fn encode_mark(mark: &MarkRecord) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(32 + mark.queue.len());
+    writer.byte(MARK);
+    writer.number(mark.up_to);
+    writer.text(&mark.queue);
     writer.sealed()
 }
 
@@ -237,8 +269,31 @@ fn decode_state(reader: &mut Reader<'_>) -> Result<StateRecord, RecordError> {
     Ok(StateRecord {
         sequence: reader.number()?,
         redeliveries: u32::from_be_bytes(reader.array()?),
+        refused: u32::from_be_bytes(reader.array()?),
         not_before: reader.number()?,
     })
+}
+
+#[cfg(test)]
+impl MessageRecord {
+    /// One for tests.
+    pub(super) fn sample(sequence: u64, length: usize) -> MessageRecord {
+        MessageRecord {
+            sequence,
+            queue: "orders".into(),
+            topic: None,
+            is_binding: false,
+            id: MessageId { boot: 1, worker: WorkerId(2), sequence: 3 },
+            headers: Headers::default(),
+            body: Bytes::from(vec![b'x'; length]),
+            is_text: true,
+            enqueued_at: 5,
+            expires_at: None,
+            deliver_at: None,
+            priority: 9,
+            group: None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -247,23 +302,16 @@ mod tests {
 
     fn message() -> MessageRecord {
         MessageRecord {
-            sequence: 7,
-            queue: "orders".into(),
             topic: Some("/topic/a".into()),
-            is_binding: false,
-            id: MessageId { boot: 1, worker: WorkerId(2), sequence: 3 },
             headers: Headers::from_iter([("a:b", "1"), ("", ""), ("a:b", "ä\n")]),
             body: Bytes::from(vec![0, 255, 10]),
-            is_text: true,
-            enqueued_at: 5,
             expires_at: Some(u64::MAX),
-            deliver_at: None,
-            priority: 9,
             group: Some("g".into()),
+            ..MessageRecord::sample(7, 0)
         }
     }
 
-    fn records() -> [Record; 4] {
+    fn records() -> [Record; 5] {
         let bare = MessageRecord {
             headers: Headers::default(),
             body: Bytes::new(),
@@ -276,8 +324,11 @@ mod tests {
             ..message()
         };
         let large = MessageRecord { body: Bytes::from(vec![b'x'; 70_000]), ..message() };
-        let state = StateRecord { sequence: 7, redeliveries: 4, not_before: u64::MAX };
-        [Record::Message(message()), Record::Message(bare), Record::Message(large), Record::State(state)]
+        let state = StateRecord { sequence: 7, redeliveries: 4, refused: 2, not_before: u64::MAX };
+        let mark = MarkRecord { queue: "orders".into(), up_to: 99 };
+        let messages = [message(), bare, large].map(Record::Message);
+        let [message, bare, large] = messages;
+        [message, bare, large, Record::State(state), Record::Mark(mark)]
     }
 
     #[test]

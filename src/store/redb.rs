@@ -1,6 +1,5 @@
 //! The engine `redb`: one table of messages, one of states, both by sequence.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -11,13 +10,14 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTab
 
 use super::engine::{Engine, Kept};
 use super::error::{Damage, OpenError, StoreError};
-use super::net::Net;
-use super::record::{MessageRecord, Record, RecordError, encode_message, encode_state};
+use super::net::Outcomes;
+use super::record::{MessageRecord, Record, RecordError, encode_mark, encode_message, encode_state};
 use super::{Durability, Store, Usage, format};
 
 const FILE: &str = "data.redb";
 const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
 const STATES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("states");
+const MARKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("marks");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// The number of the last batch, in `NUMBERS`.
@@ -95,7 +95,7 @@ impl Engine for Redb {
         self.last_batch.load(Ordering::Relaxed)
     }
 
-    fn apply(&self, outcomes: &BTreeMap<u64, Net<'_>>, number: u64, durability: Durability) -> Result<(), StoreError> {
+    fn apply(&self, outcomes: &Outcomes<'_>, number: u64, durability: Durability) -> Result<(), StoreError> {
         let mut writing = self.database.begin_write().map_err(failed)?;
         writing
             .set_durability(match durability {
@@ -106,7 +106,7 @@ impl Engine for Redb {
         {
             let mut messages = writing.open_table(MESSAGES).map_err(failed)?;
             let mut states = writing.open_table(STATES).map_err(failed)?;
-            for (sequence, outcome) in outcomes {
+            for (sequence, outcome) in &outcomes.messages {
                 if outcome.forget {
                     messages.remove(sequence).map_err(failed)?;
                     states.remove(sequence).map_err(failed)?;
@@ -117,6 +117,16 @@ impl Engine for Redb {
                 let Some(state) = outcome.state else { continue };
                 if outcome.message.is_some() || messages.get(sequence).map_err(failed)?.is_some() {
                     states.insert(sequence, encode_state(state).as_slice()).map_err(failed)?;
+                }
+            }
+            if !outcomes.marks.is_empty() {
+                let mut marks = writing.open_table(MARKS).map_err(failed)?;
+                for mark in outcomes.marks.values() {
+                    let queue: &str = &mark.queue;
+                    match mark.up_to {
+                        0 => marks.remove(queue).map_err(failed)?,
+                        _ => marks.insert(queue, encode_mark(mark).as_slice()).map_err(failed)?,
+                    };
                 }
             }
             writing.open_table(NUMBERS).map_err(failed)?.insert(LAST_BATCH, number).map_err(failed)?;
@@ -131,6 +141,14 @@ impl Engine for Redb {
         let messages = reading.open_table(MESSAGES).map_err(failed)?;
         let states = reading.open_table(STATES).map_err(failed)?;
         let expected = messages.len().map_err(failed)?;
+        for entry in reading.open_table(MARKS).map_err(failed)?.range::<&str>(..).map_err(failed)? {
+            let (key, value) = entry.map_err(failed)?;
+            let mark = Record::decode(value.value()).ok();
+            let of_queue = |record: &Record| matches!(record, Record::Mark(mark) if mark.queue == key.value());
+            if visit(mark.filter(of_queue).ok_or(Damage::Stray)).is_break() {
+                return Ok(());
+            }
+        }
         let mut found = 0;
         let mut states = states.range::<u64>(..).map_err(failed)?.peekable();
         for entry in messages.range::<u64>(..).map_err(failed)? {
@@ -164,7 +182,7 @@ impl Engine for Redb {
         let Some(value) = messages.get(sequence).map_err(failed)? else { return Ok(None) };
         match decode(sequence, value.value(), true).map_err(StoreError::Damaged)? {
             Record::Message(message) => Ok(Some(message)),
-            Record::State(_) => Ok(None),
+            Record::State(_) | Record::Mark(_) => Ok(None),
         }
     }
 
@@ -185,6 +203,7 @@ fn make_tables(database: &Database) -> Result<(), StoreError> {
     let writing = database.begin_write().map_err(failed)?;
     writing.open_table(MESSAGES).map_err(failed)?;
     writing.open_table(STATES).map_err(failed)?;
+    writing.open_table(MARKS).map_err(failed)?;
     writing.open_table(NUMBERS).map_err(failed)?;
     writing.commit().map_err(failed)
 }
@@ -193,7 +212,7 @@ fn make_tables(database: &Database) -> Result<(), StoreError> {
 fn decode(sequence: u64, bytes: &[u8], is_message: bool) -> Result<Record, Damage> {
     let damaged = |error: RecordError| Damage::Record { sequence, error };
     let record = Record::decode(bytes).map_err(damaged)?;
-    let fits = record.sequence() == sequence && matches!(record, Record::Message(_)) == is_message;
+    let fits = record.sequence() == Some(sequence) && matches!(record, Record::Message(_)) == is_message;
     if fits { Ok(record) } else { Err(damaged(RecordError::Misplaced)) }
 }
 

@@ -68,7 +68,7 @@ impl Survey {
                 self.count_message(message);
                 message.footprint()
             }
-            Record::State(_) => size_of::<Record>(),
+            Record::State(_) | Record::Mark(_) => size_of::<Record>(),
         };
         self.found.count(record, bytes);
     }

@@ -8,7 +8,8 @@
 //! at the end:       0 u32, count of records u64, CRC-32 u32 of all bytes before this one, from the first on
 //! ```
 //!
-//! Messages come in the order of their sequences, each followed by its state where it has one.
+//! The marks of queues come first, and then the messages in the order of their sequences, each followed by its state where it
+//! has one.
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -38,6 +39,8 @@ pub struct Moved {
     pub messages: u64,
     /// States so far.
     pub states: u64,
+    /// Marks so far.
+    pub marks: u64,
     /// Bytes of records so far.
     pub bytes: u64,
 }
@@ -81,6 +84,7 @@ impl Moved {
         match record {
             Record::Message(_) => self.messages += 1,
             Record::State(_) => self.states += 1,
+            Record::Mark(_) => self.marks += 1,
         }
         self.bytes += bytes as u64;
     }
@@ -112,7 +116,7 @@ pub fn export(store: &dyn Store, to: impl Write, mut progress: impl FnMut(Moved)
         return Err(error);
     }
     to.write(&0_u32.to_be_bytes())?;
-    to.write(&(moved.messages + moved.states).to_be_bytes())?;
+    to.write(&(moved.messages + moved.states + moved.marks).to_be_bytes())?;
     let checksum = to.sum.clone().finalize();
     to.write(&checksum.to_be_bytes())?;
     to.inner.flush().map_err(TransferError::File)?;
@@ -137,6 +141,7 @@ pub fn import(store: &dyn Store, from: impl Read, mut progress: impl FnMut(Moved
         batch.operations.push(match record {
             Record::Message(message) => StoreOp::Append(Arc::new(message)),
             Record::State(state) => StoreOp::State(state),
+            Record::Mark(mark) => StoreOp::Mark(mark),
         });
         if batch.operations.len() >= BATCH_OPERATIONS || bytes >= BATCH_BYTES {
             store.commit(&batch, Durability::Now)?;
@@ -156,8 +161,8 @@ pub fn import_as(options: &Options, from: impl Read, progress: impl FnMut(Moved)
     let fill = |store: &dyn Store| import(store, from, progress);
     match options.engine {
         Engine::Memory => Err(OpenError::NotOnDisk.into()),
-        Engine::Sled => Kept::<sled::Sled>::filled(&options.path, Engine::Sled, (), fill),
-        Engine::Redb => Kept::<redb::Redb>::filled(&options.path, Engine::Redb, redb::Place::File, fill),
+        Engine::Sled => Kept::<sled::Sled>::filled(options, (), fill),
+        Engine::Redb => Kept::<redb::Redb>::filled(options, redb::Place::File, fill),
     }
 }
 

@@ -59,8 +59,8 @@ impl Hub {
         let then = if finished.is_event() { Then::Log(destination) } else { Then::Answer(destination) };
         self.applications.calls.route(call, session, ticket, then, contents.len());
         for (index, content) in contents.into_iter().enumerate() {
-            let part = if index == 0 { call } else { self.applications.calls.part_of(call) };
-            self.apply(Command::Publish { origin: session, content, ticket: Some(Ticket::internal(part.0)) });
+            let ticket = Some(Ticket::internal(call.number_of(index)));
+            self.apply(Command::Publish { origin: session, content, ticket });
         }
     }
 
@@ -155,7 +155,8 @@ impl Hub {
         let content = plain_content(to, Headers::from_iter(headers), detail.into());
         let call = self.applications.calls.name();
         self.applications.calls.route(call, session, ticket, Then::Complain(refusal), 1);
-        self.apply(Command::Publish { origin: session, content, ticket: Some(Ticket::internal(call.0)) });
+        let ticket = Some(Ticket::internal(call.number_of(0)));
+        self.apply(Command::Publish { origin: session, content, ticket });
     }
 
     /// Refuses what nobody has tried to handle.
@@ -188,7 +189,7 @@ impl Hub {
 
     /// The messages that a handler wants sent.
     fn contents(&self, call: &Call, replies: Vec<Reply>) -> Result<Vec<Content>, Refusal> {
-        let limit = self.options.app.max_replies;
+        let limit = self.options.app.max_replies.min(CallId::MAX_MESSAGES);
         if replies.len() > limit {
             let (code, what) = ("too-many-replies", "the messages of one answer of the application");
             return Err(Refusal::Limit { code, what, limit: limit as u64, key: "app.max_replies" });
@@ -236,8 +237,8 @@ impl Hub {
 
     /// What follows the prefix of an application destination.
     fn rest_of<'d>(&self, asked: &'d Destination) -> &'d str {
-        let prefix = self.space_of(asked).map_or(0, |space| space.prefix.len());
-        asked.as_str().get(prefix..).unwrap_or_default()
+        let prefix = self.space_of(asked).map_or("", |space| space.prefix.trim_end_matches('/'));
+        asked.as_str().get(prefix.len()..).unwrap_or_default()
     }
 
     /// The prefix of user destinations, where there are any.

@@ -164,7 +164,7 @@ impl Hub {
             Ok((operations, calls)) => {
                 let call = self.applications.calls.name();
                 self.applications.calls.route(call, session, Some(ticket), Then::Handle(calls), 1);
-                let transaction = TransactionId { session, ticket: Ticket::internal(call.0) };
+                let transaction = TransactionId { session, ticket: Ticket::internal(call.number_of(0)) };
                 self.apply(Command::Commit { transaction, operations });
             }
         }
@@ -181,7 +181,7 @@ impl Hub {
 
     /// A message that was sent for a request has reached so many, or was refused.
     pub(super) fn note_routed(&mut self, number: u64, verdict: Verdict) {
-        let call = CallId(number);
+        let call = CallId::of_number(number);
         if self.applications.calls.is_running(call) {
             // A question is in the queue of its workers, or could not get there.
             if let Err(refusal) = verdict
@@ -311,7 +311,7 @@ impl Hub {
                 content.terms.get_or_insert_default().expires = Some(crate::message::Moment::After(limit.0));
                 let destination = ask.destination.clone();
                 self.applications.calls.run(self.peers.now, call, session, Purpose::Ask(ask), destination, limit);
-                let ticket = Some(Ticket::internal(call.0));
+                let ticket = Some(Ticket::internal(call.number_of(0)));
                 self.apply(Command::Publish { origin: session, content, ticket });
             }
         }
@@ -416,6 +416,20 @@ impl Hub {
 
     /// Divides a transaction: what is done together, and what handlers are called for when that is done.
     fn divide(
+        &mut self,
+        session: SessionId,
+        operations: Vec<Operation>,
+    ) -> Result<(Vec<Operation>, Vec<Content>), Refusal> {
+        let before = self.applications.calls.presence(session).map(|presence| presence.attributes.clone());
+        let divided = self.divide_all(session, operations);
+        if let (Err(_), Some(presence), Some(before)) = (&divided, self.applications.calls.presence(session), before) {
+            // Nothing of a transaction that is refused takes effect.
+            presence.attributes = before;
+        }
+        divided
+    }
+
+    fn divide_all(
         &mut self,
         session: SessionId,
         operations: Vec<Operation>,

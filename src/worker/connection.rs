@@ -201,6 +201,15 @@ impl Worker {
         state.end_turn_soon();
     }
 
+    /// Hands over to the store what this worker still has for it. To be called when its runtime is gone, and nobody answers.
+    pub(crate) fn finish(&self) {
+        let state = &mut *self.state.borrow_mut();
+        state.hub.finish(Instant::now());
+        if let Some(storage) = &mut state.storage {
+            storage.finish(&mut state.hub);
+        }
+    }
+
     /// Another worker's inbox has room again.
     fn relieved(&self, relieved: super::inbox::Relieved) {
         let mut state = self.state.borrow_mut();

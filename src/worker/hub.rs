@@ -346,6 +346,18 @@ impl Hub {
         self.peers.take_submissions()
     }
 
+    /// What this turn wants to read from the store: for which queue of its own, and which messages.
+    /// [`Command::Fetched`](crate::broker::Command::Fetched) is to bring them, as a post.
+    pub fn take_lookups(&mut self) -> Vec<(u64, Vec<u64>)> {
+        self.peers.take_lookups()
+    }
+
+    /// The broker ends in order: what only this hub knows of stored messages is among the next submissions.
+    pub fn finish(&mut self, now: Instant) {
+        self.peers.now = now;
+        self.shard.close(&mut self.peers);
+    }
+
     /// Whether there is anything for other workers.
     pub fn has_posts(&self) -> bool {
         !self.peers.posts.is_empty()

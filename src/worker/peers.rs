@@ -145,6 +145,8 @@ pub(super) struct Peers {
     pub(super) submissions: Vec<Submission>,
     /// Changes that nobody waits for: one submission of the turn.
     unawaited: Vec<Change>,
+    /// What is to be read from the store.
+    lookups: Vec<(u64, Vec<u64>)>,
     pub(super) counters: Arc<Counters>,
     outbox_limit: usize,
 }
@@ -171,6 +173,7 @@ impl Peers {
             posts,
             submissions: Vec::new(),
             unawaited: Vec::new(),
+            lookups: Vec::new(),
             counters,
             outbox_limit,
         }
@@ -267,8 +270,13 @@ impl Peers {
         submissions
     }
 
+    /// What is to be read from the store: for which queue, and which messages.
+    pub(super) fn take_lookups(&mut self) -> Vec<(u64, Vec<u64>)> {
+        std::mem::take(&mut self.lookups)
+    }
+
     pub(super) fn has_submissions(&self) -> bool {
-        !self.submissions.is_empty() || !self.unawaited.is_empty()
+        !self.submissions.is_empty() || !self.unawaited.is_empty() || !self.lookups.is_empty()
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -374,8 +382,15 @@ impl Effects for Peers {
         }
     }
 
+    fn fetch(&mut self, queue: u64, sequences: Vec<u64>) {
+        self.lookups.push((queue, sequences));
+    }
+
     fn note(&mut self, note: Note) {
         match note {
+            Note::Unreadable { queue, count } => {
+                tracing::error!(%queue, count, "stored messages cannot be read; they are tried again later");
+            }
             Note::Unrouted(_) => self.counters.unrouted.add(1),
             Note::UserAbsent(destination) => {
                 self.counters.user_absent.add(1);

@@ -10,14 +10,19 @@ use bytestring::ByteString;
 use super::hub::Hub;
 use super::peers::Submission;
 use super::post::Post;
-use crate::broker::{Change, Command, UNAWAITED};
+use crate::broker::{Change, Command, History, UNAWAITED};
 use crate::destination::Destination;
 use crate::headers::Headers;
 use crate::message::{Content, Message, MessageId, Moment, Refusal, SessionId, Terms, WorkerId};
-use crate::store::{self, Answer, Busy, MessageRecord, StateRecord, StoreOp, Submitter};
+use crate::store::{
+    self, Answer, Asker, Busy, Found, Lookup, MarkRecord, MessageRecord, StateRecord, StoreOp, Submitter,
+};
 
 /// How long to wait until there may be room again: about what one commit takes.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// Changes that nobody waits for, in one submission at most.
+const MAX_UNAWAITED: usize = 4096;
 
 /// The priority of messages that say none.
 const USUAL_PRIORITY: u8 = 4;
@@ -31,24 +36,43 @@ const USUAL_PRIORITY: u8 = 4;
 pub(crate) struct Storage {
     own: WorkerId,
     submitter: Submitter,
+    asker: Asker,
     left: VecDeque<store::Submission>,
     /// Whether somebody waits to try again.
     is_awaited: bool,
 }
 
 impl Storage {
-    pub(crate) fn new(own: WorkerId, submitter: Submitter) -> Storage {
-        Storage { own, submitter, left: VecDeque::new(), is_awaited: false }
+    pub(crate) fn new(own: WorkerId, submitter: Submitter, asker: Asker) -> Storage {
+        Storage { own, submitter, asker, left: VecDeque::new(), is_awaited: false }
     }
 
     /// Hands over what the hub has for the store.
     pub(super) fn send(&mut self, hub: &mut Hub) {
+        for (ticket, sequences) in hub.take_lookups() {
+            self.asker.ask(Lookup { from: self.own, ticket, sequences });
+        }
         for Submission { ticket, changes } in hub.take_submissions() {
-            let operations = changes.into_iter().map(operation).collect();
-            let is_awaited = ticket != UNAWAITED;
-            self.left.push_back(store::Submission { from: self.own, ticket, operations, is_awaited });
+            let mut operations = changes.into_iter().map(operation);
+            let (from, is_awaited) = (self.own, ticket != UNAWAITED);
+            // What nobody waits for need not be stored at once, and there may be much of it.
+            while !is_awaited && operations.len() > MAX_UNAWAITED {
+                let operations = operations.by_ref().take(MAX_UNAWAITED).collect();
+                self.left.push_back(store::Submission { from, ticket, operations, is_awaited });
+            }
+            let operations = operations.collect();
+            self.left.push_back(store::Submission { from, ticket, operations, is_awaited });
         }
         self.hand_over();
+    }
+
+    /// Hands everything over, and waits until there is room for it. The worker has ended, and takes no answers any more.
+    pub(super) fn finish(&mut self, hub: &mut Hub) {
+        self.send(hub);
+        while self.is_congested() {
+            std::thread::sleep(PAUSE);
+            self.hand_over();
+        }
     }
 
     /// Tries again after [`Storage::pause`].
@@ -90,13 +114,24 @@ pub(crate) fn answers(answers: Vec<Answer>) -> Vec<Post> {
     awaited.map(post).collect()
 }
 
-/// Brings back what the store has kept, to the home of its queue.
-pub fn restored(record: MessageRecord, redeliveries: u32) -> Command {
-    let MessageRecord { sequence, queue, topic, id, headers, body, is_text, expires_at, .. } = record;
-    let queue = Destination::new(queue);
-    if record.is_binding {
-        return Command::Rebind { queue, topic: topic.unwrap_or_default(), sequence };
-    }
+/// What the reader's answer is to a worker.
+pub(crate) fn found(Found { ticket, messages }: Found) -> Post {
+    let found = messages.into_iter().map(|message| message.map(|record| Arc::new(message_of(record)))).collect();
+    Post::Command(Command::Fetched { queue: ticket, found })
+}
+
+/// A message or a durable subscription as the store has kept it, with what it has been through.
+pub fn restored(record: MessageRecord, history: History) -> Post {
+    let (sequence, queue) = (record.sequence, Destination::new(record.queue.clone()));
+    Post::Command(if record.is_binding {
+        Command::Rebind { queue, topic: record.topic.unwrap_or_default(), sequence }
+    } else {
+        Command::Restore { queue, message: Arc::new(message_of(record)), sequence, history }
+    })
+}
+
+fn message_of(record: MessageRecord) -> Message {
+    let MessageRecord { queue, topic, id, headers, body, is_text, expires_at, .. } = record;
     let terms = Terms {
         expires: expires_at.map(Moment::At),
         due: record.deliver_at.map(Moment::At),
@@ -105,7 +140,7 @@ pub fn restored(record: MessageRecord, redeliveries: u32) -> Command {
         persistent: true,
     };
     let content = Content {
-        destination: topic.map_or_else(|| queue.clone(), Destination::new),
+        destination: Destination::new(topic.unwrap_or(queue)),
         headers,
         body,
         is_text,
@@ -115,7 +150,7 @@ pub fn restored(record: MessageRecord, redeliveries: u32) -> Command {
     };
     // Its sender is gone, and no session ever has this key.
     let origin = SessionId { worker: WorkerId(0), key: 0 };
-    Command::Restore { queue, message: Arc::new(Message { id, origin, content }), sequence, redeliveries }
+    Message { id, origin, content }
 }
 
 /// A change as the store takes it.
@@ -127,10 +162,11 @@ pub fn operation(change: Change) -> StoreOp {
         Change::Bind { sequence, queue, topic, made_at } => {
             StoreOp::Append(Arc::new(binding(sequence, &queue, topic, made_at)))
         }
-        Change::State { sequence, redeliveries } => {
-            StoreOp::State(StateRecord { sequence, redeliveries, not_before: 0 })
+        Change::State { sequence, redeliveries, refused, not_before } => {
+            StoreOp::State(StateRecord { sequence, redeliveries, refused, not_before })
         }
         Change::Delete { sequence } => StoreOp::Delete(sequence),
+        Change::Mark { queue, up_to } => StoreOp::Mark(MarkRecord { queue: queue.text().clone(), up_to }),
     }
 }
 

@@ -54,9 +54,10 @@ impl Queue {
     pub(in crate::broker) fn dissolve(mut self) -> (Vec<NonZeroU64>, Vec<Admitted>) {
         let admitted: Vec<Admitted> = self.admission.drain().collect();
         let held = self.unsettled.values().map(|unsettled| &unsettled.entry);
-        let entries = held.chain(self.dying.values().map(|(entry, _)| entry)).filter_map(|entry| entry.stored);
+        let entries = held.chain(self.dying.values().map(|dying| &dying.entry)).filter_map(|entry| entry.stored);
         let of_admitted = admitted.iter().filter_map(|admitted| admitted.stored);
-        let mut numbers: Vec<NonZeroU64> = self.backlog.stored().chain(entries).chain(of_admitted).collect();
+        let mut numbers: Vec<NonZeroU64> =
+            self.backlog.all().filter_map(|(past, _)| past.stored).chain(entries).chain(of_admitted).collect();
         numbers.extend(self.bound().and_then(|bound| bound.stored));
         (numbers, admitted)
     }

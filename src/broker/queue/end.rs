@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Life, Queue};
+use super::{Life, MAX_DYING, Queue};
 
 impl Queue {
     /// Whether it is to be forgotten: nobody would notice, and has not for long enough; or it was its consumers' alone, and
@@ -29,7 +29,7 @@ impl Queue {
 
     /// When it is to be looked at again.
     pub(in crate::broker) fn next_due(&self) -> Option<Instant> {
-        let due = self.backlog.next_due();
+        let due = self.backlog.next_due(self.dying.len() < MAX_DYING);
         let Some(since) = self.idle_since else {
             return due;
         };

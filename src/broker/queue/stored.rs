@@ -4,18 +4,42 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Life, Load, Queue, due};
+use super::settle::Dying;
+use super::{Life, Load, Queue};
 use crate::broker::admission::{Admitted, Source};
-use crate::broker::backlog::Entry;
-use crate::broker::command::Change;
+use crate::broker::backlog::Past;
+use crate::broker::command::{Change, History};
+use crate::broker::entry::Entry;
 use crate::broker::options::Overflow;
 use crate::clock::Clock;
 use crate::message::{Message, Moment, Refusal};
 
+/// How far ahead a mark is set, in numbers of the store: as seldom as that one is written.
+const MARK_AHEAD: u64 = 16_384;
+
+/// How far the queue's stored messages may have been handed out, as the store knows (M2: what comes again says so). A message
+/// beyond the mark is not handed out before the mark has moved on.
+#[derive(Debug, Default)]
+pub(super) struct Mark {
+    known: u64,
+    /// What the store was asked to know.
+    asked: u64,
+    /// What it knew when the broker started: nobody knows which of those were handed out.
+    inherited: u64,
+}
+
+impl Mark {
+    #[inline]
+    pub(super) fn allows(&self, entry: &Entry) -> bool {
+        entry.stored.is_none_or(|stored| stored.get() <= self.known)
+    }
+}
+
 impl Queue {
     /// Whether this message must be stored before it is here. Never for a temporary queue, which ends with its session.
     pub(in crate::broker) fn must_store(&self, message: &Message) -> bool {
-        (self.rules.options.durable || message.content.is_persistent()) && !matches!(self.life, Life::Temporary)
+        let is_asked = self.rules.options.durable || message.content.is_persistent();
+        self.has_store && is_asked && !matches!(self.life, Life::Temporary)
     }
 
     /// Whether others wait for the store, so that whatever comes now must wait behind them (G4).
@@ -62,7 +86,8 @@ impl Queue {
     /// Takes the next message in that waits for nothing any more; answers who is to be told, and how many were dropped for it.
     pub(in crate::broker) fn take_in(&mut self, now: Instant, clock: &Clock) -> Option<(Arc<Message>, Source, usize)> {
         let Admitted { message, stored, source } = self.admission.next()?;
-        let dropped = self.push_reserved(now, clock, Arc::clone(&message), stored);
+        let entry = Entry { stored, ..Entry::new(Arc::clone(&message)) };
+        let dropped = self.push_reserved(now, clock, entry);
         Some((message, source, dropped))
     }
 
@@ -70,7 +95,7 @@ impl Queue {
     pub(super) fn fixed(&self) -> Load {
         match self.backlog.ready() {
             0 => self.kept,
-            ready => Load { messages: self.kept.messages.saturating_sub(ready), bytes: 0 },
+            ready => Load { messages: self.kept.messages.saturating_sub(ready), ..Load::default() },
         }
     }
 
@@ -80,18 +105,110 @@ impl Queue {
         now: Instant,
         clock: &Clock,
         message: Arc<Message>,
-        stored: Option<NonZeroU64>,
-        refused: u32,
+        sequence: u64,
+        history: History,
     ) {
-        let is_early = due(now, clock, &message).is_some_and(|due| due > now);
-        // Somebody may have had it, unless it was not due yet: nothing is written when a message is handed out.
-        let handed_out = if is_early { refused } else { refused.max(1) };
-        self.add(now, clock, Entry { stored, handed_out, refused, ..Entry::new(message) });
+        let stored = NonZeroU64::new(sequence);
+        let History { redeliveries, refused, not_before, taken_at } = history;
+        self.line_in_early(now, taken_at);
+        let due_at = message.content.terms.as_ref().and_then(|terms| terms.due).map(|due| due.epoch_ms(taken_at));
+        let mut entry = Entry { stored, handed_out: redeliveries, refused, ..Entry::new(message) };
+        self.take_up(&mut entry);
+        let due = self.arrange(now, clock, &mut entry);
+        // It cannot have been handed out before it was due.
+        if due.is_none() && stored.is_some_and(|stored| stored.get() <= self.mark.inherited) {
+            entry.handed_out = entry.handed_out.max(1);
+        }
+        let again = clock.instant(not_before).filter(|again| *again > now);
+        self.page_out_if_crowded(&mut entry);
+        match due_at.filter(|_| due.is_none()) {
+            // It took its place when its delay was over, not when it came.
+            Some(due_at) => {
+                self.early.insert((due_at, sequence), (entry, again));
+            }
+            None => self.line_in(now, due.max(again), entry),
+        }
+    }
+
+    /// Puts those into their place whose delay was over by then.
+    pub(in crate::broker) fn line_in_early(&mut self, now: Instant, by: u64) {
+        while let Some(first) = self.early.first_entry().filter(|first| first.key().0 <= by) {
+            let (entry, again) = first.remove();
+            self.line_in(now, again, entry);
+        }
+    }
+
+    /// Those that were refused too often before the restart: they are dying now.
+    pub(in crate::broker) fn take_refused(&mut self) -> Vec<u64> {
+        let options = &self.rules.options;
+        if options.dead_letter.is_none() {
+            return Vec::new();
+        }
+        let refused = self.backlog.take_refused(options.max_deliveries);
+        let sequences = refused.iter().map(|(sequence, _)| *sequence).collect();
+        self.dying.extend(refused.into_iter().map(|(sequence, entry)| (sequence, Dying::new(entry, "max-deliveries"))));
+        sequences
+    }
+
+    /// Takes the mark over that the store has kept.
+    pub(in crate::broker) fn restore_mark(&mut self, up_to: u64) {
+        self.mark = Mark { known: up_to, asked: up_to, inherited: up_to };
+    }
+
+    /// The mark to be stored together with a new message, so that nobody has to wait for it later.
+    pub(in crate::broker) fn mark_with(&mut self, stored: NonZeroU64) -> Option<u64> {
+        let is_needed = !self.consumers.is_empty() && stored.get() > self.mark.asked;
+        is_needed.then(|| self.move_mark(stored.get()))
+    }
+
+    /// The mark to be stored now, since what was given to a consumer waits for it.
+    pub(in crate::broker) fn next_mark(&mut self) -> Option<u64> {
+        let next = self.outgoing.front().and_then(|sequence| self.unsettled.get(sequence))?;
+        let stored = next.entry.stored?.get();
+        (stored > self.mark.asked && self.mark.asked == self.mark.known).then(|| self.move_mark(stored))
+    }
+
+    fn move_mark(&mut self, stored: u64) -> u64 {
+        self.mark.asked = stored.saturating_add(MARK_AHEAD);
+        self.mark.asked
+    }
+
+    /// The store knows this mark; or it cannot be stored, and nobody waits for it any longer: handing out is what makes room.
+    pub(in crate::broker) fn marked(&mut self, up_to: u64) {
+        self.mark.known = self.mark.known.max(up_to);
+    }
+
+    /// Whether the store has a mark, or will have.
+    pub(in crate::broker) fn has_mark(&self) -> bool {
+        self.mark.asked > 0
     }
 
     /// What has to be changed in the store since this was last asked.
     pub(in crate::broker) fn changes(&mut self) -> &mut Vec<Change> {
         &mut self.changes
+    }
+
+    /// What the store is to know when the broker ends in order: exactly what each message has been through, so that the mark is
+    /// of no use any more.
+    pub(in crate::broker) fn last_words(&self, clock: &Clock) -> Vec<Change> {
+        let given = self.unsettled.values().map(|unsettled| &unsettled.entry);
+        let held = given.chain(self.dying.values().map(|dying| &dying.entry)).map(|entry| (Past::of(entry), None));
+        // One that was certainly not, or perhaps, handed out before the start is known as such by what stays as it is.
+        let is_new = |past: &Past| {
+            let is_inherited = past.stored.is_some_and(|stored| stored.get() <= self.mark.inherited);
+            past.handed_out > u32::from(is_inherited)
+        };
+        let words = self.backlog.all().chain(held).filter(|(past, _)| is_new(past));
+        let mut changes: Vec<Change> = words
+            .filter_map(|(Past { stored, handed_out, refused }, due)| {
+                let not_before = due.map_or(0, |due| clock.epoch_ms(due));
+                Some(Change::State { sequence: stored?.get(), redeliveries: handed_out, refused, not_before })
+            })
+            .collect();
+        if self.mark.asked > self.mark.inherited {
+            changes.push(Change::Mark { queue: self.name.clone(), up_to: self.mark.inherited });
+        }
+        changes
     }
 
     /// When a message that comes now is no longer wanted, by the time of day.

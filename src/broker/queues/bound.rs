@@ -81,18 +81,9 @@ impl Queues {
     }
 
     /// Brings the queue of a durable subscription back, as the store has kept it.
-    pub(in crate::broker) fn rebind<E: Effects>(
-        &mut self,
-        now: Instant,
-        name: &Destination,
-        topic: Option<Pattern>,
-        sequence: u64,
-        effects: &mut E,
-    ) -> QueueKey {
+    pub(in crate::broker) fn rebind(&mut self, name: &Destination, topic: Option<Pattern>, sequence: u64) -> QueueKey {
         let stored = std::num::NonZeroU64::new(sequence);
-        let key = self.make_bound(name, Bound { topic, stored, is_storing: false, waiting: Vec::new() });
-        self.tend(now, key, effects);
-        key
+        self.make_bound(name, Bound { topic, stored, is_storing: false, waiting: Vec::new() })
     }
 
     /// Lets a session have a durable subscription, once that is stored.
@@ -150,7 +141,7 @@ impl Queues {
     ) -> Option<Copying> {
         let queue = self.queues.get(key).filter(|queue| !queue.declines(message))?;
         let name = queue.name().clone();
-        match self.push(now, key, Arc::clone(message), Source::Publisher(ticket), effects) {
+        match self.push(now, key, Arc::clone(message), (Source::Publisher(ticket), None), effects) {
             Ok(Pushed::Added(_)) => Some(Copying::Done),
             Ok(Pushed::Waiting) => Some(Copying::Waiting),
             Ok(Pushed::Overflowed(_)) | Err(_) => {
@@ -177,6 +168,7 @@ impl Queues {
         }
         self.bound = self.bound.saturating_sub(1);
         let topic = queue.bound().and_then(|bound| bound.topic.take());
+        let mark = queue.has_mark().then(|| Change::Mark { queue: queue.name().clone(), up_to: 0 });
         let (numbers, admitted) = queue.dissolve();
         for admitted in admitted {
             if let Source::Publisher(ticket) = admitted.source {
@@ -184,23 +176,23 @@ impl Queues {
                 self.notices.copied.push(Copied { origin: admitted.message.origin, ticket, reached: Ok(0) });
             }
         }
-        let changes: Vec<Change> =
+        let mut changes: Vec<Change> =
             numbers.into_iter().map(|stored| Change::Delete { sequence: stored.get() }).collect();
-        match told {
-            _ if changes.is_empty() => return (topic, true),
-            Some((session, ticket)) => self.storage.submit(changes, Awaited::Settled { session, ticket }, effects),
-            None => effects.store(UNAWAITED, changes),
-        }
-        (topic, false)
+        changes.extend(mark);
+        let is_done = match told {
+            _ if changes.is_empty() => true,
+            Some(told) => self.await_settlement(told, &[], changes, effects),
+            None => {
+                effects.store(UNAWAITED, changes);
+                false
+            }
+        };
+        (topic, is_done)
     }
 
     fn make_bound(&mut self, name: &Destination, bound: Bound) -> QueueKey {
-        let name = name.detached();
-        let queue = Queue::new(name.clone(), self.policies.rules_for_durable(), Life::Bound(Box::new(bound)));
-        let key = self.queues.insert(queue);
-        self.names.insert(name, key);
         self.bound += 1;
-        key
+        self.make_as(name, self.policies.rules_for_durable(), Life::Bound(Box::new(bound)))
     }
 }
 

@@ -4,14 +4,16 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
+use slotmap::KeyData;
+
 use super::{Copied, QueueKey, Queues};
 use crate::broker::admission::Source;
-use crate::broker::command::{Change, Command, Effects, Note, UNAWAITED};
+use crate::broker::command::{Change, Command, Effects, History, Note, UNAWAITED};
 use crate::broker::queue::{Pushed, Queue};
 use crate::broker::shard::answer;
 use crate::broker::storage::Awaited;
 use crate::destination::Destination;
-use crate::message::{Message, Refusal, Tag};
+use crate::message::{Message, Refusal, SubscriberId, Tag};
 
 impl Queues {
     /// Has a message stored that is to be, and lets it wait for that, or for those before it.
@@ -20,7 +22,7 @@ impl Queues {
         now: Instant,
         key: QueueKey,
         (message, stored): (Arc<Message>, Option<NonZeroU64>),
-        source: Source,
+        (source, replaces): (Source, Option<NonZeroU64>),
         effects: &mut E,
     ) -> Result<Pushed, Refusal> {
         let Some(queue) = self.queues.get_mut(key) else {
@@ -28,11 +30,16 @@ impl Queues {
         };
         let taken_at = self.clock.epoch_ms(now);
         let change = stored.map(|stored| append(stored, queue, &message, taken_at));
+        let name = queue.name().clone();
         match queue.line_up(now, &self.clock, message, stored, source) {
             Ok(Ok(place)) => {
-                if let Some(change) = change {
-                    let awaited = Awaited::Admission { queue: key, place };
-                    self.storage.submit(vec![change], awaited, effects);
+                if let (Some(change), Some(stored)) = (change, stored) {
+                    let mut changes = vec![change];
+                    changes.extend(replaces.map(|replaced| Change::Delete { sequence: replaced.get() }));
+                    let mark = queue.mark_with(stored);
+                    changes.extend(mark.map(|up_to| Change::Mark { queue: name, up_to }));
+                    let awaited = Awaited::Admission { queue: key, place, mark };
+                    self.storage.submit(changes, awaited, effects);
                 }
                 Ok(Pushed::Waiting)
             }
@@ -48,17 +55,23 @@ impl Queues {
     }
 
     /// What must be stored of a transaction's message; answers with its number in the store.
-    pub(super) fn append(
+    pub(super) fn append<E: Effects>(
         &mut self,
         now: Instant,
         key: QueueKey,
         message: &Arc<Message>,
         changes: &mut Vec<Change>,
+        effects: &mut E,
     ) -> Option<NonZeroU64> {
-        let queue = self.queues.get(key).filter(|queue| queue.must_store(message))?;
+        let queue = self.queues.get_mut(key).filter(|queue| queue.must_store(message))?;
         let stored = self.storage.next_sequence()?;
         let taken_at = self.clock.epoch_ms(now);
         changes.push(append(stored, queue, message, taken_at));
+        // Apart, since it may be stored whatever becomes of the transaction.
+        if let Some(up_to) = queue.mark_with(stored) {
+            let change = Change::Mark { queue: queue.name().clone(), up_to };
+            self.storage.submit(vec![change], Awaited::Mark { queue: key, up_to }, effects);
+        }
         Some(stored)
     }
 
@@ -67,7 +80,7 @@ impl Queues {
         &mut self,
         now: Instant,
         key: QueueKey,
-        place: u64,
+        (place, mark): (u64, Option<u64>),
         result: Result<(), Refusal>,
         effects: &mut E,
     ) {
@@ -75,6 +88,9 @@ impl Queues {
             return;
         };
         let mut told = Vec::new();
+        if let Some(up_to) = mark {
+            queue.marked(up_to);
+        }
         match result {
             Ok(()) => queue.stored(place),
             Err(refusal) => {
@@ -121,12 +137,48 @@ impl Queues {
         }
     }
 
-    /// Puts a message back that the store has kept. No limit counts: it was taken, and is not given up now.
+    /// The store knows how far a queue may be handed out, or does not take it.
+    pub(in crate::broker) fn marked<E: Effects>(&mut self, now: Instant, key: QueueKey, up_to: u64, effects: &mut E) {
+        if let Some(queue) = self.queues.get_mut(key) {
+            queue.marked(up_to);
+        }
+        self.tend(now, key, effects);
+    }
+
+    /// What was asked for is read. Answers with those who have now seen the end of what they looked at, and the queue.
+    pub(in crate::broker) fn fetched<E: Effects>(
+        &mut self,
+        now: Instant,
+        number: u64,
+        found: Vec<Option<Arc<Message>>>,
+        effects: &mut E,
+    ) -> Option<(Destination, Vec<SubscriberId>)> {
+        let key = QueueKey::from(KeyData::from_ffi(number));
+        let queue = self.queues.get_mut(key)?;
+        let brought = queue.bring(now, found);
+        let home = self.home;
+        let done = queue.show_pages(|sequence| Tag { home, queue: number, sequence }, effects);
+        let name = queue.name().clone();
+        if brought.unreadable > 0 {
+            effects.note(Note::Unreadable { queue: name.clone(), count: brought.unreadable });
+        }
+        for sequence in brought.dying {
+            self.send_letter(now, key, sequence, effects);
+        }
+        for sequence in brought.unreadable_dying {
+            self.letter_answered(now, Tag { home, queue: number, sequence }, false, effects);
+        }
+        self.tend(now, key, effects);
+        Some((name, done))
+    }
+
+    /// Puts a message back that the store has kept. No limit counts: it was taken, and is not given up now. It is not handed out
+    /// before [`Queues::restored`].
     pub(in crate::broker) fn restore<E: Effects>(
         &mut self,
         now: Instant,
         name: &Destination,
-        (message, redeliveries): (Arc<Message>, u32),
+        (message, history): (Arc<Message>, History),
         sequence: u64,
         effects: &mut E,
     ) {
@@ -137,9 +189,42 @@ impl Queues {
         }
         let key = known.unwrap_or_else(|| self.make(name));
         if let Some(queue) = self.queues.get_mut(key) {
-            queue.restore(now, &self.clock, message, NonZeroU64::new(sequence), redeliveries);
+            queue.restore(now, &self.clock, message, sequence, history);
         }
-        self.tend(now, key, effects);
+    }
+
+    /// Takes over how far a queue may have been handed out before.
+    pub(in crate::broker) fn restore_mark(&mut self, name: Destination, up_to: u64) {
+        self.marks.insert(name, up_to);
+    }
+
+    /// Everything is back.
+    pub(in crate::broker) fn restored<E: Effects>(&mut self, now: Instant, effects: &mut E) {
+        // Of queues that are no more.
+        for queue in std::mem::take(&mut self.marks).into_keys() {
+            effects.store(UNAWAITED, vec![Change::Mark { queue, up_to: 0 }]);
+        }
+        let keys: Vec<QueueKey> = self.queues.keys().collect();
+        for key in keys {
+            if let Some(queue) = self.queues.get_mut(key) {
+                queue.line_in_early(now, u64::MAX);
+            }
+            let refused = self.queues.get_mut(key).map(Queue::take_refused).unwrap_or_default();
+            for sequence in refused {
+                self.send_letter(now, key, sequence, effects);
+            }
+            self.tend(now, key, effects);
+        }
+    }
+
+    /// Has everything stored that only this process knows: it ends.
+    pub(in crate::broker) fn close<E: Effects>(&mut self, effects: &mut E) {
+        for queue in self.queues.values() {
+            let words = queue.last_words(&self.clock);
+            if !words.is_empty() {
+                effects.store(UNAWAITED, words);
+            }
+        }
     }
 }
 

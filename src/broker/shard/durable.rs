@@ -66,7 +66,6 @@ impl Shard {
     /// Brings a durable subscription back that the store has kept.
     pub(super) fn rebind<E: Effects>(
         &mut self,
-        now: Instant,
         queue: &Destination,
         topic: ByteString,
         sequence: u64,
@@ -77,7 +76,7 @@ impl Shard {
         if pattern.is_none() {
             effects.note(Note::Unbound(queue.clone()));
         }
-        let key = self.queues.rebind(now, queue, pattern.clone(), sequence, effects);
+        let key = self.queues.rebind(queue, pattern.clone(), sequence);
         if let Some(pattern) = pattern {
             self.topics.bind(key, &pattern);
         }

@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn lines_say_how_far_it_is() {
-        let moved = Moved { messages: 3, states: 1, bytes: 2_000 };
+        let moved = Moved { messages: 3, states: 1, marks: 0, bytes: 2_000 };
         let check = |with_bar, done, total, expected: &str| {
             assert_eq!(line("exporting", with_bar, done, total, moved, Duration::from_millis(1500)), expected);
         };

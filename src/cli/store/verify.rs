@@ -97,7 +97,7 @@ mod tests {
     fn a_report_has_a_line_for_each_queue_and_each_damage() {
         let held = |messages, bytes, oldest| Holding { messages, bytes, oldest };
         let survey = Survey {
-            found: Moved { messages: 12, states: 1, bytes: 3000 },
+            found: Moved { messages: 12, states: 1, marks: 0, bytes: 3000 },
             queues: [
                 ("/queue/a".into(), held(10, 2048, 5000)),
                 ("/queue/b\n".into(), held(2, 952, 90_000)),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::error::StoreError;
-use super::{failed, keys, pack};
+use super::{failed, keys, pack, touch};
 
 /// Where a message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +91,14 @@ impl Index {
                     index.put(entry.sequence, Home::Chunk { number, position });
                 }
             }
+            touch(tree, &key)?;
             index.highest_chunk = index.highest_chunk.max(number);
             index.chunks.insert(number, chunk);
         }
         for entry in tree.scan_prefix([keys::MESSAGE]).keys() {
-            index.put(keys::number(&entry.map_err(failed)?)?, Home::Alone);
+            let key = entry.map_err(failed)?;
+            index.put(keys::number(&key)?, Home::Alone);
+            touch(tree, &key)?;
         }
         for entry in tree.scan_prefix([keys::STATE]).keys() {
             index.states.insert(keys::number(&entry.map_err(failed)?)?);

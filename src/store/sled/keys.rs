@@ -12,6 +12,9 @@ pub(super) const CHUNK: u8 = b'c';
 /// Which messages of a chunk are settled.
 pub(super) const DEAD: u8 = b'd';
 
+/// How far a queue was handed out; the queue's name follows.
+pub(super) const MARK: u8 = b'q';
+
 /// One message, or how many pieces it has.
 pub(super) const MESSAGE: u8 = b'm';
 
@@ -35,6 +38,10 @@ pub(super) fn message(sequence: u64) -> [u8; 9] {
 
 pub(super) fn state(sequence: u64) -> [u8; 9] {
     numbered(STATE, sequence)
+}
+
+pub(super) fn mark(queue: &str) -> Vec<u8> {
+    [&[MARK], queue.as_bytes()].concat()
 }
 
 pub(super) fn piece(sequence: u64, piece: u32) -> [u8; 13] {

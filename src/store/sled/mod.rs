@@ -16,7 +16,6 @@ mod index;
 mod keys;
 mod pack;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
@@ -32,8 +31,8 @@ use self::pack::Packed;
 use super::engine::Engine;
 use super::error::{Damage, StoreError};
 use super::format::{size_of_tree, sync_directory, sync_tree};
-use super::net::Net;
-use super::record::{MessageRecord, Record, RecordError, encode_state};
+use super::net::Outcomes;
+use super::record::{MessageRecord, Record, RecordError, encode_mark, encode_state};
 use super::{Durability, Usage};
 
 /// Bytes of one segment of sled's log. A quarter of it is the largest page that does not become a blob.
@@ -44,6 +43,9 @@ const VALUE_BYTES: usize = 22 << 10;
 
 /// Memory for pages. The operating system keeps what does not fit.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// Accesses for each value, so that those of a full page are some more than the 64 that the cache gathers.
+const TOUCHES: u32 = 4;
 
 /// How often to try to open files that the engine's own threads may still hold from before, and the pause between.
 const OPENINGS: u32 = 100;
@@ -93,12 +95,12 @@ impl Engine for Sled {
         self.last_batch.load(Ordering::Relaxed)
     }
 
-    fn apply(&self, outcomes: &BTreeMap<u64, Net<'_>>, number: u64, durability: Durability) -> Result<(), StoreError> {
+    fn apply(&self, outcomes: &Outcomes<'_>, number: u64, durability: Durability) -> Result<(), StoreError> {
         {
             let mut index = self.index.write();
             let mut batch = sled::Batch::default();
             let mut packed = Packed::new(&self.database, &index, &mut batch);
-            for (sequence, outcome) in outcomes.iter().filter(|(_, outcome)| outcome.forget) {
+            for (sequence, outcome) in outcomes.messages.iter().filter(|(_, outcome)| outcome.forget) {
                 packed.forget(*sequence)?;
                 if let Some(message) = outcome.message {
                     packed.append(message);
@@ -107,7 +109,7 @@ impl Engine for Sled {
             packed.close()?;
             let changes = packed.into_changes();
             let mut states = Vec::new();
-            for (sequence, outcome) in outcomes {
+            for (sequence, outcome) in &outcomes.messages {
                 let is_there = if outcome.forget { outcome.message.is_some() } else { index.home(*sequence).is_some() };
                 match outcome.state.filter(|_| is_there) {
                     Some(state) => {
@@ -118,9 +120,18 @@ impl Engine for Sled {
                     None => {}
                 }
             }
+            for mark in outcomes.marks.values() {
+                match mark.up_to {
+                    0 => batch.remove(keys::mark(&mark.queue)),
+                    _ => batch.insert(keys::mark(&mark.queue), encode_mark(mark)),
+                }
+            }
             let count = index.len_after(&changes);
             batch.insert(keys::LAST_BATCH, [number.to_be_bytes(), count.to_be_bytes()].concat());
             self.database.apply_batch(batch).map_err(failed)?;
+            for (number, _) in changes.chunks.iter().filter(|(_, chunk)| chunk.is_some()) {
+                touch(&self.database, &keys::chunk(*number))?;
+            }
             index.apply(changes, &states);
         }
         if durability == Durability::Now {
@@ -132,6 +143,14 @@ impl Engine for Sled {
     }
 
     fn check(&self, visit: &mut dyn FnMut(Result<Record, Damage>) -> ControlFlow<()>) -> Result<(), StoreError> {
+        for entry in self.database.scan_prefix([keys::MARK]) {
+            let (key, value) = entry.map_err(failed)?;
+            let mark = Record::decode(&value).ok();
+            let of_queue = |record: &Record| matches!(record, Record::Mark(mark) if key == keys::mark(&mark.queue));
+            if visit(mark.filter(of_queue).ok_or(Damage::Stray)).is_break() {
+                return Ok(());
+            }
+        }
         let mut sequences = self.index.read().sequences();
         sequences.sort_unstable();
         let mut chunks = pack::Recent::default();
@@ -158,7 +177,7 @@ impl Engine for Sled {
         let Some(home) = index.home(sequence) else { return Ok(None) };
         match decode(sequence, &pack::fetch(&self.database, sequence, home, None)?)? {
             Record::Message(message) => Ok(Some(message)),
-            Record::State(_) => Err(damaged(sequence, RecordError::Misplaced)),
+            Record::State(_) | Record::Mark(_) => Err(damaged(sequence, RecordError::Misplaced)),
         }
     }
 
@@ -166,6 +185,15 @@ impl Engine for Sled {
         let index = self.index.read();
         Usage { messages: index.len() as u64, bytes: size_of_tree(&self.directory), highest_sequence: index.highest() }
     }
+}
+
+/// Has the cache notice that a page was used, after a value of it was read or written.
+///
+/// The cache looks at what it should evict only when 64 accesses of a part of it have come together. Pages here are large, and
+/// most are read or written from front to back, value by value, and then not for long: without more accesses than that they
+/// would all stay in memory.
+fn touch(tree: &sled::Tree, key: &[u8]) -> Result<(), StoreError> {
+    (0..TOUCHES).try_for_each(|_| tree.get(key).map(drop)).map_err(failed)
 }
 
 impl Sled {
@@ -214,7 +242,7 @@ fn patiently<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreErro
 /// Reads the record of this sequence.
 fn decode(sequence: u64, bytes: &[u8]) -> Result<Record, StoreError> {
     let record = Record::decode(bytes).map_err(|error| damaged(sequence, error))?;
-    if record.sequence() == sequence { Ok(record) } else { Err(damaged(sequence, RecordError::Misplaced)) }
+    if record.sequence() == Some(sequence) { Ok(record) } else { Err(damaged(sequence, RecordError::Misplaced)) }
 }
 
 /// Damage is something that was found; any other error is a failure to look.

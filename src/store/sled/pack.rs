@@ -9,7 +9,7 @@ use super::super::error::{Damage, StoreError};
 use super::super::record::{MessageRecord, RecordError, encode_message};
 use super::super::wire::{Reader, push_length};
 use super::index::{Changes, Chunk, Home, Index};
-use super::{VALUE_BYTES, damaged, failed, keys};
+use super::{VALUE_BYTES, damaged, failed, keys, touch};
 
 /// Messages move out of a chunk when no more than one in so many is left.
 const DISSOLVE: u16 = 8;
@@ -58,7 +58,9 @@ impl Recent {
         if let Some((_, value)) = self.0.iter().find(|(known, _)| *known == number) {
             return Ok(Some(value.clone()));
         }
-        let Some(value) = tree.get(keys::chunk(number)).map_err(failed)? else { return Ok(None) };
+        let key = keys::chunk(number);
+        let Some(value) = tree.get(key).map_err(failed)? else { return Ok(None) };
+        touch(tree, &key)?;
         self.0.truncate(RECENT - 1);
         self.0.push_front((number, value.clone()));
         Ok(Some(value))
