@@ -1,5 +1,6 @@
-//! The seeded simulation: sessions, shards and workers on a virtual clock, stalls and drops, posts that come late, checked
-//! against a simple model of what clients may rely on.
+//! The seeded simulation: sessions, shards and workers on a virtual clock, stalls and drops, posts that come late, policies of
+//! all kinds, a disk that is slow, full or fails, crashes and restarts, checked against a simple model of what clients may
+//! rely on.
 //!
 //! ```text
 //! cargo test --test sim                      # a fixed list of seeds, and the proof that the model can fail
@@ -12,6 +13,12 @@
 mod arrivals;
 #[path = "sim/browse.rs"]
 mod browse;
+#[path = "sim/disk.rs"]
+mod disk;
+#[path = "sim/durable.rs"]
+mod durable;
+#[path = "sim/failures.rs"]
+mod failures;
 #[path = "sim/laws.rs"]
 mod laws;
 #[path = "sim/message.rs"]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use gumboot::app::Failure;
 use gumboot::broker::{Change, Command, Interest, QueueStats, UNAWAITED};
 use gumboot::clock::Clock;
-use gumboot::message::{Message, Sequences, WorkerId};
-use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post};
+use gumboot::message::{Message, Refusal, Sequences, WorkerId};
+use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post, Submission};
 
 /// What time of day it is when a virtual broker starts.
 pub(crate) const START_EPOCH_MS: u64 = 1_000_000_000_000;
@@ -47,6 +47,11 @@ pub(crate) struct VirtualBroker {
     disk: BTreeMap<u64, Arc<Message>>,
     /// The most bytes one write takes; small values make every write partial.
     pub(crate) write_size: usize,
+    interest: Arc<Interest>,
+    start: Instant,
+    boot: u32,
+    /// What the workers want to be stored, where a test has the disk.
+    submitted: Option<Vec<(usize, Submission)>>,
 }
 
 impl VirtualBroker {
@@ -62,31 +67,80 @@ impl VirtualBroker {
 
     fn with_interest(options: Options, interest: Interest) -> VirtualBroker {
         let now = Instant::now();
-        let options = Arc::new(options);
-        let workers = usize::from(interest.workers());
-        let interest = Arc::new(interest);
-        let sequences = Sequences::above(0);
-        let hub = |index: usize| {
-            let id = WorkerId(index as u16);
-            let mut hub = Hub::new(
-                Clock::new(now, START_EPOCH_MS),
-                id,
-                1,
-                Arc::clone(&options),
-                Arc::clone(&interest),
-                Arc::new(Counters::default()),
-            );
-            hub.use_store(sequences.clone());
-            hub
-        };
-        VirtualBroker {
+        let mut broker = VirtualBroker {
             now,
-            hubs: (0..workers).map(hub).collect(),
+            hubs: Vec::new(),
             links: BTreeMap::new(),
             clients: Vec::new(),
             by_key: BTreeMap::new(),
             disk: BTreeMap::new(),
             write_size: usize::MAX,
+            interest: Arc::new(interest),
+            start: now,
+            boot: 0,
+            submitted: None,
+        };
+        broker.boot(options, &Sequences::above(0));
+        broker
+    }
+
+    /// Makes new hubs.
+    fn boot(&mut self, options: Options, sequences: &Sequences) {
+        self.boot += 1;
+        let options = Arc::new(options);
+        let hub = |index: u16| {
+            let clock = Clock::new(self.start, START_EPOCH_MS);
+            let (options, interest) = (Arc::clone(&options), Arc::clone(&self.interest));
+            let mut hub = Hub::new(clock, WorkerId(index), self.boot, options, interest, Arc::new(Counters::default()));
+            hub.use_store(sequences.clone());
+            hub
+        };
+        self.hubs = (0..self.interest.workers()).map(hub).collect();
+    }
+
+    /// From now on what is to be stored waits for [`VirtualBroker::take_submitted`], and for its answer.
+    pub(crate) fn hold_submissions(&mut self) {
+        self.submitted = Some(Vec::new());
+    }
+
+    /// What workers want to be stored, in order, and who.
+    pub(crate) fn take_submitted(&mut self) -> Vec<(usize, Submission)> {
+        self.submitted.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Tells a worker what became of what it wanted to be stored.
+    pub(crate) fn answer(&mut self, hub: usize, ticket: u64, result: Result<(), Refusal>) {
+        if ticket != UNAWAITED {
+            self.hubs[hub].receive_posts(self.now, vec![Post::Command(Command::Stored { ticket, result })]);
+        }
+    }
+
+    /// The process is gone with all it had in memory, and another one begins with what was stored: the messages, in order,
+    /// and the number of the last one.
+    pub(crate) fn restart(&mut self, options: Options, stored: Vec<Post>, last: u64) {
+        self.links.clear();
+        self.by_key.clear();
+        self.disk.clear();
+        for client in &mut self.clients {
+            client.gone = true;
+        }
+        self.submitted = self.submitted.as_ref().map(|_| Vec::new());
+        self.boot(options, &Sequences::above(last));
+        for post in stored {
+            let Post::Command(
+                Command::Restore { queue, .. } | Command::Rebind { queue, .. } | Command::RestoreMark { queue, .. },
+            ) = &post
+            else {
+                continue;
+            };
+            if let Post::Command(Command::Restore { message, sequence, .. }) = &post {
+                self.disk.insert(*sequence, Arc::clone(message));
+            }
+            let home = self.interest.home_of(queue).index();
+            self.hubs[home].receive_posts(self.now, vec![post]);
+        }
+        for hub in &mut self.hubs {
+            hub.receive_posts(self.now, vec![Post::Command(Command::Restored)]);
         }
     }
 
@@ -117,13 +171,17 @@ impl VirtualBroker {
     /// The client closes its writing side.
     pub(crate) fn finish(&mut self, id: ClientId) {
         let client = &self.clients[id.0];
-        self.hubs[client.hub].ended(self.now, client.key);
+        if !client.gone {
+            self.hubs[client.hub].ended(self.now, client.key);
+        }
     }
 
     /// The client's connection breaks.
     pub(crate) fn drop_client(&mut self, id: ClientId) {
         let client = &self.clients[id.0];
-        self.hubs[client.hub].failed(self.now, client.key);
+        if !client.gone {
+            self.hubs[client.hub].failed(self.now, client.key);
+        }
     }
 
     /// The client stops or resumes reading.
@@ -168,25 +226,28 @@ impl VirtualBroker {
         while let Some(event) = self.hubs[hub].poll_event() {
             self.handle(hub, event);
         }
-        // The disk of a virtual broker is quick and never fails.
-        let mut answers = Vec::new();
-        for submission in self.hubs[hub].take_submissions() {
-            for change in submission.changes {
-                match change {
-                    Change::Append { sequence, message, .. } => self.disk.insert(sequence, message),
-                    Change::Delete { sequence } => self.disk.remove(&sequence),
-                    Change::Bind { .. } | Change::State { .. } | Change::Mark { .. } => None,
-                };
-            }
-            if submission.ticket != UNAWAITED {
-                answers.push(Post::Command(Command::Stored { ticket: submission.ticket, result: Ok(()) }));
-            }
+        let submissions = self.hubs[hub].take_submissions();
+        for change in submissions.iter().flat_map(|submission| &submission.changes) {
+            match change {
+                Change::Append { sequence, message, .. } => self.disk.insert(*sequence, Arc::clone(message)),
+                Change::Delete { sequence } => self.disk.remove(sequence),
+                Change::Bind { .. } | Change::State { .. } | Change::Mark { .. } => None,
+            };
         }
-        for (queue, sequences) in self.hubs[hub].take_lookups() {
+        let lookups = self.hubs[hub].take_lookups().into_iter().map(|(queue, sequences)| {
             let found = sequences.iter().map(|sequence| self.disk.get(sequence).map(Arc::clone)).collect();
-            answers.push(Post::Command(Command::Fetched { queue, found }));
-        }
+            Post::Command(Command::Fetched { queue, found })
+        });
+        let answers: Vec<Post> = lookups.collect();
         self.hubs[hub].receive_posts(self.now, answers);
+        if let Some(submitted) = &mut self.submitted {
+            submitted.extend(submissions.into_iter().map(|submission| (hub, submission)));
+            return;
+        }
+        // Else the disk is quick and never fails.
+        for submission in submissions {
+            self.answer(hub, submission.ticket, Ok(()));
+        }
     }
 
     /// Delivers one batch of posts, `choice` picking the link. Answers whether there was one.
@@ -262,7 +323,7 @@ impl VirtualBroker {
     /// How many bytes wait to be written to the client.
     pub(crate) fn queued(&self, id: ClientId) -> usize {
         let client = &self.clients[id.0];
-        self.hubs[client.hub].queued(client.key)
+        if client.gone { 0 } else { self.hubs[client.hub].queued(client.key) }
     }
 
     /// How many workers there are.
@@ -276,6 +337,9 @@ impl VirtualBroker {
     }
 
     fn write(&mut self, id: ClientId) {
+        if self.clients[id.0].gone {
+            return;
+        }
         let (hub, key) = (self.clients[id.0].hub, self.clients[id.0].key);
         loop {
             let mut slices = [IoSlice::new(&[]); 8];

@@ -46,6 +46,14 @@ impl Broker {
         &self.addresses
     }
 
+    /// How many bytes of memory it has, as the system counts them.
+    pub(crate) fn memory(&self) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.map(|kilobytes| kilobytes << 10).ok_or_else(|| io::Error::other("no VmRSS"))
+    }
+
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         // Both fail when it has ended already.

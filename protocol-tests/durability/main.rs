@@ -3,12 +3,14 @@
 //! ```text
 //! cargo test --test durability                                # a few kills of each engine, and the proof that it can fail
 //! cargo test --test durability -- --cycles 200 --engine redb  # the long mode
+//! cargo test --release --test durability -- --soak 6          # minutes of load for each engine: disk and memory stay flat
 //! ```
 
 mod broker;
 mod client;
 mod full_disk;
 mod ledger;
+mod soak;
 mod subscriptions;
 
 use std::io;
@@ -40,6 +42,12 @@ fn main() -> ExitCode {
     let cycles = value("--cycles").and_then(|count| count.parse().ok()).unwrap_or(4);
     let engines = value("--engine").map_or(vec!["sled".to_owned(), "redb".to_owned()], |engine| vec![engine]);
     let mut ok = true;
+    if let Some(minutes) = value("--soak").and_then(|minutes| minutes.parse().ok()) {
+        for engine in &engines {
+            ok &= stays_flat(engine, Duration::from_secs(60).mul_f64(minutes));
+        }
+        return if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     for engine in &engines {
         ok &= report(engine, run(engine, cycles), false);
         ok &= report(engine, run_subscriptions(engine, cycles), false);
@@ -63,6 +71,15 @@ fn report(engine: &str, outcome: io::Result<Vec<String>>, must_fail: bool) -> bo
         wrong.iter().take(20).for_each(|each| println!("  {each}"));
     }
     passed
+}
+
+fn stays_flat(engine: &str, time: Duration) -> bool {
+    let is_flat = soak::soak(engine, time).unwrap_or_else(|error| {
+        println!("  the test itself broke: {error}");
+        false
+    });
+    println!("soak {engine}: {}", if is_flat { "ok" } else { "FAILED" });
+    is_flat
 }
 
 /// Kills the broker so often, drains what is left, and answers with what was wrong.

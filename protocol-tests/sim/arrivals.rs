@@ -151,20 +151,20 @@ impl Model {
         let count = redeliveries(frame, own.session)?;
         let hold = self.messages[number].hold;
         self.touched.insert(own.destination);
+        if self.messages[number].is_twofold {
+            self.messages[number].was_found = true;
+            return Ok(());
+        }
+        let is_consumed = matches!(hold, Hold::Settled(_, Outcome::Consumed));
+        self.messages[number].has_reappeared |=
+            is_consumed && self.subscriptions[subscription].asked_at > self.crashed_at;
         if self.is_late(subscription, number, count, frame) {
             // When all is quiet this subscription must have ended.
             self.suspects.push((subscription, number));
             return Ok(());
         }
         if self.sessions[own.session].is_over {
-            // What was on its way to a connection that ended is anybody's, and may be somebody's by now.
-            self.moved(number, frame, own.session)?;
-            let message = &mut self.messages[number];
-            if own.ack == Ack::Auto && count >= message.seen && !matches!(hold, Hold::Consumed(_)) {
-                message.hold = Hold::Settled(subscription, Outcome::Consumed);
-            }
-            message.seen = message.seen.max(count + 1);
-            return Ok(());
+            return self.underway(subscription, number, count, frame);
         }
         let by = hold.by();
         match (hold, by.map(|by| (by, self.subscriptions[by].session))) {
@@ -210,6 +210,19 @@ impl Model {
         Ok(())
     }
 
+    /// What was on its way to a connection that ended is anybody's, and may be somebody's by now.
+    fn underway(&mut self, subscription: usize, number: usize, count: u32, frame: &Frame) -> Check {
+        let own = &self.subscriptions[subscription];
+        let (session, is_auto) = (own.session, own.ack == Ack::Auto);
+        self.moved(number, frame, session)?;
+        let message = &mut self.messages[number];
+        if is_auto && count >= message.seen && !matches!(message.hold, Hold::Consumed(_)) {
+            message.hold = Hold::Settled(subscription, Outcome::Consumed);
+        }
+        message.seen = message.seen.max(count + 1);
+        Ok(())
+    }
+
     /// Whether a message may come to a consumer now, as it and its queue's policy say.
     fn check_terms(&mut self, subscription: usize, number: usize, frame: &Frame) -> Check {
         let session = self.subscriptions[subscription].session;
@@ -226,7 +239,10 @@ impl Model {
         if message.is_temporary() && message.is_gone {
             return wrong(Law::Temporary, "from an earlier life of this queue");
         }
-        let next = letters_of(message.place).filter(|next| !self.full.contains(next));
+        if message.is_forgotten {
+            return wrong(Law::Stray, "nobody had stored it when the process ended");
+        }
+        let next = letters_of(message.place).filter(|next| !self.full.contains(next) && !self.has_failed_disk);
         let is_done = message.refused >= policy.max_deliveries || message.is_doomed;
         if next.is_some() && is_done {
             return wrong(Law::DeadLetter, "it should be a dead letter");
@@ -256,7 +272,9 @@ impl Model {
         let here = self.stage(number, frame.header("destination").unwrap_or_default());
         let there = self.stage(number, message.place);
         let is_earlier = if here == there { count < message.seen } else { here < there };
-        is_earlier && by != Some(subscription) && (by.is_some() || session.was_stalled || session.is_over)
+        is_earlier
+            && by != Some(subscription)
+            && (by.is_some() || session.was_stalled || session.is_over || self.setup.is_lazy)
     }
 
     /// Sees to what becomes of a message that moved to the dead letters.
@@ -283,8 +301,14 @@ impl Model {
         if time > self.now || time < message.entered {
             return wrong(Law::DeadLetter, "moved at a wrong time");
         }
-        let now = self.now;
+        // It may have been in the dead letters between, unseen.
+        let between = letters_of(message.place).filter(|between| *between != destination);
+        let was_stored = between.is_some_and(|between| self.policy_at(between).is_durable);
+        let (now, is_stored) = (self.now, self.is_stored(message) || was_stored);
         let message = &mut self.messages[number];
+        message.wishes.persistent |= is_stored;
+        message.has_moved = true;
+        message.kept_refused = 0;
         message.place = if destination == GRAVE { GRAVE } else { DEAD_LETTERS };
         (message.hold, message.seen, message.not_before) = (Hold::Free, 0, None);
         (message.refusals, message.refused) = (0, 0);

@@ -48,6 +48,9 @@ impl Model {
         }
         let number = self.identify(session, frame)?;
         let (own, message) = (&self.subscriptions[subscription], &self.messages[number]);
+        if message.is_twofold {
+            return Ok(());
+        }
         let asked_at = own.look.as_ref().map_or(0, |look| look.asked_at);
         if message.consumed_at.is_some_and(|consumed| consumed <= asked_at) {
             return wrong("a message that is no more");

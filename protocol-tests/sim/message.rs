@@ -67,6 +67,8 @@ pub(crate) struct Wishes {
     pub(crate) group: Option<&'static str>,
     /// The sender's temporary queue that is to get the answer.
     pub(crate) reply_to: Option<&'static str>,
+    /// It is to outlive the broker's process.
+    pub(crate) persistent: bool,
 }
 
 /// A message that some client sent, or would have.
@@ -104,6 +106,20 @@ pub(crate) struct Message {
     pub(crate) arrived: Option<Duration>,
     /// Its temporary queue is no more.
     pub(crate) is_gone: bool,
+    /// A restart may have left it in two queues, or in the one or the other; whether it was seen since.
+    pub(crate) is_twofold: bool,
+    pub(crate) was_found: bool,
+    /// It moved since all was quiet,
+    pub(crate) has_moved: bool,
+    /// that it is consumed is stored for certain, and how often it was refused at least.
+    pub(crate) is_settled: bool,
+    pub(crate) kept_refused: u32,
+    /// It came though somebody had settled it, before the process ended.
+    pub(crate) has_reappeared: bool,
+    /// Since when the disk was full when it was sent.
+    pub(crate) found_full: Option<usize>,
+    /// The process ended that had it, and nobody had stored it.
+    pub(crate) is_forgotten: bool,
     /// Somebody has said that it is in a queue.
     pub(crate) is_sure: bool,
     /// How often it was handed out at least.
@@ -156,6 +172,14 @@ impl Message {
             entered: Duration::ZERO,
             arrived: None,
             is_gone: false,
+            is_twofold: false,
+            was_found: false,
+            has_moved: false,
+            is_settled: false,
+            kept_refused: 0,
+            has_reappeared: false,
+            found_full: None,
+            is_forgotten: false,
             is_sure: false,
             seen: 0,
             refusals: 0,
@@ -188,7 +212,8 @@ impl Message {
 
     /// What it asks of the queue where it is: as a dead letter it asks for nothing.
     pub(crate) fn present_wishes(&self) -> Wishes {
-        if self.is_letter() { Wishes::default() } else { self.wishes }
+        let wishes = Wishes { persistent: self.wishes.persistent, ..Wishes::default() };
+        if self.is_letter() { wishes } else { self.wishes }
     }
 
     /// Where it stands in its queue, beside its place.

@@ -160,6 +160,8 @@ pub(crate) struct Session {
     pub(crate) unconfirmed: Vec<Effect>,
     pub(crate) transactions: BTreeMap<String, Transaction>,
     pub(crate) receipts: usize,
+    /// How often the broker had begun anew when it came.
+    pub(crate) restarts: usize,
     pub(crate) beat: Option<Duration>,
     pub(crate) last_received: Duration,
     pub(crate) transcript: Vec<String>,
@@ -188,6 +190,7 @@ impl Session {
             unconfirmed: Vec::new(),
             transactions: BTreeMap::new(),
             receipts: 0,
+            restarts: 0,
             beat: None,
             last_received: Duration::ZERO,
             transcript: Vec::new(),
@@ -233,6 +236,8 @@ pub(crate) struct Model {
     pub(crate) events: usize,
     /// Which subscription has a queue's group.
     pub(crate) groups: BTreeMap<(&'static str, &'static str), usize>,
+    /// Groups that some subscription may have without anybody knowing.
+    pub(crate) groups_in_doubt: BTreeSet<(&'static str, &'static str)>,
     /// Messages that seem to have been passed over.
     pub(crate) overtaken: Vec<Overtaken>,
     /// Queues that somebody used since all was quiet.
@@ -240,6 +245,13 @@ pub(crate) struct Model {
     /// Since when queues are without messages and consumers, and when they last were not.
     pub(crate) idle: BTreeMap<String, Duration>,
     pub(crate) busy: BTreeMap<String, Duration>,
+    /// How often the broker began anew.
+    pub(crate) restarts: usize,
+    /// The last subscription that was asked for before that, by the count of such events.
+    pub(crate) crashed_at: usize,
+    /// Whether the disk ever failed; and since when it is full.
+    pub(crate) has_failed_disk: bool,
+    pub(crate) full_since: Option<usize>,
     /// The messages of each queue that were there when nobody but a last consumer was, once that is so.
     pub(crate) remains: Option<BTreeMap<&'static str, BTreeSet<usize>>>,
 }
@@ -263,10 +275,15 @@ impl Model {
             quiets: 0,
             events: 0,
             groups: BTreeMap::new(),
+            groups_in_doubt: BTreeSet::new(),
             overtaken: Vec::new(),
             touched: BTreeSet::new(),
             idle: BTreeMap::new(),
             busy: BTreeMap::new(),
+            restarts: 0,
+            crashed_at: 0,
+            has_failed_disk: false,
+            full_since: None,
             remains: None,
         }
     }
@@ -274,6 +291,7 @@ impl Model {
     pub(crate) fn open(&mut self, version: Version, continues: bool) -> usize {
         let mut session = Session::new(version, continues);
         session.last_received = self.now;
+        session.restarts = self.restarts;
         self.sessions.push(session);
         self.sessions.len() - 1
     }
@@ -295,6 +313,7 @@ impl Model {
         self.orders += 1;
         self.messages[number].entered = self.now;
         self.messages[number].sent_at = self.quiets;
+        self.messages[number].found_full = self.full_since;
         let message = &self.messages[number];
         let matches = |each: &&Subscription| !each.is_dead && self.wants(each, message);
         let most = self.subscriptions.iter().filter(matches).count();
@@ -400,6 +419,7 @@ impl Model {
             if message.hold == Hold::Held(subscription) {
                 message.hold = Hold::Settled(subscription, outcome);
                 message.refused_at = self.now;
+                message.has_reappeared = false;
                 message.refusals += u32::from(matches!(outcome, Outcome::Rejected | Outcome::Deferred(_)));
                 message.discarded |= outcome == Outcome::Discarded;
                 self.note_fullness(DEAD_LETTERS);

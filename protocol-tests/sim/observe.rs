@@ -9,8 +9,16 @@ use crate::policy::{Overflow, letters_of};
 use crate::wire::Frame;
 
 /// ERRORs that a session with `on-error:continue` survives, if they are about a SUBSCRIBE or a SEND.
-const SURVIVABLE: [&str; 6] =
-    ["queue-full", "delay-too-long", "unroutable", "unknown-destination", "exclusive", "not-owner"];
+const SURVIVABLE: [&str; 8] = [
+    "queue-full",
+    "delay-too-long",
+    "unroutable",
+    "unknown-destination",
+    "exclusive",
+    "not-owner",
+    "store-full",
+    "store-failed",
+];
 
 impl Model {
     /// A client received a frame.
@@ -90,6 +98,7 @@ impl Model {
         match code {
             "slow-consumer" => own.was_stalled || self.subscriptions.iter().any(is_short),
             "queue-full" | "delay-too-long" | "unroutable" if own.is_in_doubt => true,
+            "store-full" | "store-failed" => self.has_failed_disk,
             "queue-full" => sent.any(|number| self.may_be_refused(number)),
             "delay-too-long" => sent.any(|number| self.asks_too_much(number)),
             "unroutable" => sent.any(|number| self.messages[number].mandatory),
@@ -172,6 +181,14 @@ impl Model {
                 let text = format!("it asks for a longer delay than there is: {frame}");
                 return Err(Violation::new(Law::Limit, text, [session]));
             }
+            let message = &self.messages[number];
+            if message.found_full.is_some()
+                && message.found_full == self.full_since
+                && self.is_stored(message)
+                && matched > 0
+            {
+                return Err(wrong("the disk was full all the time"));
+            }
             let (least, most) = self.reach(number);
             if matched < least || matched > most {
                 let there = self.messages[number].wanted.iter().map(|each| self.subscriptions[*each].session);
@@ -183,7 +200,17 @@ impl Model {
             }
             self.messages[number].is_sure = matched > 0;
         }
-        self.confirm(session, &effect)
+        self.confirm(session, &effect)?;
+        match &effect {
+            Effect::Settle(_, settled, _) => self.note_settled(settled),
+            Effect::Commit(commit) => {
+                for (_, settled, _) in self.commits[*commit].settles.clone() {
+                    self.note_settled(&settled);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// How many subscriptions or queues a message must have reached, and how many it can have.

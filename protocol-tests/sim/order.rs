@@ -27,8 +27,11 @@ impl Model {
             let text = format!("{} came first, and was behind it: {frame}", earlier.by);
             return Err(Violation::new(Law::Order, text, [self.subscriptions[subscription].session]));
         }
-        self.check_group(subscription, number, frame)?;
-        self.note_overtaken(subscription, number);
+        // What comes for one that has ended was on its way for long.
+        if !self.subscriptions[subscription].is_ending {
+            self.check_group(subscription, number, frame)?;
+            self.note_overtaken(subscription, number);
+        }
         Ok(())
     }
 
@@ -56,13 +59,14 @@ impl Model {
     fn check_group(&mut self, subscription: usize, number: usize, frame: &Frame) -> Check {
         let message = &self.messages[number];
         let Some(group) = message.present_wishes().group else { return Ok(()) };
-        // What the group's own consumer leaves to others is anybody's.
+        let key = (message.place, group);
+        // What the group's own consumer leaves to others is anybody's, and does not tell whose the group is.
         let shuns = |each: &Subscription| each.consumes(message) && each.shuns(message) && !each.is_buried;
         if self.subscriptions.iter().any(shuns) {
+            self.groups_in_doubt.insert(key);
             return Ok(());
         }
         // Which of a session's queues is meant matters little: their only consumers are that session's.
-        let key = (message.place, group);
         let Some(owner) = self.groups.get(&key).copied().filter(|owner| *owner != subscription) else {
             self.groups.insert(key, subscription);
             return Ok(());
@@ -85,7 +89,11 @@ impl Model {
     /// Whether a consumer is the only one that may get a message, or one of all.
     pub(crate) fn may_take(&self, subscription: usize, message: &Message) -> bool {
         let own = &self.subscriptions[subscription];
-        let owner = message.present_wishes().group.map(|group| self.groups.get(&(message.place, group)));
+        let group = message.present_wishes().group.map(|group| (message.place, group));
+        if group.is_some_and(|group| self.groups_in_doubt.contains(&group)) {
+            return false;
+        }
+        let owner = group.map(|group| self.groups.get(&group));
         let is_theirs = match owner {
             None => true,
             Some(_) if self.policy_at(message.place).max_groups <= 2 || message.is_temporary() => false,
@@ -110,8 +118,12 @@ impl Model {
                 continue;
             }
             let other_rank = waiting.rank(policy);
-            let is_ahead =
-                other_rank < rank || other_rank == rank && waiting.placed_at.is_some_and(|placed| placed <= sent_at);
+            let is_earlier = waiting.placed_at.is_some_and(|placed| placed <= sent_at)
+                || is_simple(waiting)
+                    && is_simple(message)
+                    && waiting.origin == message.origin
+                    && waiting.order < message.order;
+            let is_ahead = other_rank < rank || other_rank == rank && is_earlier;
             if is_ahead && self.may_take(subscription, waiting) && self.is_ready(waiting) {
                 let (seen, is_doubtful) = (waiting.seen, self.has_doubtful_consumers(waiting));
                 found.push(Overtaken { waiting: other, seen, by: number, subscription, is_doubtful });
@@ -144,4 +156,9 @@ impl Model {
             self.subscriptions.iter().enumerate().filter(|(_, each)| each.consumes(message) && !each.is_buried);
         consumers.into_iter().any(is_doubtful) || self.at_risk(&[message.place]) > 0
     }
+}
+
+/// Whether a message is where its sender put it, behind what that had sent before.
+fn is_simple(message: &Message) -> bool {
+    !message.is_letter() && message.wishes.due.is_none()
 }

@@ -52,7 +52,10 @@ impl Model {
 
     /// Whether a message may be no more though nobody took it.
     pub(crate) fn may_be_gone(&self, message: &Message) -> bool {
-        if message.is_temporary() && (message.is_gone || !message.is_sure || !self.is_owner_there(message)) {
+        if message.is_forgotten
+            || (message.is_temporary() && (message.is_gone || !message.is_sure || !self.is_owner_there(message)))
+            || (message.is_twofold && message.was_found)
+        {
             return true;
         }
         let policy = self.policy_of(message);
@@ -82,6 +85,7 @@ impl Model {
     pub(crate) fn is_certain(&self, message: &Message) -> bool {
         message.is_for_queue()
             && message.fate == Fate::Accepted
+            && !message.is_twofold
             && !self.may_leave(message)
             && !self.may_be_gone(message)
     }
@@ -99,7 +103,12 @@ impl Model {
         let message = &self.messages[number];
         matches!(message.fate, Fate::Possible | Fate::Accepted)
             && (!matches!(message.hold, Hold::Consumed(_)) || self.lingering.contains(&number))
-            && self.places(message).contains(&place)
+            && (message.place == place || self.may_come_to(message, place))
+    }
+
+    /// Whether a message may have moved to a queue, or will.
+    pub(crate) fn may_come_to(&self, message: &Message, place: &str) -> bool {
+        [DEAD_LETTERS, GRAVE].contains(&place) && message.place != place && self.places(message).contains(&place)
     }
 
     /// Time has passed: messages may have moved.

@@ -49,7 +49,7 @@ pub(crate) fn run(seed: u64, steps: usize, tap: Tap, tells_all: bool) -> Outcome
         let all = (0..world.model.sessions.len()).filter(|client| tells_all || clients.contains(client));
         all.for_each(|client| tell(&world, client, if tells_all { usize::MAX } else { SHOWN }, &mut story));
     }
-    Outcomes { violation, tapped: world.tap.has_acted, story, digest: digest(&world) }
+    Outcomes { violation, tapped: world.tap.has_acted || world.disk.has_lied, story, digest: digest(&world) }
 }
 
 fn tell(world: &World, client: usize, shown: usize, story: &mut String) {
@@ -73,6 +73,7 @@ fn digest(world: &World) -> u64 {
 }
 
 fn end(world: &mut World) -> Check {
+    world.heal_disk();
     if world.random.percent(20) {
         world.shut_down()?;
     } else {

@@ -35,6 +35,7 @@ impl World {
         if is_queue(destination) && self.random.percent(45) {
             message.wishes = self.wishes(transaction.is_none());
         }
+        message.wishes.persistent = is_plain && self.model.setup.has_disk && self.random.percent(45);
         message.brings = message.wishes.reply_to.and_then(|queue| self.bring(session, queue));
         self.send_message(message, transaction.as_deref());
     }
@@ -74,6 +75,7 @@ impl World {
             due,
             priority: self.random.percent(50).then(|| self.random.below(10) as u8),
             group: self.random.percent(35).then(|| self.random.pick(&GROUPS)),
+            persistent: false,
             reply_to: (may_ask && self.random.percent(20)).then(|| self.random.pick(&TEMPORARY)),
         }
     }
@@ -136,6 +138,9 @@ impl World {
         };
         let spelling = self.random.pick(&["group", "JMSXGroupID"]);
         frame = wishes.priority.map_or(frame.clone(), |priority| frame.with("priority", priority));
+        if wishes.persistent {
+            frame = frame.with("persistent", "true");
+        }
         frame = wishes.group.map_or(frame.clone(), |group| frame.with(spelling, group));
         wishes.reply_to.map_or(frame.clone(), |queue| frame.with("reply-to", queue))
     }

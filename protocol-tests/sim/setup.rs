@@ -40,6 +40,9 @@ pub(crate) struct Setup {
     pub(crate) pending_receipts: usize,
     pub(crate) max_subscriptions: usize,
     pub(crate) continues: bool,
+    /// Whether what is stored waits for the disk; and whether that is quick.
+    pub(crate) has_disk: bool,
+    pub(crate) is_quick: bool,
     /// The queue that most is about.
     pub(crate) favourite: &'static str,
     /// What holds for temporary queues.
@@ -64,6 +67,8 @@ impl Setup {
             pending_receipts: random.between(1, 12),
             max_subscriptions: 4,
             continues: random.percent(30),
+            has_disk: random.percent(60),
+            is_quick: random.percent(50),
             favourite: random.pick(&QUEUES[..3]),
             usual: Policy::usual(random),
             policies: QUEUES.iter().map(|_| Policy::random(random)).collect(),

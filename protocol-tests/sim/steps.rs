@@ -39,17 +39,22 @@ enum Step {
     Ping,
     Hush,
     Transgress,
+    Sync,
+    FillDisk,
+    FailDisk,
+    Crash,
+    Restart,
 }
 
 /// How often each happens, in proportion.
-const STEPS: [(Step, usize); 20] = [
+const STEPS: [(Step, usize); 25] = [
     (Step::Connect, 60),
     (Step::Send, 300),
     (Step::Burst, 12),
     (Step::Subscribe, 140),
     (Step::Unsubscribe, 25),
     (Step::Settle, 260),
-    (Step::Begin, 30),
+    (Step::Begin, 45),
     (Step::Finish, 35),
     (Step::Leave, 12),
     (Step::BreakOff, 12),
@@ -63,6 +68,11 @@ const STEPS: [(Step, usize); 20] = [
     (Step::Ping, 5),
     (Step::Hush, 3),
     (Step::Transgress, 14),
+    (Step::Sync, 80),
+    (Step::FillDisk, 8),
+    (Step::FailDisk, 6),
+    (Step::Crash, 8),
+    (Step::Restart, 2),
 ];
 
 impl World {
@@ -86,6 +96,7 @@ impl World {
                 return self.advance(Duration::from_millis(time));
             }
             Step::Rest => return self.settle(),
+            Step::Sync | Step::FillDisk | Step::FailDisk | Step::Crash | Step::Restart => return self.disturb(*step),
             Step::Resume => {
                 let stalled = self.sessions(|own| own.is_stalled && !own.is_over);
                 return self.random.pick_any(&stalled).map_or(Ok(()), |session| self.stall(session, None));
@@ -94,6 +105,27 @@ impl World {
         }
         let Some(session) = self.actor() else { return self.newcomer() };
         self.act(*step, session)
+    }
+
+    /// Does something to the disk, or to the process.
+    fn disturb(&mut self, step: Step) -> Check {
+        if !self.model.setup.has_disk {
+            return Ok(());
+        }
+        match step {
+            Step::FillDisk => self.fill_disk(),
+            Step::FailDisk => self.fail_disk(),
+            Step::Crash => return self.crash(),
+            Step::Restart => {
+                self.shut_down()?;
+                return self.crash();
+            }
+            _ => {
+                let most = self.random.between(1, 6);
+                return self.sync(most);
+            }
+        }
+        Ok(())
     }
 
     fn act(&mut self, step: Step, session: usize) -> Check {

@@ -32,6 +32,27 @@ pub(crate) enum Fault {
     Ignore(&'static [&'static str]),
     /// The broker does not know this part of its policies.
     Misread(Rule),
+    /// After a restart, a message that was there before seems new.
+    ForgetRestored,
+    /// The disk does this.
+    Lie(Lie),
+}
+
+/// What a disk may do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// It says that something is stored that it only has in memory.
+    AnswersEarly,
+    /// What is settled stays.
+    KeepsSettled,
+    /// After a restart the messages are in another order.
+    Reorders,
+    /// Of several changes that are to be stored together, it stores one.
+    StoresHalf,
+    /// It forgets when messages are no longer wanted.
+    ForgetsEnds,
+    /// When it is full, nobody hears of it.
+    SaysNothing,
 }
 
 /// A part of a policy.
@@ -53,7 +74,7 @@ pub(crate) enum Rule {
 
 impl Fault {
     /// All faults, and as what the model reports each.
-    pub(crate) const ALL: [(Fault, &[Law]); 35] = [
+    pub(crate) const ALL: [(Fault, &[Law]); 42] = [
         (Fault::DropTopicMessage, &[Law::Lost]),
         (Fault::DropQueueMessage, &[Law::Lost, Law::Stuck, Law::Order]),
         (Fault::DoubleMessage, &[Law::Duplicate, Law::TwoConsumers, Law::Browse]),
@@ -61,7 +82,7 @@ impl Fault {
         (Fault::SwapReceipts, &[Law::Receipt]),
         (Fault::DropReceipt, &[Law::Receipt]),
         (Fault::MiscountMatched, &[Law::Receipt]),
-        (Fault::ForgetRedelivered, &[Law::Redelivery]),
+        (Fault::ForgetRedelivered, &[Law::Redelivery, Law::Order]),
         (Fault::OtherSubscription, &[Law::Stray]),
         (Fault::OtherBody, &[Law::Stray]),
         (Fault::DropError, &[Law::Refusal, Law::Receipt]),
@@ -78,7 +99,7 @@ impl Fault {
         (Fault::Ignore(&["group", "JMSXGroupID"]), &[Law::Group]),
         (Fault::Ignore(&["priority"]), &[Law::Order]),
         (Fault::Ignore(&["requeue"]), &[Law::DeadLetter, Law::Redelivery]),
-        (Fault::Ignore(&["browser"]), &[Law::Browse, Law::Stuck, Law::Refusal]),
+        (Fault::Ignore(&["browser"]), &[Law::Browse, Law::Stuck, Law::Refusal, Law::Order]),
         (Fault::Ignore(&["no-local"]), &[Law::Stray]),
         (Fault::Misread(Rule::Limits), &[Law::Limit]),
         (Fault::Misread(Rule::Overflow), &[Law::Refusal]),
@@ -92,6 +113,13 @@ impl Fault {
         (Fault::Misread(Rule::Exclusive), &[Law::Exclusive]),
         (Fault::Misread(Rule::Active), &[Law::Active]),
         (Fault::Misread(Rule::Prefetch), &[Law::Credit]),
+        (Fault::ForgetRestored, &[Law::Redelivery, Law::Order]),
+        (Fault::Lie(Lie::AnswersEarly), &[Law::Lost, Law::Duplicate, Law::Receipt, Law::Stuck]),
+        (Fault::Lie(Lie::KeepsSettled), &[Law::Duplicate, Law::Refusal, Law::Idle]),
+        (Fault::Lie(Lie::Reorders), &[Law::Order, Law::Browse]),
+        (Fault::Lie(Lie::StoresHalf), &[Law::Lost, Law::Transaction, Law::Duplicate, Law::Stuck]),
+        (Fault::Lie(Lie::ForgetsEnds), &[Law::Expiry, Law::Browse]),
+        (Fault::Lie(Lie::SaysNothing), &[Law::Receipt, Law::Stuck, Law::Idle]),
     ];
 }
 
@@ -105,6 +133,11 @@ pub(crate) struct Tap {
 impl Tap {
     pub(crate) fn new(fault: Fault) -> Tap {
         Tap { fault: Some(fault), has_acted: false }
+    }
+
+    /// What the disk does wrong.
+    pub(crate) fn lie(&self) -> Option<Lie> {
+        if let Some(Fault::Lie(lie)) = self.fault { Some(lie) } else { None }
     }
 
     /// What the broker is told instead.
@@ -171,7 +204,12 @@ impl Tap {
             Fault::OtherReason => change(batch, "dead-letter-reason", |reason| {
                 if reason == "discarded" { "max-deliveries".into() } else { "discarded".into() }
             }),
-            Fault::Ignore(_) | Fault::Misread(_) => false,
+            Fault::ForgetRestored => alter(batch, |frame| {
+                let is_it = session.restarts > 0 && frame.header("redelivery-count") == Some("1");
+                frame.headers.retain(|(name, _)| !is_it || !name.starts_with("redeliver"));
+                is_it
+            }),
+            Fault::Ignore(_) | Fault::Misread(_) | Fault::Lie(_) => false,
         };
     }
 }

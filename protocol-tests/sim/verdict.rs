@@ -29,6 +29,7 @@ impl Model {
         self.check_queues()?;
         self.check_limits()?;
         self.note_quiet();
+        self.note_stored();
         Ok(())
     }
 
@@ -130,7 +131,7 @@ impl Model {
             let since = *self.idle.entry(name.to_owned()).or_insert(self.now);
             let stay = self.policy_at(name).idle_expiry;
             if stay.is_none_or(|stay| self.now > since + stay) {
-                return wrong(name, "is still there");
+                return wrong(name, &format!("is still there: {queue:?}"));
             }
         }
         let is_there = |name: &str| stats.iter().any(|queue| queue.name.as_str() == name);
@@ -149,8 +150,8 @@ impl Model {
     /// Whether a queue may have had a message or a consumer since all was quiet.
     fn may_be_used(&self, name: &str) -> bool {
         let comes = |message: &Message| {
-            let is_underway = !matches!(message.hold, Hold::Consumed(_)) && message.place != name;
-            message.is_for_queue() && is_underway && self.places(message).contains(&name)
+            let is_underway = message.is_for_queue() && !matches!(message.hold, Hold::Consumed(_));
+            is_underway && self.may_come_to(message, name)
         };
         self.touched.contains(name) || self.messages.iter().any(comes)
     }
@@ -260,7 +261,8 @@ impl Model {
         let mut missing = BTreeMap::new();
         for (number, message) in self.messages.iter().enumerate().filter(|(_, message)| message.is_for_queue()) {
             let is_gone = matches!(message.hold, Hold::Consumed(_) | Hold::Settled(_, Outcome::Consumed));
-            if message.fate == Fate::Accepted && !is_gone && !self.may_be_gone(message) {
+            let is_found = message.is_twofold && message.was_found;
+            if message.fate == Fate::Accepted && !is_gone && !is_found && !self.may_be_gone(message) {
                 // It may have moved unseen.
                 let places = self.places(message);
                 let tolerated = self.at_risk(&places);
@@ -320,6 +322,13 @@ impl Model {
             let (done, undone): (Vec<_>, Vec<_>) = sends.partition(|send| send.fate == Fate::Accepted);
             // A consumer in mode `auto` who said goodbye may have taken a message with it unseen.
             let is_certain = undone.iter().all(|send| self.at_risk(&self.places(send)) == 0 && !self.may_be_gone(send));
+            let reappeared = commit.settles.iter().any(|(_, settled, outcome)| {
+                *outcome == Outcome::Consumed && settled.iter().any(|number| self.messages[*number].has_reappeared)
+            });
+            if let (Some(first), true) = (done.iter().find(|send| self.is_stored(send)), reappeared) {
+                let text = format!("transaction {number}: what it settled came again, and what it sent is there");
+                return Err(Violation::new(Law::Transaction, text, [first.origin]));
+            }
             if let (Some(first), false, true) = (done.first(), undone.is_empty(), is_certain) {
                 let text = format!("transaction {number}: of {:?} only a part was done", commit.sends);
                 return Err(Violation::new(Law::Transaction, text, [first.origin]));

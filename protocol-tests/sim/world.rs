@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use gumboot::worker::Framing;
+use gumboot::worker::{Framing, Post};
 
+use crate::disk::Disk;
 use crate::laws::{Check, Law, Violation};
 use crate::model::{Effect, Model};
 use crate::random::Random;
@@ -40,18 +41,26 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) random: Random,
     pub(crate) tap: Tap,
+    pub(crate) disk: Disk,
     wires: Vec<Wire>,
     start: std::time::Instant,
+    /// What the broker is told of the setup.
+    told: Setup,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, mut tap: Tap) -> World {
         let mut random = Random::new(seed);
         let setup = Setup::new(&mut random);
-        let mut broker = VirtualBroker::seeded(setup.workers, tap.misread(&setup).options(), seed);
+        let told = tap.misread(&setup);
+        let mut broker = VirtualBroker::seeded(setup.workers, told.options(), seed);
+        if setup.has_disk {
+            broker.hold_submissions();
+        }
         broker.write_size = setup.write_size;
         let start = broker.now();
-        World { broker, model: Model::new(setup), random, tap, wires: Vec::new(), start }
+        let disk = Disk::new(tap.lie());
+        World { broker, model: Model::new(setup), random, tap, disk, wires: Vec::new(), start, told }
     }
 
     /// A new connection, whose CONNECT is on its way.
@@ -144,6 +153,9 @@ impl World {
     fn end_turn(&mut self, hub: usize) -> Check {
         if !self.model.setup.is_lazy || self.random.percent(30) {
             self.broker.end_turn(hub);
+            if self.model.setup.is_quick && self.serve(usize::MAX) && !self.model.setup.is_lazy {
+                self.end_turns();
+            }
         }
         self.pump()
     }
@@ -171,6 +183,16 @@ impl World {
         self.broker.drop_client(self.wires[session].id);
         let hub = self.wires[session].hub;
         self.end_turn(hub)
+    }
+
+    /// The client has nobody to send to any more.
+    pub(crate) fn hang_up(&mut self, session: usize) {
+        self.wires[session].outgoing.clear();
+    }
+
+    /// The broker begins anew with what was stored.
+    pub(crate) fn restart(&mut self, stored: Vec<Post>, last: u64) {
+        self.broker.restart(self.told.options(), stored, last);
     }
 
     /// The client closes its writing side.
@@ -209,10 +231,19 @@ impl World {
                 self.flush(session, usize::MAX)?;
             }
         }
-        self.broker.settle();
+        // A slow disk makes nobody wait for seconds.
+        let is_quick = self.model.setup.is_quick || duration >= Duration::from_secs(1);
+        if is_quick || self.random.percent(60) {
+            self.come_to_rest();
+        } else {
+            self.broker.settle();
+        }
         self.pump()?;
         let until = self.broker.now() + duration;
         while self.broker.advance_to_next(until) {
+            if is_quick {
+                self.come_to_rest();
+            }
             self.pump()?;
         }
         self.pump()?;
@@ -228,7 +259,7 @@ impl World {
             for session in 0..self.wires.len() {
                 self.flush(session, usize::MAX)?;
             }
-            self.broker.settle();
+            self.come_to_rest();
             self.pump()?;
             let after: usize = self.wires.iter().map(|wire| wire.outgoing.len()).sum();
             rests = if before == after { rests + 1 } else { 0 };
@@ -251,7 +282,7 @@ impl World {
             own.may_vanish = true;
         }
         self.broker.shut_down();
-        self.broker.settle();
+        self.come_to_rest();
         self.pump()?;
         for session in there {
             let wire = &self.wires[session];

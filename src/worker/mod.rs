@@ -32,4 +32,5 @@ pub use options::Options;
 pub use peers::{ConnectionKey, Peer, Submission};
 pub(crate) use port::Port;
 pub use post::Post;
-pub(crate) use storage::{Storage, answers, found, restored};
+pub(crate) use storage::{Storage, answers, found};
+pub use storage::{operation, restored};

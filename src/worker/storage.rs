@@ -121,7 +121,7 @@ pub(crate) fn found(Found { ticket, messages }: Found) -> Post {
 }
 
 /// A message or a durable subscription as the store has kept it, with what it has been through.
-pub(crate) fn restored(record: MessageRecord, history: History) -> Post {
+pub fn restored(record: MessageRecord, history: History) -> Post {
     let (sequence, queue) = (record.sequence, Destination::new(record.queue.clone()));
     Post::Command(if record.is_binding {
         Command::Rebind { queue, topic: record.topic.unwrap_or_default(), sequence }
@@ -153,7 +153,8 @@ fn message_of(record: MessageRecord) -> Message {
     Message { id, origin, content }
 }
 
-fn operation(change: Change) -> StoreOp {
+/// A change as the store takes it.
+pub fn operation(change: Change) -> StoreOp {
     match change {
         Change::Append { sequence, queue, message, taken_at, expires_at } => {
             StoreOp::Append(Arc::new(record(sequence, &queue, &message, (taken_at, expires_at))))

@@ -1,0 +1,157 @@
+//! A disk that is slow, fails, is full, and forgets what was not synced when the process ends; and the group commit before it.
+//! It keeps to what the real one promises, and shares no code with it but the form of the records.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use gumboot::broker::{Command, History, UNAWAITED};
+use gumboot::destination::Destination;
+use gumboot::message::Refusal;
+use gumboot::store::{Record, StateRecord, StoreOp};
+use gumboot::worker::{self, Post, Submission};
+
+use crate::taps::Lie;
+
+/// The changes of one submission, and who waits for them.
+#[derive(Clone, Debug)]
+struct Part {
+    hub: usize,
+    ticket: u64,
+    operations: Vec<StoreOp>,
+}
+
+/// What is on the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// What was submitted and not looked at.
+    pending: VecDeque<Part>,
+    /// What stores nothing new and could not be done yet: it is tried again, before all others.
+    retained: Vec<Part>,
+    /// What survives: each message as bytes, and what it has been through.
+    kept: BTreeMap<u64, (Vec<u8>, StateRecord)>,
+    /// How far each queue was handed out.
+    marks: BTreeMap<String, u64>,
+    /// The highest number there ever was.
+    last: u64,
+    /// Nothing new has room.
+    pub(crate) is_full: bool,
+    /// The next write fails.
+    pub(crate) fails_once: bool,
+    /// What it does wrong, to prove that this would be noticed.
+    lie: Option<Lie>,
+    pub(crate) has_lied: bool,
+}
+
+/// What a worker is told.
+pub(crate) type Answer = (usize, u64, Result<(), Refusal>);
+
+impl Disk {
+    pub(crate) fn new(lie: Option<Lie>) -> Disk {
+        Disk { lie, ..Disk::default() }
+    }
+
+    pub(crate) fn submit(&mut self, (hub, submission): (usize, Submission)) {
+        let operations = submission.changes.into_iter().map(worker::operation).collect();
+        self.pending.push_back(Part { hub, ticket: submission.ticket, operations });
+    }
+
+    /// Whether nothing waits for it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.retained.is_empty()
+    }
+
+    /// Writes at most so many submissions as one batch, and syncs.
+    pub(crate) fn sync(&mut self, most: usize) -> Vec<Answer> {
+        let mut parts = std::mem::take(&mut self.retained);
+        let count = self.pending.len().min(most);
+        parts.extend(self.pending.drain(..count));
+        let is_broken = std::mem::take(&mut self.fails_once);
+        let code = if is_broken { "store-failed" } else { "store-full" };
+        let mut answers = Vec::new();
+        for part in parts {
+            let is_new = part.operations.iter().any(|operation| matches!(operation, StoreOp::Append(_)));
+            let fails = is_broken || (self.is_full && is_new);
+            match (fails, is_new) {
+                (true, true) => {
+                    if self.lies(Lie::SaysNothing) {
+                        continue;
+                    }
+                    answers.push((part.hub, part.ticket, Err(Refusal::NotStored { code, why: "a test".into() })));
+                }
+                (true, false) => self.retained.push(part),
+                (false, _) => {
+                    answers.push((part.hub, part.ticket, Ok(())));
+                    let is_whole =
+                        part.ticket == UNAWAITED || part.operations.len() == 1 || !self.lies(Lie::StoresHalf);
+                    self.apply(part.operations.into_iter().take(if is_whole { usize::MAX } else { 1 }));
+                }
+            }
+        }
+        answers
+    }
+
+    /// Acknowledges what is not written, where it lies about that.
+    pub(crate) fn promise(&mut self) -> Vec<Answer> {
+        if self.pending.is_empty() || !self.lies(Lie::AnswersEarly) {
+            return Vec::new();
+        }
+        let answers = self.pending.iter_mut().map(|part| (part.hub, std::mem::take(&mut part.ticket), Ok(())));
+        answers.filter(|(_, ticket, _)| *ticket > 0).collect()
+    }
+
+    fn apply(&mut self, operations: impl Iterator<Item = StoreOp>) {
+        for operation in operations {
+            match operation {
+                StoreOp::Append(record) => {
+                    let mut record = (*record).clone();
+                    if record.expires_at.is_some() && self.lies(Lie::ForgetsEnds) {
+                        record.expires_at = None;
+                    }
+                    self.last = self.last.max(record.sequence);
+                    self.kept.insert(record.sequence, (Record::Message(record).encode(), StateRecord::default()));
+                }
+                StoreOp::State(state) => {
+                    if let Some((_, kept)) = self.kept.get_mut(&state.sequence) {
+                        *kept = state;
+                    }
+                }
+                StoreOp::Mark(mark) => {
+                    self.last = self.last.max(mark.up_to);
+                    self.marks.insert(mark.queue.to_string(), mark.up_to);
+                }
+                StoreOp::Delete(sequence) => {
+                    if !self.lies(Lie::KeepsSettled) {
+                        self.kept.remove(&sequence);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The process is gone: what was not synced never was. Answers with what brings the rest back, and the number of the
+    /// last message.
+    pub(crate) fn crash(&mut self) -> (Vec<Post>, u64) {
+        self.pending.clear();
+        self.retained.clear();
+        let record = |(bytes, state): &(Vec<u8>, StateRecord)| {
+            let Ok(Record::Message(message)) = Record::decode(bytes) else { return None };
+            let StateRecord { redeliveries, refused, not_before, .. } = *state;
+            let history = History { redeliveries, refused, not_before, taken_at: message.enqueued_at };
+            Some(worker::restored(message, history))
+        };
+        let mut posts: Vec<Post> = self.kept.values().filter_map(record).collect();
+        assert_eq!(posts.len(), self.kept.len(), "a record that cannot be read");
+        if posts.len() > 1 && self.lies(Lie::Reorders) {
+            posts.reverse();
+        }
+        let marks = self.marks.iter().map(|(queue, up_to)| {
+            Post::Command(Command::RestoreMark { queue: Destination::new(queue.clone()), up_to: *up_to })
+        });
+        (marks.chain(posts).collect(), self.last)
+    }
+
+    fn lies(&mut self, lie: Lie) -> bool {
+        let is_it = self.lie == Some(lie);
+        self.has_lied |= is_it;
+        is_it
+    }
+}
