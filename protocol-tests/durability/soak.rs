@@ -50,7 +50,7 @@ pub(crate) fn soak(engine: &str, time: Duration) -> io::Result<bool> {
     let load = Load::default();
     let samples = std::thread::scope(|scope| {
         for queue in 0..QUEUES {
-            let (load, address) = (&load, &broker.addresses()[1]);
+            let (load, [_, address]) = (&load, broker.addresses());
             scope.spawn(move || ended(load, "producer", produce(address, queue, load)));
             scope.spawn(move || ended(load, "consumer", consume(address, queue, load)));
         }
