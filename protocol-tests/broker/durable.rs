@@ -209,3 +209,22 @@ fn q6_what_was_stored_comes_back_in_order_with_what_it_has_been_through() {
 fn reader_here() -> SubscriberId {
     subscription(session(0, 2), 0)
 }
+
+/// A full disk takes no mark either: handing out goes on, since it makes room, and the next message brings the mark again.
+#[test]
+fn q6_a_mark_that_was_not_stored_comes_with_the_next_message() {
+    let mut net = Net::durable(1, Options::default());
+    let queue = net.queue_on(0, 0);
+    net.publish(alice(), persistent(&queue, "one"));
+    answer_store(&mut net, &["+1 one"], true);
+    net.consume(reader_here(), &queue, 9, false);
+    answer_store(&mut net, &["mark"], false);
+    net.expect_queue(&[(reader_here(), "one", 0)]);
+    net.publish(alice(), persistent(&queue, "two"));
+    answer_store(&mut net, &["+2 two, mark"], false);
+    net.publish(alice(), persistent(&queue, "three"));
+    answer_store(&mut net, &["+3 three, mark"], true);
+    net.publish(alice(), persistent(&queue, "four"));
+    answer_store(&mut net, &["+4 four"], true);
+    net.expect_queue(&[(reader_here(), "three", 0), (reader_here(), "four", 0)]);
+}

@@ -21,9 +21,14 @@ const MARK_AHEAD: u64 = 16_384;
 /// beyond the mark is not handed out before the mark has moved on.
 #[derive(Debug, Default)]
 pub(super) struct Mark {
+    /// How far messages may be handed out: as the store knows, or would if it had taken the last mark.
     known: u64,
-    /// What the store was asked to know.
+    /// What the store was asked to know, as far as it did not refuse.
     asked: u64,
+    /// What it does know.
+    safe: u64,
+    /// Whether it has not answered yet.
+    is_asking: bool,
     /// What it knew when the broker started: nobody knows which of those were handed out.
     inherited: u64,
 }
@@ -152,7 +157,7 @@ impl Queue {
 
     /// Takes the mark over that the store has kept.
     pub(in crate::broker) fn restore_mark(&mut self, up_to: u64) {
-        self.mark = Mark { known: up_to, asked: up_to, inherited: up_to };
+        self.mark = Mark { known: up_to, asked: up_to, safe: up_to, is_asking: false, inherited: up_to };
     }
 
     /// The mark to be stored together with a new message, so that nobody has to wait for it later.
@@ -165,22 +170,30 @@ impl Queue {
     pub(in crate::broker) fn next_mark(&mut self) -> Option<u64> {
         let next = self.outgoing.front().and_then(|sequence| self.unsettled.get(sequence))?;
         let stored = next.entry.stored?.get();
-        (stored > self.mark.asked && self.mark.asked == self.mark.known).then(|| self.move_mark(stored))
+        (stored > self.mark.known && !self.mark.is_asking).then(|| self.move_mark(stored))
     }
 
     fn move_mark(&mut self, stored: u64) -> u64 {
+        self.mark.is_asking = true;
         self.mark.asked = stored.saturating_add(MARK_AHEAD);
         self.mark.asked
     }
 
     /// The store knows this mark; or it cannot be stored, and nobody waits for it any longer: handing out is what makes room.
-    pub(in crate::broker) fn marked(&mut self, up_to: u64) {
+    /// Then the next message to be stored brings it again.
+    pub(in crate::broker) fn marked(&mut self, up_to: u64, is_safe: bool) {
         self.mark.known = self.mark.known.max(up_to);
+        self.mark.is_asking &= up_to < self.mark.asked;
+        if is_safe {
+            self.mark.safe = self.mark.safe.max(up_to);
+        } else if up_to == self.mark.asked {
+            self.mark.asked = self.mark.safe;
+        }
     }
 
     /// Whether the store has a mark, or will have.
     pub(in crate::broker) fn has_mark(&self) -> bool {
-        self.mark.asked > 0
+        self.mark.asked.max(self.mark.safe) > 0
     }
 
     /// What has to be changed in the store since this was last asked.

@@ -89,7 +89,7 @@ impl Queues {
         };
         let mut told = Vec::new();
         if let Some(up_to) = mark {
-            queue.marked(up_to);
+            queue.marked(up_to, result.is_ok());
         }
         match result {
             Ok(()) => queue.stored(place),
@@ -138,9 +138,15 @@ impl Queues {
     }
 
     /// The store knows how far a queue may be handed out, or does not take it.
-    pub(in crate::broker) fn marked<E: Effects>(&mut self, now: Instant, key: QueueKey, up_to: u64, effects: &mut E) {
+    pub(in crate::broker) fn marked<E: Effects>(
+        &mut self,
+        now: Instant,
+        key: QueueKey,
+        (up_to, is_safe): (u64, bool),
+        effects: &mut E,
+    ) {
         if let Some(queue) = self.queues.get_mut(key) {
-            queue.marked(up_to);
+            queue.marked(up_to, is_safe);
         }
         self.tend(now, key, effects);
     }

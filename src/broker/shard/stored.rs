@@ -21,7 +21,7 @@ impl Shard {
             Some(Awaited::Admission { queue, place, mark }) => {
                 self.queues.stored(now, queue, (place, mark), result, effects);
             }
-            Some(Awaited::Mark { queue, up_to }) => self.queues.marked(now, queue, up_to, effects),
+            Some(Awaited::Mark { queue, up_to }) => self.queues.marked(now, queue, (up_to, result.is_ok()), effects),
             Some(Awaited::Settled(settlement)) => self.queues.settlement_done(Some(settlement), result, effects),
             Some(Awaited::Binding(queue)) => self.binding_stored(now, queue, result, effects),
             Some(Awaited::Commit(transaction)) => {

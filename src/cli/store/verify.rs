@@ -110,10 +110,11 @@ mod tests {
         };
         let mut out = Vec::new();
         report(&mut out, &survey, 93_605_000).expect("a report");
-        let expected = "queue       messages    bytes  oldest\n\
-                        /queue/a          10  2.0 KiB  1 d 2 h ago\n\
-                        /queue/b\\n         2    952 B  1 d 1 h ago\n\
-                        all               12  2.9 KiB\n\
+        let expected = "queue                   messages    bytes  oldest\n\
+                        /queue/a                      10  2.0 KiB  1 d 2 h ago\n\
+                        /queue/b\\n                     2    952 B  1 d 1 h ago\n\
+                        @durable/id/1//topic/a         0     99 B\n\
+                        all                           12  2.9 KiB\n\
                         durable subscriptions: 1\n\
                         damaged: message 7: a piece of it is missing\n\
                         damaged: 2 more\n";
