@@ -1,4 +1,5 @@
-//! Waiting until every worker has begun. It works on any thread, also on one of a runtime that the broker is embedded in.
+//! Waiting until others are through with something, such as every worker with its beginning. It works on any thread, also on
+//! one of a runtime that the broker is embedded in.
 
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ impl Latch {
 }
 
 impl Part {
-    /// It has begun.
+    /// It is through with it.
     pub(super) fn done(mut self) {
         self.is_done = true;
     }

@@ -135,6 +135,8 @@ pub struct Server {
     admin: Vec<SocketAddr>,
     counters: Vec<Arc<Counters>>,
     stage: watch::Sender<Stage>,
+    /// Over when the listening sockets are closed.
+    accepting: Option<latch::Latch>,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Outlives the workers, so that what they asked for last is stored.
     storage: Option<storage::Running>,
@@ -151,7 +153,10 @@ struct Application<'e> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Serving,
-    /// No new connections; the open ones are told, and written to until then.
+    /// The listening sockets are closed, before anybody is told: whoever comes back at once would else be taken by the system
+    /// on our behalf, and cut off when we are gone.
+    Closing,
+    /// The open connections are told, and written to until the end.
     Draining,
     Stopped,
     /// A worker is gone by a fault of ours. The others cannot do without it, so everything stops.
@@ -159,6 +164,11 @@ enum Stage {
 }
 
 impl Stage {
+    /// Whether connections are served as usual.
+    fn is_usual(self) -> bool {
+        matches!(self, Stage::Serving | Stage::Closing)
+    }
+
     fn is_over(self) -> bool {
         matches!(self, Stage::Stopped | Stage::Failed)
     }
@@ -203,6 +213,7 @@ impl Server {
             admin: addresses(&admin),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             stage,
+            accepting: None,
             threads: Vec::new(),
             storage: None,
             drain_timeout: options.drain_timeout,
@@ -214,9 +225,14 @@ impl Server {
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
         let admin = Admin::new(counters.clone(), hooks.monitors);
         let acceptor = accept::Acceptor::new(entrances, counters, admin, &options);
-        server
-            .threads
-            .push(thread::spawn("acceptor", move || acceptor.run(listeners, stage)).map_err(StartError::Worker)?);
+        let accepting = latch::Latch::default();
+        let part = accepting.part();
+        let acceptor = thread::spawn("acceptor", move || {
+            acceptor.run(listeners, stage);
+            part.done();
+        });
+        server.threads.push(acceptor.map_err(StartError::Worker)?);
+        server.accepting = Some(accepting);
         Ok(server)
     }
 
@@ -254,6 +270,10 @@ impl Server {
 
     /// Stops taking connections, tells every client, writes what is queued for at most the drain time, and stops.
     pub fn shut_down(mut self) {
+        self.stage.send_replace(Stage::Closing);
+        if let Some(accepting) = self.accepting.take() {
+            accepting.wait();
+        }
         self.stage.send_replace(Stage::Draining);
         let deadline = std::time::Instant::now() + self.drain_timeout;
         while self.connections() > 0 && std::time::Instant::now() < deadline {

@@ -110,7 +110,7 @@ impl Plan {
         tokio::task::spawn_local(Rc::new(door).receive_arrivals(arrivals));
         let mut stage = self.stage.subscribe();
         // An error means that the server is gone, which is the end too.
-        if stage.wait_for(|stage| *stage != Stage::Serving).await.is_ok() {
+        if stage.wait_for(|stage| !stage.is_usual()).await.is_ok() {
             worker.shut_down();
             let _ = stage.wait_for(|stage| stage.is_over()).await;
         }

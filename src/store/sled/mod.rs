@@ -42,7 +42,7 @@ const SEGMENT_BYTES: usize = 2 << 20;
 const VALUE_BYTES: usize = 22 << 10;
 
 /// Memory for pages. The operating system keeps what does not fit.
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 32 << 20;
 
 /// Accesses for each value, so that those of a full page are some more than the 64 that the cache gathers.
 const TOUCHES: u32 = 4;
