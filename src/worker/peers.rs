@@ -102,6 +102,12 @@ impl Connection {
         self.session.wants_input() && self.answers <= limit && !self.waits_for_application
     }
 
+    /// Whether a message of a topic may be added. Whoever is not blocked has taken all that it was ever offered: however much
+    /// comes in one turn, such as by one COMMIT, its peer is not slow yet.
+    fn has_room_for_topic(&self, size: usize, limit: usize) -> bool {
+        !self.blocked || self.outbox.has_room(size, limit)
+    }
+
     /// Appends what the peer gets in answer to something.
     fn answer(&mut self, run: Run) {
         self.answers += run.end - run.start;
@@ -283,11 +289,6 @@ impl Peers {
         !self.dirty.is_empty()
     }
 
-    /// Whether a connection's outbox takes a message of this size. One that is larger than the limit goes out alone.
-    fn has_room(&self, key: ConnectionKey, size: usize) -> bool {
-        self.connections.get(key).is_some_and(|connection| connection.outbox.has_room(size, self.outbox_limit))
-    }
-
     /// Gives a subscription's encoding back that [`Labels::acquire`] gave out for it.
     pub(super) fn release_label(&mut self, key: ConnectionKey, subscription: bytestring::ByteString) {
         if let Some(connection) = self.connections.get(key) {
@@ -313,9 +314,12 @@ impl Peers {
     /// Gives a delivery to the session, which may hold it, drop it or give it out.
     fn deliver_through_session(&mut self, key: ConnectionKey, subscription: SubscriptionKey, delivery: Delivery) {
         let content = &delivery.message.content;
-        let room = self.has_room(key, content.body.len() + content.headers.footprint());
+        let (size, limit) = (content.body.len() + content.headers.footprint(), self.outbox_limit);
         if let Some(connection) = self.connections.get_mut(key) {
-            let room = room || (delivery.tag.is_none() && !connection.blocked);
+            let room = match delivery.tag {
+                None => connection.has_room_for_topic(size, limit),
+                Some(_) => connection.outbox.has_room(size, limit),
+            };
             connection.session.handle_delivery(self.now, subscription, delivery, room);
             self.stirred.push(key);
         }
@@ -330,9 +334,7 @@ impl Effects for Peers {
         // that it shares is appended, and that is all.
         if !subscriber.paced && connection.phase == Phase::Open && !connection.session.has_held() {
             let Some(shape) = self.labels.encoding(subscriber.label, message, &mut self.encoder) else { return };
-            // Whoever is not blocked has taken all that it was ever offered: however much comes in one turn, such as by one
-            // COMMIT, its peer is not slow yet.
-            if !connection.blocked || connection.outbox.has_room(shape.len(), self.outbox_limit) {
+            if connection.has_room_for_topic(shape.len(), self.outbox_limit) {
                 push_shape(&mut connection.outbox, Source::Label(subscriber.label), shape);
                 self.counters.deliveries.add(1);
                 if !connection.dirty {
