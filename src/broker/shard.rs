@@ -208,12 +208,11 @@ impl Shard {
             Some(Kind::Topic) => {
                 let message = self.message(now, origin, content);
                 let reached = self.publish_to_topic(now, &message, ticket, effects);
-                if let (Some(ticket), 1..) = (ticket, reached.relays) {
-                    let mandatory = message.content.mandatory.then(|| message.content.destination.text().clone());
-                    self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
-                    return;
+                let Content { mandatory, destination, .. } = &message.content;
+                match self.verdict_on(&reached, origin, ticket, *mandatory, destination) {
+                    Some(verdict) => verdict,
+                    None => return,
                 }
-                reached_or_refused(reached.total(), &message.content)
             }
             Some(Kind::User) => match self.publish_to_user(now, origin, content, ticket, effects) {
                 Some(verdict) => verdict,
@@ -235,6 +234,24 @@ impl Shard {
             None => self.unknown(&content, effects),
         };
         answer(origin, ticket, verdict, effects);
+    }
+
+    /// What a message for all who subscribed came to. None: the ticket is answered when all who still have to say so have.
+    #[inline]
+    fn verdict_on(
+        &mut self,
+        reached: &Reached,
+        origin: SessionId,
+        ticket: Option<Ticket>,
+        is_mandatory: bool,
+        asked: &Destination,
+    ) -> Option<Verdict> {
+        if let (Some(ticket), 1..) = (ticket, reached.relays) {
+            let mandatory = is_mandatory.then(|| asked.text().clone());
+            self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
+            return None;
+        }
+        Some(reached_if_mandatory(reached.total(), is_mandatory, asked))
     }
 
     /// Gives a message to the topic's subscribers and durable subscriptions. What waits for the store counts as a relay.

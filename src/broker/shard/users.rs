@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::super::command::{Command, Effects, Note, Recipient};
 use super::super::topics::Reached;
 use super::super::users;
-use super::{Shard, answer, reached_if_mandatory};
+use super::{Shard, answer};
 use crate::message::{Content, Message, Refusal, SessionId, Ticket, Verdict};
 
 impl Shard {
@@ -46,13 +46,7 @@ impl Shard {
             Err(refusal) => return Some(Err(refusal)),
         };
         let reached = self.hand_to_user(&recipient, &message, ticket, effects);
-        let is_mandatory = message.content.mandatory;
-        if let (Some(ticket), 1..) = (ticket, reached.relays) {
-            let mandatory = is_mandatory.then(|| recipient.asked.text().clone());
-            self.relays.wait(origin, ticket, reached.relays, reached.here, mandatory);
-            return None;
-        }
-        Some(reached_if_mandatory(reached.total(), is_mandatory, &recipient.asked))
+        self.verdict_on(&reached, origin, ticket, message.content.mandatory, &recipient.asked)
     }
 
     pub(super) fn hand_to_user<E: Effects>(
