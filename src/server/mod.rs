@@ -304,11 +304,11 @@ impl Server {
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let (store_senders, store_receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let jobs = self.start_application(options, application, store_senders.clone())?;
-        let (mut way, mut restoring) = (None, None);
-        if let Some(opened) = storage {
-            let (running, ways, rest) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
+        let mut way = None;
+        if let Some(opened) = &storage {
+            let (running, ways) = opened.start(&options.store, store_senders).map_err(StartError::Worker)?;
             self.storage = Some(running);
-            (way, restoring) = (Some(ways), Some(rest));
+            way = Some(ways);
         }
         let (restored_senders, restored_receivers) = storage::restoring_channels(workers);
         let latch = latch::Latch::default();
@@ -336,8 +336,8 @@ impl Server {
             entrances.push(entrance);
             self.threads.push(handle);
         }
-        if let Some(restoring) = restoring {
-            restoring.run(&interest, restored_senders)?;
+        if let Some(opened) = storage {
+            opened.restore(&interest, restored_senders)?;
         } else {
             drop(restored_senders);
         }

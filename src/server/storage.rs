@@ -46,13 +46,6 @@ pub(super) struct Running {
     _reader: Reader,
 }
 
-/// What is left to do before the broker serves.
-pub(super) struct Restoring {
-    store: Arc<dyn Store>,
-    total: u64,
-    sequences: Sequences,
-}
-
 /// Opens the store. None: there is nothing that outlives the process.
 pub(super) fn open(options: &store::Options) -> Result<Option<Opened>, StartError> {
     if options.engine == Engine::Memory {
@@ -75,12 +68,7 @@ pub(super) fn open(options: &store::Options) -> Result<Option<Opened>, StartErro
 
 impl Opened {
     /// Starts the threads that commit and read, which answer through the inboxes of the workers.
-    pub(super) fn start(
-        self,
-        options: &store::Options,
-        inboxes: Vec<Sender<Batch>>,
-    ) -> io::Result<(Running, Way, Restoring)> {
-        let Opened { store, total, sequences } = self;
+    pub(super) fn start(&self, options: &store::Options, inboxes: Vec<Sender<Batch>>) -> io::Result<(Running, Way)> {
         // Workers never wait for these threads, so there is room soon; or the worker is gone, and nobody listens.
         let others = inboxes.clone();
         let sink = Box::new(move |worker: WorkerId, answers: Vec<Answer>| {
@@ -95,21 +83,14 @@ impl Opened {
             }
         });
         let options = CommitterOptions { sync: options.sync, ..CommitterOptions::default() };
-        let committer = Committer::start(Arc::clone(&store), options, sink)?;
-        let reader = Reader::start(Arc::clone(&store), found_sink)?;
-        let way = Way { sequences: sequences.clone(), submitter: committer.submitter(), asker: reader.asker() };
-        Ok((Running { _committer: committer, _reader: reader }, way, Restoring { store, total, sequences }))
+        let committer = Committer::start(Arc::clone(&self.store), options, sink)?;
+        let reader = Reader::start(Arc::clone(&self.store), found_sink)?;
+        let way = Way { sequences: self.sequences.clone(), submitter: committer.submitter(), asker: reader.asker() };
+        Ok((Running { _committer: committer, _reader: reader }, way))
     }
-}
 
-/// The ways on which workers hear what was stored.
-pub(super) fn restoring_channels(workers: usize) -> (Vec<Sender<Batch>>, Vec<Receiver<Batch>>) {
-    (0..workers).map(|_| channel(BATCHES)).unzip()
-}
-
-impl Restoring {
-    /// Reads the whole store, and tells each worker what is its own.
-    pub(super) fn run(self, interest: &Interest, workers: Vec<Sender<Batch>>) -> Result<(), StartError> {
+    /// Reads the whole store, and tells each worker what is its own: what is left to do before the broker serves.
+    pub(super) fn restore(self, interest: &Interest, workers: Vec<Sender<Batch>>) -> Result<(), StartError> {
         let begin = Instant::now();
         let mut reading = Reading {
             interest,
@@ -130,6 +111,11 @@ impl Restoring {
         tracing::info!("read {} stored messages in {} ms", self.total, begin.elapsed().as_millis());
         Ok(())
     }
+}
+
+/// The ways on which workers hear what was stored.
+pub(super) fn restoring_channels(workers: usize) -> (Vec<Sender<Batch>>, Vec<Receiver<Batch>>) {
+    (0..workers).map(|_| channel(BATCHES)).unzip()
 }
 
 /// The scan so far.
