@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_fmt_writes_them() {
-        for number in [0, 1, 9, 10, 15, 16, 255, 1_000_000, u64::from(u32::MAX), u64::MAX] {
+        for number in [0, 1, 9, 10, 15, 16, 99, 100, 255, 12_345, 1_000_000, u64::from(u32::MAX), u64::MAX] {
             assert_eq!(Digits::<20>::new().decimal(number).as_str(), number.to_string());
             assert_eq!(Digits::<16>::new().hexadecimal(number, 1).as_str(), format!("{number:x}"));
             assert_eq!(Digits::<16>::new().hexadecimal(number, 8).as_str(), format!("{number:08x}"));

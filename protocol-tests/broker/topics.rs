@@ -1,6 +1,6 @@
 //! Topics: who gets what, in which order, and what the sender is told.
 
-use gumboot::broker::{Command, Note, Options, TopicOptions, TopicPolicy};
+use gumboot::broker::{Note, Options, TopicOptions, TopicPolicy};
 use gumboot::destination::{Destination, Spaces, Unknown};
 use gumboot::message::{Content, Refusal, SubscriberId, WhenSlow};
 

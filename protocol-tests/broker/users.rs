@@ -1,6 +1,6 @@
 //! P1 to P5: user destinations across workers.
 
-use gumboot::broker::{Command, Note, Options, TopicOptions, TopicPolicy};
+use gumboot::broker::{Note, Options, TopicOptions, TopicPolicy};
 use gumboot::destination::Destination;
 use gumboot::message::{Content, Operation, Refusal, SessionId, Ticket, WhenSlow, WorkerId};
 

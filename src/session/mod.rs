@@ -277,15 +277,16 @@ impl Session {
 
     /// As [`Session::poll_action`]. The memory in which the actions were is left in `room` with the last of them.
     pub fn poll_action_leaving(&mut self, room: &mut Room) -> Option<Action> {
-        let action = self.actions.pop_front();
-        if self.actions.is_empty() && self.actions.capacity() > 0 {
-            // An idle session keeps no memory for actions.
-            let left = std::mem::take(&mut self.actions);
-            if left.capacity() <= Room::MOST {
-                room.0 = left;
-            }
+        if self.actions.len() > 1 {
+            return self.actions.pop_front();
         }
-        action
+        // An idle session keeps no memory for actions.
+        let mut left = std::mem::take(&mut self.actions);
+        if left.capacity() == 0 || left.capacity() > Room::MOST {
+            return left.pop_front();
+        }
+        room.0 = left;
+        room.0.pop_front()
     }
 
     /// Lends memory for actions, before they come: whoever drives many sessions need not allocate it for each frame.
