@@ -16,10 +16,12 @@ mod link;
 pub mod pipe;
 mod registry;
 mod socket;
+mod unread;
 
 pub use body::Body;
 pub use endpoints::{Answer, Endpoints, Opened, Upgrade};
 pub use registry::Registry;
+pub(crate) use unread::drain;
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::sockjs::{Answer, Body, Endpoints, Upgrade};
+use crate::sockjs::{self, Answer, Body, Endpoints, Upgrade};
 use crate::websocket;
 use crate::websocket::deflate::Agreement;
 use crate::websocket::handshake::{self, Subprotocol};
@@ -92,7 +92,24 @@ pub async fn serve(
 }
 
 fn respond(
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    options: &Options,
+    websocket: &websocket::Options,
+    listener: Listener,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let mut request = Request::from_parts(parts, ());
+    let mut answer = answer_to(&mut request, peer, options, websocket, listener);
+    if answer.upgrade.is_none() {
+        let (limit, time) = (websocket.max_packet_bytes, options.request_timeout);
+        sockjs::drain(body, request.headers(), limit, time, &mut answer.response);
+    }
+    answer
+}
+
+fn answer_to(
+    request: &mut Request<()>,
     peer: SocketAddr,
     options: &Options,
     websocket: &websocket::Options,
@@ -102,13 +119,13 @@ fn respond(
         let text = format!("Gumboot speaks STOMP over WebSocket at {}\n", options.path);
         return Answer { response: plain(StatusCode::NOT_FOUND, text), upgrade: None };
     }
-    match handshake::accept(&request, websocket, listener) {
+    match handshake::accept(request, websocket, listener) {
         Ok(accepted) => {
             if accepted.subprotocol == Subprotocol::AllUnknown {
                 let offered = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
                 tracing::info!(%peer, ?offered, "served a client that offered only unknown sub-protocols");
             }
-            let pending = hyper::upgrade::on(&mut request);
+            let pending = hyper::upgrade::on(request);
             let upgrade = Some(Upgrade { pending, deflate: accepted.deflate, framed: false });
             Answer { response: accepted.response.map(|()| Body::from(Bytes::new())), upgrade }
         }

@@ -26,6 +26,7 @@ use super::link::Link;
 use super::pipe;
 use super::registry::{Arrival, Found, Handle, Post, Registry};
 use super::socket::Socket;
+use super::unread::drain;
 use crate::websocket;
 use crate::websocket::handshake::{self, Rejection};
 use crate::websocket::origin::{self, Listener};
@@ -120,24 +121,42 @@ impl Endpoints {
 
     /// Answers a request. What receives is answered when there is something, so this may take long.
     pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, listener: Listener) -> Answer {
+        let (parts, mut body) = request.into_parts();
+        let mut request = Request::from_parts(parts, ());
+        let mut answer = self.answer_to(&mut request, &mut body, peer, listener).await;
+        if answer.upgrade.is_none() {
+            let (limit, time) = (self.framed.max_packet_bytes, self.request_timeout);
+            drain(body, request.headers(), limit, time, &mut answer.response);
+        }
+        answer
+    }
+
+    /// As [`Endpoints::answer`]. What is not read of the body plays no part in the answer.
+    async fn answer_to(
+        &self,
+        request: &mut Request<()>,
+        body: &mut Incoming,
+        peer: SocketAddr,
+        listener: Listener,
+    ) -> Answer {
         let path = request.uri().path().to_owned();
         let rest = path.strip_prefix(&self.path).unwrap_or_default();
         let route = route::route(rest);
         let response = match route {
             None => answers::not_found(),
-            Some(Route::Greeting) => get_only(&request, || answers::text(StatusCode::OK, "Welcome to SockJS!\n")),
-            Some(Route::Iframe) => get_only(&request, || {
+            Some(Route::Greeting) => get_only(request, || answers::text(StatusCode::OK, "Welcome to SockJS!\n")),
+            Some(Route::Iframe) => get_only(request, || {
                 let framed_by_all = origin::is_open_to_all(&self.raw.allowed_origins);
                 answers::iframe(request.headers(), &self.options.client_library_url, framed_by_all)
             }),
-            Some(Route::Info) => self.info(&request, listener),
+            Some(Route::Info) => self.info(request, listener),
             Some(Route::RawWebSocket) if self.options.websocket => return self.shake_hands(request, listener, false),
             Some(Route::Session { transport: Transport::WebSocket, .. }) if self.options.websocket => {
                 return self.shake_hands(request, listener, true);
             }
             Some(Route::RawWebSocket | Route::Session { transport: Transport::WebSocket, .. }) => answers::not_found(),
             Some(Route::Session { session, transport }) => {
-                self.serve_session(request, peer, listener, session, transport).await
+                self.serve_session(request, body, peer, listener, session, transport).await
             }
         };
         Answer { response, upgrade: None }
@@ -157,7 +176,7 @@ impl Endpoints {
         Socket::new(stream, link, &self.options, self.framed.max_packet_bytes).run(early.to_vec())
     }
 
-    fn info(&self, request: &Request<Incoming>, listener: Listener) -> Response<Body> {
+    fn info(&self, request: &Request<()>, listener: Listener) -> Response<Body> {
         if let Some(refusal) = self.refusal(request.headers(), listener) {
             return refusal;
         }
@@ -180,14 +199,14 @@ impl Endpoints {
         response
     }
 
-    fn shake_hands(&self, mut request: Request<Incoming>, listener: Listener, framed: bool) -> Answer {
+    fn shake_hands(&self, request: &mut Request<()>, listener: Listener, framed: bool) -> Answer {
         if framed && request.method() != Method::GET {
             return Answer { response: answers::method_not_allowed("GET"), upgrade: None };
         }
         let options = if framed { &self.framed } else { &self.raw };
-        let response = match handshake::accept(&request, options, listener) {
+        let response = match handshake::accept(request, options, listener) {
             Ok(accepted) => {
-                let pending = hyper::upgrade::on(&mut request);
+                let pending = hyper::upgrade::on(request);
                 let response = accepted.response.map(|()| Body::Whole(Full::default()));
                 let upgrade = Some(Upgrade { pending, deflate: accepted.deflate, framed });
                 return Answer { response, upgrade };
@@ -205,7 +224,8 @@ impl Endpoints {
 
     async fn serve_session(
         &self,
-        request: Request<Incoming>,
+        request: &Request<()>,
+        body: &mut Incoming,
         peer: SocketAddr,
         listener: Listener,
         session: &str,
@@ -217,11 +237,11 @@ impl Endpoints {
         if let Some(refusal) = self.refusal(request.headers(), listener) {
             return refusal;
         }
-        let headers = request.headers().clone();
+        let headers = request.headers();
         let mut response = match (request.method(), transport) {
-            (&Method::OPTIONS, _) => answers::preflight(&headers, transport.methods()),
+            (&Method::OPTIONS, _) => answers::preflight(headers, transport.methods()),
             (_, Transport::XhrSend | Transport::JsonpSend) => {
-                let mut response = self.send(request, session, transport).await;
+                let mut response = self.send(headers, body, session, transport).await;
                 answers::uncached(&mut response);
                 response
             }
@@ -229,7 +249,7 @@ impl Endpoints {
                 let callback = callback(request.uri().query());
                 // A body means nothing here, but whatever of it was not read when the response ends would make the system
                 // reset the connection, and the client would lose what it has not read of the response.
-                let mut response = match self.read(request.into_body()).await {
+                let mut response = match self.read(body).await {
                     Ok(_) => self.receive(callback, peer, session, transport).await,
                     Err(status) => answers::text(status, UNREAD),
                 };
@@ -238,9 +258,9 @@ impl Endpoints {
             }
         };
         if let Some(fresh) = &self.options.session_cookie {
-            answers::set_cookie(&headers, &mut response, fresh);
+            answers::set_cookie(headers, &mut response, fresh);
         }
-        answers::allow_origin(&headers, &mut response);
+        answers::allow_origin(headers, &mut response);
         response
     }
 
@@ -303,10 +323,16 @@ impl Endpoints {
         false
     }
 
-    async fn send(&self, request: Request<Incoming>, session: &str, transport: Transport) -> Response<Body> {
+    async fn send(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Incoming,
+        session: &str,
+        transport: Transport,
+    ) -> Response<Body> {
         let Some(handle) = self.registry.find(session) else { return answers::not_found() };
-        let form = transport == Transport::JsonpSend && is_form(request.headers());
-        let body = match self.read(request.into_body()).await {
+        let form = transport == Transport::JsonpSend && is_form(headers);
+        let body = match self.read(body).await {
             Ok(body) => body,
             Err(status) => return answers::text(status, UNREAD),
         };
@@ -331,7 +357,7 @@ impl Endpoints {
         }
     }
 
-    async fn read(&self, body: Incoming) -> Result<Bytes, StatusCode> {
+    async fn read(&self, body: &mut Incoming) -> Result<Bytes, StatusCode> {
         let limited = Limited::new(body, self.framed.max_packet_bytes);
         let collected = tokio::time::timeout(self.request_timeout, limited.collect()).await;
         let collected = collected.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
@@ -352,7 +378,7 @@ async fn post(handle: &Handle, bytes: Vec<u8>) -> bool {
     handle.posts.send(Post { bytes, taken }).await.is_ok() && answer.await.is_ok()
 }
 
-fn get_only(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+fn get_only(request: &Request<()>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
     if request.method() == Method::GET { answer() } else { answers::method_not_allowed("GET") }
 }
 
