@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use gumboot::server::{Options, Server};
 
+#[path = "sockjs/draft76.rs"]
+mod draft76;
 #[path = "sockjs/unread.rs"]
 mod unread;
 

@@ -6,6 +6,7 @@ mod route;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,18 +17,22 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::Options;
 use super::body::Body;
 use super::conduit::{Conduit, Takes};
+use super::dialect::Dialect;
 use super::drive::Drive;
 use super::framing::{Callback, Wrapping, json};
 use super::link::Link;
 use super::pipe;
 use super::registry::{Arrival, Found, Handle, Post, Registry};
-use super::socket::Socket;
+use super::socket::{self, Socket};
 use super::unread::drain;
 use crate::websocket;
+use crate::websocket::deflate::Agreement;
+use crate::websocket::draft76::{self, Challenge};
 use crate::websocket::handshake::{self, Rejection};
 use crate::websocket::origin::{self, Listener};
 use route::{Route, Transport};
@@ -67,10 +72,17 @@ pub struct Answer {
 pub struct Upgrade {
     /// Gives the connection when the response is written.
     pub pending: OnUpgrade,
-    /// What compression was agreed on.
-    pub deflate: Option<websocket::deflate::Agreement>,
-    /// Whether there is SockJS within: then it is for [`Endpoints::serve_socket`].
-    pub framed: bool,
+    /// What is spoken then.
+    pub spoken: Spoken,
+}
+
+/// What a connection speaks behind its `101` response.
+#[derive(Clone, Copy, Debug)]
+pub enum Spoken {
+    /// WebSocket, with the compression that was agreed on.
+    WebSocket(Option<Agreement>),
+    /// WebSocket with SockJS in it, for [`Endpoints::serve_socket`]. In the draft of 2010 there is a challenge left to answer.
+    SockJs(Option<Challenge>),
 }
 
 /// One SockJS service, as one worker serves it.
@@ -82,7 +94,7 @@ pub struct Endpoints {
     framed: websocket::Options,
     request_timeout: Duration,
     registry: Arc<Registry>,
-    open: Box<dyn Fn(Opened)>,
+    open: Rc<dyn Fn(Opened)>,
 }
 
 impl Endpoints {
@@ -105,7 +117,7 @@ impl Endpoints {
             framed,
             request_timeout,
             registry,
-            open,
+            open: Rc::from(open),
         }
     }
 
@@ -163,17 +175,33 @@ impl Endpoints {
     }
 
     /// Serves a connection that speaks WebSocket with SockJS in it, until its end. `early` is what came behind the
-    /// handshake; `permit` is what the application gets.
+    /// `101` response, and `challenge` that of [`Spoken::SockJs`]; `permit` is what the application gets.
     pub fn serve_socket<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
+        challenge: Option<Challenge>,
         early: &[u8],
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<S> {
-        let (link, far) = Link::new();
-        (self.open)(Opened { stream: far, peer, permit });
-        Socket::new(stream, link, &self.options, self.framed.max_packet_bytes).run(early.to_vec())
+        let conduit = Conduit::new(Instant::now(), &self.options);
+        let (limit, patience) = (self.framed.max_packet_bytes, self.request_timeout);
+        let (open, mut early) = (Rc::clone(&self.open), early.to_vec());
+        async move {
+            let mut stream = stream;
+            let mut dialect = Dialect::standard();
+            if let Some(challenge) = challenge {
+                let proof = timeout(patience, socket::prove(&mut stream, early, challenge)).await;
+                let Ok(Ok(rest)) = proof else {
+                    tracing::debug!(%peer, "a handshake in a draft of WebSocket was not ended");
+                    return;
+                };
+                (dialect, early) = (Dialect::draft76(), rest);
+            }
+            let (link, far) = Link::new();
+            open(Opened { stream: far, peer, permit });
+            Socket::new(stream, dialect, conduit, link, limit).run(early).await;
+        }
     }
 
     fn info(&self, request: &Request<()>, listener: Listener) -> Response<Body> {
@@ -203,13 +231,10 @@ impl Endpoints {
         if framed && request.method() != Method::GET {
             return Answer { response: answers::method_not_allowed("GET"), upgrade: None };
         }
-        let options = if framed { &self.framed } else { &self.raw };
-        let response = match handshake::accept(request, options, listener) {
-            Ok(accepted) => {
-                let pending = hyper::upgrade::on(request);
-                let response = accepted.response.map(|()| Body::Whole(Full::default()));
-                let upgrade = Some(Upgrade { pending, deflate: accepted.deflate, framed });
-                return Answer { response, upgrade };
+        let response = match self.agree(request, listener, framed) {
+            Ok((response, spoken)) => {
+                let upgrade = Some(Upgrade { pending: hyper::upgrade::on(request), spoken });
+                return Answer { response: response.map(|()| Body::Whole(Full::default())), upgrade };
             }
             Err(Rejection::NotAnUpgrade) if framed => {
                 answers::text(StatusCode::BAD_REQUEST, "Can \"Upgrade\" only to \"WebSocket\".\n")
@@ -220,6 +245,25 @@ impl Endpoints {
             }
         };
         Answer { response, upgrade: None }
+    }
+
+    /// Finds what to speak.
+    fn agree(
+        &self,
+        request: &Request<()>,
+        listener: Listener,
+        framed: bool,
+    ) -> Result<(Response<()>, Spoken), Rejection> {
+        if !framed {
+            let accepted = handshake::accept(request, &self.raw, listener)?;
+            return Ok((accepted.response, Spoken::WebSocket(accepted.deflate)));
+        }
+        if self.options.websocket_draft_76 && draft76::is_offered(request.headers()) {
+            let accepted = draft76::accept(request, &self.framed, listener)?;
+            return Ok((accepted.response, Spoken::SockJs(Some(accepted.challenge))));
+        }
+        let accepted = handshake::accept(request, &self.framed, listener)?;
+        Ok((accepted.response, Spoken::SockJs(None)))
     }
 
     async fn serve_session(
@@ -359,7 +403,7 @@ impl Endpoints {
 
     async fn read(&self, body: &mut Incoming) -> Result<Bytes, StatusCode> {
         let limited = Limited::new(body, self.framed.max_packet_bytes);
-        let collected = tokio::time::timeout(self.request_timeout, limited.collect()).await;
+        let collected = timeout(self.request_timeout, limited.collect()).await;
         let collected = collected.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
         collected.map(|body| body.to_bytes()).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
     }
