@@ -17,6 +17,11 @@ const EARLY: [(&str, &str); 5] = [
 
 const NEXT: &[u8] = b"GET /ws/info HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
 
+/// Sends the head of a request in one piece.
+fn begin(reader: &mut BufReader<TcpStream>, head: &str) {
+    reader.get_mut().write_all(head.as_bytes()).unwrap();
+}
+
 /// Reads an answer up to its end.
 fn answer(reader: &mut BufReader<TcpStream>) -> String {
     let head = read_head(reader);
@@ -34,7 +39,7 @@ fn a_connection_goes_on_behind_a_body_that_nobody_wanted() {
             ("transfer-encoding: chunked\r\n", b"6\r\n[\"\\n\"]\r\n0\r\n\r\n"),
         ] {
             let mut reader = BufReader::new(broker.dial());
-            write!(reader.get_mut(), "{request}{tells}\r\n").unwrap();
+            begin(&mut reader, &format!("{request}{tells}\r\n"));
             let head = answer(&mut reader);
             assert!(head.starts_with(status) && !head.contains("connection: close"), "{request}{head}");
             reader.get_mut().write_all(body).unwrap();
@@ -51,7 +56,7 @@ fn an_answer_is_not_lost_to_a_body_that_nobody_wanted() {
     let body = vec![b'x'; 4 * 1024 * 1024];
     for (request, status) in EARLY {
         let mut reader = BufReader::new(broker.dial());
-        write!(reader.get_mut(), "{request}content-length: {}\r\n\r\n", body.len()).unwrap();
+        begin(&mut reader, &format!("{request}content-length: {}\r\n\r\n", body.len()));
         reader.get_mut().write_all(&body).unwrap();
         assert!(answer(&mut reader).starts_with(status), "{request}");
     }
@@ -62,7 +67,7 @@ fn a_connection_ends_where_the_body_is_larger_than_any_may_be() {
     let broker = Broker::start(|options| options.worker.websocket.max_packet_bytes = 1024);
     for (request, status) in EARLY {
         let mut reader = BufReader::new(broker.dial());
-        write!(reader.get_mut(), "{request}content-length: 100000\r\n\r\n").unwrap();
+        begin(&mut reader, &format!("{request}content-length: 100000\r\n\r\n"));
         let head = answer(&mut reader);
         assert!(head.starts_with(status) && head.contains("connection: close\r\n"), "{request}{head}");
         // As much as is read in any case: the answer was there before.
@@ -76,7 +81,7 @@ fn a_body_is_not_waited_for_longer_than_any() {
     let broker = Broker::start(|options| options.http.request_timeout = Duration::from_millis(200));
     for (request, status) in EARLY {
         let mut reader = BufReader::new(broker.dial());
-        write!(reader.get_mut(), "{request}content-length: 6\r\n\r\n[").unwrap();
+        begin(&mut reader, &format!("{request}content-length: 6\r\n\r\n["));
         assert!(answer(&mut reader).starts_with(status), "{request}");
         assert_eq!(reader.read(&mut [0]).unwrap(), 0, "{request}");
     }
@@ -87,7 +92,7 @@ fn who_asks_first_is_told_no_and_not_to_go_on() {
     let broker = Broker::start(|_| {});
     for (request, status) in EARLY {
         let mut reader = BufReader::new(broker.dial());
-        write!(reader.get_mut(), "{request}content-length: 6\r\nexpect: 100-continue\r\n\r\n").unwrap();
+        begin(&mut reader, &format!("{request}content-length: 6\r\nexpect: 100-continue\r\n\r\n"));
         let head = answer(&mut reader);
         assert!(head.starts_with(status) && head.contains("connection: close\r\n"), "{request}{head}");
         assert_eq!(reader.read(&mut [0]).unwrap(), 0, "{request}");
