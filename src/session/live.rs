@@ -245,12 +245,13 @@ impl Live {
             mode: if browses { AckMode::Auto } else { request.ack },
             ack_by: self.version.ack_by(),
             credit,
+            is_made: false,
             page: browses.then(Box::default),
             shown: shown(&request.destination, options),
             flow: None,
         };
-        // One that a `reply-to` has made goes when the client makes its own.
-        let made = self.subscriptions.made_for(&request.destination, &subscription.target).filter(|_| is_temporary);
+        // One that a `reply-to` has made goes when the client makes its own, but not for one that only looks.
+        let made = self.subscriptions.made_for(&subscription.target).filter(|_| is_temporary && !browses);
         let made = made.and_then(|key| self.subscriptions.remove(key));
         actions.push_back(Action::Subscribe(Subscribe {
             subscription: key,

@@ -73,14 +73,15 @@ impl Subscriptions {
         self.list.get_mut(place)
     }
 
-    /// Whether one of them is on this queue.
-    pub(super) fn is_on_queue(&self, queue: &Destination) -> bool {
-        self.list.iter().any(|each| matches!(&each.target, Target::Queue(target) if target == queue))
+    /// Whether one of them takes messages of this queue. One that browses only looks.
+    pub(super) fn takes_from(&self, queue: &Destination) -> bool {
+        let is_on = |target: &Target| matches!(target, Target::Queue(target) if target == queue);
+        self.list.iter().any(|each| is_on(&each.target) && each.page.is_none())
     }
 
-    /// The one on this queue whose id is the client's word for it: it was made for a `reply-to`.
-    pub(super) fn made_for(&self, word: &str, queue: &Target) -> Option<SubscriptionKey> {
-        self.list.iter().find(|each| &*each.id == word && each.target == *queue).map(|each| each.key)
+    /// The one on this queue that was made for a `reply-to`.
+    pub(super) fn made_for(&self, queue: &Target) -> Option<SubscriptionKey> {
+        self.list.iter().find(|each| each.is_made && each.target == *queue).map(|each| each.key)
     }
 
     /// All of them.

@@ -51,6 +51,36 @@ fn a_reply_to_finds_a_subscription() {
 }
 
 #[test]
+fn a_look_at_the_answers_leaves_them_their_subscription() {
+    check_named(
+        Options::default(),
+        "> SUBSCRIBE id:early destination:/temp-queue/x browser:true
+         < #0 subscribe 0=early queue /temp-queue/@e-1/x browses credit:100
+         > SEND destination:/queue/a reply-to:/temp-queue/x | ask
+         < #1 subscribe 1=/temp-queue/x queue /temp-queue/@e-1/x credit:100
+         < #- send /queue/a reply-to:/temp-queue/@e-1/x | ask
+         > SUBSCRIBE id:late destination:/temp-queue/x browser:true
+         < #2 subscribe 2=late queue /temp-queue/@e-1/x browses credit:100
+         > SEND destination:/queue/a reply-to:/temp-queue/x | ask
+         < #- send /queue/a reply-to:/temp-queue/@e-1/x | ask
+         > SUBSCRIBE id:own destination:/temp-queue/x
+         < #3 subscribe 3=own queue /temp-queue/@e-1/x credit:100
+         < #- unsubscribe 1=/temp-queue/x queue /temp-queue/@e-1/x by-client",
+    );
+}
+
+#[test]
+fn a_subscription_of_the_client_that_is_called_as_the_queue_stays() {
+    check_named(
+        Options::default(),
+        "> SUBSCRIBE id:/temp-queue/x destination:/temp-queue/x
+         < #0 subscribe 0=/temp-queue/x queue /temp-queue/@e-1/x credit:100
+         > SUBSCRIBE id:b destination:/temp-queue/x
+         < #1 subscribe 1=b queue /temp-queue/@e-1/x credit:100",
+    );
+}
+
+#[test]
 fn u6_a_new_subscription_comes_before_the_end_of_the_one_it_replaces() {
     check_named(
         Options::default(),
