@@ -87,6 +87,11 @@ impl Subscription {
         self.is_broadcast() && self.mode != AckMode::Auto
     }
 
+    /// Whether it is a queue's consumer, and no durable subscription's.
+    pub(super) fn takes_from_queue(&self) -> bool {
+        matches!(self.target, Target::Queue(_)) && self.page.is_none()
+    }
+
     /// The action that takes it away.
     pub(super) fn unsubscribe(self, by_client: bool, ticket: Option<Ticket>) -> Action {
         let paced = self.is_paced();

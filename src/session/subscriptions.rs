@@ -76,7 +76,7 @@ impl Subscriptions {
     /// Whether one of them takes messages of this queue. One that browses only looks.
     pub(super) fn takes_from(&self, queue: &Destination) -> bool {
         let is_on = |target: &Target| matches!(target, Target::Queue(target) if target == queue);
-        self.list.iter().any(|each| is_on(&each.target) && each.page.is_none())
+        self.list.iter().any(|each| each.takes_from_queue() && is_on(&each.target))
     }
 
     /// The one on this queue that was made for a `reply-to`.
