@@ -118,9 +118,7 @@ impl Live {
             }
             Request::Commit(commit) => self.commit(&commit, actions)?,
             Request::Abort(abort) => self.abort(&abort, actions)?,
-            Request::Disconnect(disconnect) => {
-                self.receipts.complete(disconnect.receipt.as_deref(), actions);
-            }
+            Request::Disconnect(disconnect) => self.disconnect(disconnect.receipt.as_deref(), actions),
         }
         Ok(())
     }
@@ -277,7 +275,7 @@ impl Live {
         let mut replaces = None;
         for key in earlier.into_iter().chain(made) {
             let Some(ended) = self.end_subscription(key) else { continue };
-            if ended.takes_from_queue() && taken == Some(&ended.target) {
+            if ended.settles() && matches!(ended.target, Target::Queue(_)) && taken == Some(&ended.target) {
                 replaces = Some(key);
                 continue;
             }
@@ -350,6 +348,14 @@ impl Live {
     pub(super) fn end_subscription(&mut self, key: SubscriptionKey) -> Option<Subscription> {
         self.transactions.forget(key);
         self.subscriptions.remove(key)
+    }
+
+    /// The client leaves. Its RECEIPT says that its subscriptions are gone, wherever their queues live, so that what it has settled
+    /// before is, and what it has not is back (Q4).
+    fn disconnect(&mut self, receipt: Option<&str>, actions: &mut VecDeque<Action>) {
+        let receipts = &mut self.receipts;
+        self.subscriptions.unsubscribe_all(true, actions, || receipt.map(|_| receipts.ask(None, Awaited::Other)));
+        self.receipts.complete(receipt, actions);
     }
 
     fn settle(

@@ -87,9 +87,9 @@ impl Subscription {
         self.is_broadcast() && self.mode != AckMode::Auto
     }
 
-    /// Whether it is a queue's consumer, and no durable subscription's.
-    pub(super) fn takes_from_queue(&self) -> bool {
-        matches!(self.target, Target::Queue(_)) && self.page.is_none()
+    /// Whether messages of a queue, or of a durable subscription, are its to settle.
+    pub(super) fn settles(&self) -> bool {
+        !self.is_broadcast() && self.page.is_none()
     }
 
     /// The action that takes it away.
