@@ -1,7 +1,7 @@
 //! A disk that is slow, fails, is full, and forgets what was not synced when the process ends; and the group commit before it.
 //! It keeps to what the real one promises, and shares no code with it but the form of the records.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gumboot::broker::{Command, History, UNAWAITED};
 use gumboot::destination::Destination;
@@ -30,6 +30,8 @@ pub(crate) struct Disk {
     kept: BTreeMap<u64, (Vec<u8>, StateRecord)>,
     /// How far each queue was handed out.
     marks: BTreeMap<String, u64>,
+    /// What of it is durable subscriptions.
+    bindings: BTreeSet<u64>,
     /// The highest number there ever was.
     last: u64,
     /// Nothing new has room.
@@ -103,6 +105,7 @@ impl Disk {
             match operation {
                 StoreOp::Append(record) => {
                     let mut record = (*record).clone();
+                    self.bindings.extend(record.is_binding.then_some(record.sequence));
                     if record.expires_at.is_some() && self.lies(Lie::ForgetsEnds) {
                         record.expires_at = None;
                     }
@@ -119,7 +122,11 @@ impl Disk {
                     self.marks.insert(mark.queue.to_string(), mark.up_to);
                 }
                 StoreOp::Delete(sequence) => {
-                    if !self.lies(Lie::KeepsSettled) {
+                    let is_kept = match self.bindings.contains(&sequence) {
+                        true => self.lies(Lie::KeepsBindings),
+                        false => self.lies(Lie::KeepsSettled),
+                    };
+                    if !is_kept {
                         self.kept.remove(&sequence);
                     }
                 }
@@ -132,6 +139,10 @@ impl Disk {
     pub(crate) fn crash(&mut self) -> (Vec<Post>, u64) {
         self.pending.clear();
         self.retained.clear();
+        let loses = !self.bindings.is_empty() && self.lies(Lie::LosesBindings);
+        if loses {
+            self.kept.retain(|sequence, _| !self.bindings.contains(sequence));
+        }
         let record = |(bytes, state): &(Vec<u8>, StateRecord)| {
             let Ok(Record::Message(message)) = Record::decode(bytes) else { return None };
             let StateRecord { redeliveries, refused, not_before, .. } = *state;

@@ -96,6 +96,9 @@ pub(crate) struct Message {
     pub(crate) is_expected: bool,
     /// How many there had ever been.
     pub(crate) known: usize,
+    /// When it was sent, by the count of events, and when it was certainly wherever it should be.
+    pub(crate) sent_event: usize,
+    pub(crate) certain_at: Option<usize>,
     pub(crate) id: Option<String>,
     pub(crate) hold: Hold,
     /// The queue where it was seen last, or was sent to.
@@ -166,6 +169,8 @@ impl Message {
             most: 0,
             is_expected: false,
             known: 0,
+            sent_event: 0,
+            certain_at: None,
             id: None,
             hold: Hold::Free,
             place: destination,
@@ -199,6 +204,11 @@ impl Message {
 
     pub(crate) fn is_for_queue(&self) -> bool {
         is_queue(self.destination)
+    }
+
+    /// Whether all who were to get it had it before an event.
+    pub(crate) fn is_known_before(&self, event: usize) -> bool {
+        self.certain_at.is_some_and(|certain| certain < event)
     }
 
     pub(crate) fn is_temporary(&self) -> bool {

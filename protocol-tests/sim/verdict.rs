@@ -28,6 +28,8 @@ impl Model {
         self.check_topics()?;
         self.check_queues()?;
         self.check_limits()?;
+        self.ascertain_all();
+        self.check_copies()?;
         self.note_quiet();
         self.note_stored();
         Ok(())
@@ -117,8 +119,9 @@ impl Model {
 
     /// A queue that nobody needs is there as long as its policy says; a temporary one as long as its session needs it.
     pub(crate) fn check_idle(&mut self, stats: &[QueueStats]) -> Check {
+        self.check_lasting(stats)?;
         let wrong = |name: &str, text: &str| Err(Violation::new(Law::Idle, format!("{name} {text}"), []));
-        for queue in stats {
+        for queue in stats.iter().filter(|queue| !queue.name.is_reserved()) {
             let name = queue.name.as_str();
             if self.may_be_used(name) {
                 self.idle.remove(name);
@@ -279,6 +282,7 @@ impl Model {
             }
         }
         self.check_remains()?;
+        self.check_copies_end()?;
         self.check_commits()
     }
 
