@@ -50,7 +50,8 @@ impl Model {
             return Err(wrong(Law::Duplicate, "the same again"));
         }
         let (order, is_delayed) = (self.messages[number].order, self.messages[number].wishes.due.is_some());
-        let counts = is_fresh && frame.header("original-destination").is_none() && !is_delayed;
+        let is_read = !self.messages[number].was_unreadable;
+        let counts = is_fresh && is_read && frame.header("original-destination").is_none() && !is_delayed;
         let last = counts.then(|| self.last.insert(key, order)).flatten();
         if let Some(last) = last.filter(|last| *last >= order) {
             return Err(wrong(Law::Order, &format!("number {order} came after number {last}")));
@@ -248,6 +249,7 @@ impl Model {
         }
         let next = letters_of(message.place).filter(|next| !self.full.contains(next) && !self.has_failed_disk);
         let is_done = message.refused >= policy.max_deliveries || message.is_doomed;
+        let is_done = is_done && !message.was_unreadable;
         if next.is_some() && is_done {
             return wrong(Law::DeadLetter, "it should be a dead letter");
         }

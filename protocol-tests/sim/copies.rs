@@ -147,7 +147,8 @@ impl Model {
         (count, frame): (u32, &Frame),
     ) -> Check {
         let (message, session) = (&self.messages[number], self.subscriptions[subscription].session);
-        if count > 0 {
+        // Who could not be read was passed over by others.
+        if count > 0 || message.was_unreadable {
             return Ok(());
         }
         let own = &mut self.lasting[lasting];
@@ -272,7 +273,10 @@ impl Model {
 
     /// A session that should have been given a copy.
     fn idle_part(&self, lasting: usize, number: usize, copy: &Copy) -> Option<usize> {
-        let is_ready = copy.hold == Hold::Free && (copy.seen == 0 && copy.refusals == 0 || self.now > copy.rests_until);
+        let message = &self.messages[number];
+        let is_read = !message.was_unreadable || self.now > message.unread_until;
+        let is_ready =
+            is_read && copy.hold == Hold::Free && (copy.seen == 0 && copy.refusals == 0 || self.now > copy.rests_until);
         if !is_ready || !self.is_copy_there(lasting, number, copy) {
             return None;
         }

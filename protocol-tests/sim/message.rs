@@ -140,6 +140,9 @@ pub(crate) struct Message {
     pub(crate) not_before: Option<Duration>,
     /// Nothing keeps it from being handed out after that.
     pub(crate) rests_until: Duration,
+    /// It could not be read from the disk once; until when it is not tried again.
+    pub(crate) was_unreadable: bool,
+    pub(crate) unread_until: Duration,
     /// How often all was quiet before it was sent,
     pub(crate) sent_at: usize,
     /// when it first was in its place for certain,
@@ -194,6 +197,8 @@ impl Message {
             refused_at: Duration::ZERO,
             not_before: None,
             rests_until: Duration::ZERO,
+            was_unreadable: false,
+            unread_until: Duration::ZERO,
             sent_at: 0,
             placed_at: None,
             waits_since: None,

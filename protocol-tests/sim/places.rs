@@ -95,6 +95,7 @@ impl Model {
         message.hold == Hold::Free
             && self.is_certain(message)
             && message.is_due(self.now)
+            && (!message.was_unreadable || self.now > message.unread_until)
             // What was refused may have to wait, though the process that had it is gone.
             && ((message.seen == 0 && message.refusals == 0) || self.now > message.rests_until)
     }

@@ -45,12 +45,13 @@ enum Step {
     Sync,
     FillDisk,
     FailDisk,
+    FailReader,
     Crash,
     Restart,
 }
 
 /// How often each happens, in proportion.
-const STEPS: [(Step, usize); 27] = [
+const STEPS: [(Step, usize); 28] = [
     (Step::Connect, 60),
     (Step::Send, 300),
     (Step::Burst, 12),
@@ -76,6 +77,7 @@ const STEPS: [(Step, usize); 27] = [
     (Step::Sync, 80),
     (Step::FillDisk, 8),
     (Step::FailDisk, 6),
+    (Step::FailReader, 12),
     (Step::Crash, 8),
     (Step::Restart, 2),
 ];
@@ -101,7 +103,9 @@ impl World {
                 return self.advance(Duration::from_millis(time));
             }
             Step::Rest => return self.settle(),
-            Step::Sync | Step::FillDisk | Step::FailDisk | Step::Crash | Step::Restart => return self.disturb(*step),
+            Step::Sync | Step::FillDisk | Step::FailDisk | Step::FailReader | Step::Crash | Step::Restart => {
+                return self.disturb(*step);
+            }
             Step::Resume => {
                 let stalled = self.sessions(|own| own.is_stalled && !own.is_over);
                 return self.random.pick_any(&stalled).map_or(Ok(()), |session| self.stall(session, None));
@@ -120,6 +124,7 @@ impl World {
         match step {
             Step::FillDisk => self.fill_disk(),
             Step::FailDisk => self.fail_disk(),
+            Step::FailReader => self.fail_reader(),
             Step::Crash => return self.crash(),
             Step::Restart => {
                 self.shut_down()?;

@@ -62,6 +62,14 @@ pub(crate) enum Lie {
     LosesBindings,
     /// Durable subscriptions never end.
     KeepsBindings,
+    /// What is read back is each time another message,
+    MixesUp,
+    /// half of one,
+    ReadsHalf,
+    /// none,
+    ReadsNothing,
+    /// or it is never said.
+    NeverReads,
 }
 
 /// A part of a policy.
@@ -83,11 +91,13 @@ pub(crate) enum Rule {
     Kept,
     KeptOverflow,
     KeptExpiry,
+    /// How much of a queue is in memory.
+    Memory,
 }
 
 impl Fault {
     /// All faults, and as what the model reports each.
-    pub(crate) const ALL: [(Fault, &[Law]); 50] = [
+    pub(crate) const ALL: [(Fault, &[Law]); 55] = [
         (Fault::DropTopicMessage, &[Law::Lost]),
         (Fault::DropQueueMessage, &[Law::Lost, Law::Stuck, Law::Order]),
         (Fault::DoubleMessage, &[Law::Duplicate, Law::TwoConsumers, Law::Browse]),
@@ -104,7 +114,7 @@ impl Fault {
         (Fault::OtherReplyTo, &[Law::Temporary]),
         (Fault::ShowFullName, &[Law::Stray]),
         (Fault::OtherReason, &[Law::DeadLetter]),
-        (Fault::Ignore(&["expires", "expiration"]), &[Law::Expiry, Law::Browse]),
+        (Fault::Ignore(&["expires", "expiration"]), &[Law::Expiry, Law::Browse, Law::DeadLetter]),
         (
             Fault::Ignore(&["delay", "AMQ_SCHEDULED_DELAY", "deliver-at"]),
             &[Law::Delay, Law::Redelivery, Law::Limit, Law::Browse],
@@ -112,7 +122,7 @@ impl Fault {
         (Fault::Ignore(&["group", "JMSXGroupID"]), &[Law::Group]),
         (Fault::Ignore(&["priority"]), &[Law::Order]),
         (Fault::Ignore(&["requeue"]), &[Law::DeadLetter, Law::Redelivery]),
-        (Fault::Ignore(&["browser"]), &[Law::Browse, Law::Stuck, Law::Refusal, Law::Order]),
+        (Fault::Ignore(&["browser"]), &[Law::Browse, Law::Stuck, Law::Refusal, Law::Order, Law::Lost]),
         (Fault::Ignore(&["no-local"]), &[Law::Stray]),
         (Fault::Misread(Rule::Limits), &[Law::Limit]),
         (Fault::Misread(Rule::Overflow), &[Law::Refusal]),
@@ -129,7 +139,7 @@ impl Fault {
         (Fault::ForgetRestored, &[Law::Redelivery, Law::Order]),
         (Fault::Lie(Lie::AnswersEarly), &[Law::Lost, Law::Duplicate, Law::Receipt, Law::Stuck]),
         (Fault::Lie(Lie::KeepsSettled), &[Law::Duplicate, Law::Refusal, Law::Idle, Law::Browse]),
-        (Fault::Lie(Lie::Reorders), &[Law::Order, Law::Browse]),
+        (Fault::Lie(Lie::Reorders), &[Law::Order, Law::Browse, Law::Stuck]),
         (Fault::Lie(Lie::StoresHalf), &[Law::Lost, Law::Transaction, Law::Duplicate, Law::Stuck, Law::Redelivery]),
         (Fault::Lie(Lie::ForgetsEnds), &[Law::Expiry, Law::Browse]),
         (Fault::Lie(Lie::SaysNothing), &[Law::Receipt, Law::Stuck, Law::Idle]),
@@ -141,6 +151,11 @@ impl Fault {
         (Fault::Misread(Rule::Kept), &[Law::Limit]),
         (Fault::Misread(Rule::KeptOverflow), &[Law::Receipt]),
         (Fault::Misread(Rule::KeptExpiry), &[Law::Idle]),
+        (Fault::Misread(Rule::Memory), &[Law::Limit]),
+        (Fault::Lie(Lie::MixesUp), &[Law::Order, Law::Stray, Law::Redelivery]),
+        (Fault::Lie(Lie::ReadsHalf), &[Law::Stray]),
+        (Fault::Lie(Lie::ReadsNothing), &[Law::Stuck, Law::Lost, Law::Order]),
+        (Fault::Lie(Lie::NeverReads), &[Law::Stuck, Law::Lost]),
     ];
 }
 
@@ -263,6 +278,7 @@ fn misread(policy: &mut Policy, rule: Rule) -> bool {
         Rule::Exclusive => policy.is_exclusive = false,
         Rule::Active => policy.has_one_active = false,
         Rule::Prefetch => policy.prefetch = policy.prefetch.map(|_| 8),
+        Rule::Memory => policy.memory = 1 << 30,
         Rule::Kept | Rule::KeptOverflow | Rule::KeptExpiry => {}
     }
     before != format!("{policy:?}")
