@@ -226,7 +226,8 @@ impl Hub {
     fn consume_unwritten(&mut self, key: ConnectionKey, subscription: SubscriptionKey) {
         if let Some(connection) = self.peers.connections.get_mut(key) {
             let consumed = connection.outbox.take_marks_of(subscription);
-            self.settle(key, consumed);
+            // No session goes on meanwhile: what this one asked for next comes after its subscription's end.
+            self.consume(key, consumed);
         }
     }
 
@@ -248,6 +249,11 @@ impl Hub {
 
     /// Settles deliveries in ack mode `auto` as consumed. They may be of several queues with several homes.
     pub(super) fn settle(&mut self, key: ConnectionKey, tags: Tags) {
+        self.consume(key, tags);
+        self.settle_sessions();
+    }
+
+    fn consume(&mut self, key: ConnectionKey, tags: Tags) {
         let session = self.peers.session_id(key);
         let mut rest = tags;
         while let Some(home) = rest.first().map(|tag| tag.home) {
@@ -255,7 +261,6 @@ impl Hub {
             rest = others;
             self.apply(Command::Settle { session, tags, outcome: Outcome::Consumed, ticket: None });
         }
-        self.settle_sessions();
     }
 
     /// Lets a session give out a message that waited for room in the outbox, if there is a message and there is room.
