@@ -79,6 +79,7 @@ fn unclosed(engine: Engine, scratch: &Scratch) -> Options {
     let options = options(engine, &scratch.path.join("copy"));
     let store = open(&self::options(engine, &scratch.path.join("store"))).expect("a new store");
     (1..=9).for_each(|sequence| commit(&*store, [append(sequence, 5_000)]));
+    store.note_safe();
     fs::create_dir(&options.path).expect("a directory");
     copy(&scratch.path.join("store"), &options.path);
     options
