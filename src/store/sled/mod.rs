@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use self::index::Index;
-use self::pack::Packed;
+use self::pack::{Packed, Recent};
 use super::engine::Engine;
 use super::error::{Damage, StoreError};
 use super::format::{size_of_tree, sync_directory, sync_tree};
@@ -59,6 +59,8 @@ pub(super) struct Sled {
     file: File,
     /// Changed together with the tree, so that who reads it finds what it says.
     index: RwLock<Index>,
+    /// For who reads message by message. A chunk never changes, nor does another one get its number.
+    recent: Mutex<Recent>,
     last_batch: AtomicU64,
     directory: Box<Path>,
 }
@@ -83,12 +85,13 @@ impl Engine for Sled {
             Some(bytes) => read_last_batch(&bytes).ok_or_else(stray)?,
         };
         let index = Index::of(&database)?;
-        let found = index.len() as u64;
+        let found = index.len();
         if found != expected {
             return Err(StoreError::Damaged(Damage::Count { expected, found }));
         }
         let index = RwLock::new(index);
-        Ok(Sled { database, file, index, last_batch: AtomicU64::new(last_batch), directory: directory.into() })
+        let (last_batch, recent) = (AtomicU64::new(last_batch), Mutex::default());
+        Ok(Sled { database, file, index, recent, last_batch, directory: directory.into() })
     }
 
     fn last_batch(&self) -> u64 {
@@ -151,22 +154,26 @@ impl Engine for Sled {
                 return Ok(());
             }
         }
-        let mut sequences = self.index.read().sequences();
-        sequences.sort_unstable();
-        let mut chunks = pack::Recent::default();
-        for sequence in sequences {
+        // What comes meanwhile is not of interest.
+        let highest = self.index.read().highest();
+        let (mut from, mut recent) = (0, Recent::default());
+        while from <= highest {
             let index = self.index.read();
-            // Gone since the list was made.
-            let Some(home) = index.home(sequence) else { continue };
-            let bytes = pack::fetch(&self.database, sequence, home, Some(&mut chunks));
-            let message = or_damage(bytes.and_then(|bytes| decode(sequence, &bytes)))?;
-            let has_state = message.is_ok() && index.has_state(sequence);
-            let state = if has_state { or_damage(self.state(sequence))?.transpose() } else { None };
+            let messages = index.next(from);
+            let Some((last, _)) = messages.last() else { break };
+            from = last.saturating_add(1);
+            let mut records = Vec::with_capacity(messages.len());
+            for (sequence, home) in messages {
+                let message =
+                    pack::fetch(&self.database, (sequence, home), &mut recent, |bytes| decode(sequence, bytes));
+                let message = or_damage(message)?;
+                let has_state = message.is_ok() && index.has_state(sequence);
+                let state = if has_state { or_damage(self.state(sequence))?.transpose() } else { None };
+                records.extend(std::iter::once(message).chain(state));
+            }
             drop(index);
-            for record in std::iter::once(message).chain(state) {
-                if visit(record).is_break() {
-                    return Ok(());
-                }
+            if records.into_iter().try_for_each(&mut *visit).is_break() {
+                return Ok(());
             }
         }
         Ok(())
@@ -175,7 +182,8 @@ impl Engine for Sled {
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError> {
         let index = self.index.read();
         let Some(home) = index.home(sequence) else { return Ok(None) };
-        match decode(sequence, &pack::fetch(&self.database, sequence, home, None)?)? {
+        let mut recent = self.recent.lock();
+        match pack::fetch(&self.database, (sequence, home), &mut recent, |bytes| decode(sequence, bytes))? {
             Record::Message(message) => Ok(Some(message)),
             Record::State(_) | Record::Mark(_) => Err(damaged(sequence, RecordError::Misplaced)),
         }
@@ -183,7 +191,7 @@ impl Engine for Sled {
 
     fn usage(&self) -> Usage {
         let index = self.index.read();
-        Usage { messages: index.len() as u64, bytes: size_of_tree(&self.directory), highest_sequence: index.highest() }
+        Usage { messages: index.len(), bytes: size_of_tree(&self.directory), highest_sequence: index.highest() }
     }
 }
 
