@@ -325,6 +325,7 @@ impl Run {
             }
         }
         answers.send(&self.sink);
+        self.store.note_safe();
     }
 
     fn store_all(&mut self, parts: &[Retried]) -> Result<(), StoreError> {

@@ -11,10 +11,10 @@ use parking_lot::{Mutex, RwLock};
 
 use super::error::{Damage, OpenError, StoreError};
 use super::format::Directory;
-use super::journal::{Files, Journal};
+use super::journal::{Files, Form, Journal};
 use super::journaled::Journaled;
 use super::net::{Outcomes, net};
-use super::options::Options;
+use super::options::{self, Options};
 use super::pending::Pending;
 use super::record::{MessageRecord, Record};
 use super::{Batch, Durability, Store, Usage};
@@ -160,6 +160,12 @@ impl<E: Engine> Kept<E> {
     }
 }
 
+impl<E: Engine> Drop for Kept<E> {
+    fn drop(&mut self) {
+        self.note_safe();
+    }
+}
+
 impl<E: Engine> Core<E> {
     pub(super) fn new(data: PathBuf, place: E::Place, engine: E) -> Core<E> {
         let safe = AtomicU64::new(engine.last_batch());
@@ -224,12 +230,17 @@ impl<E: Engine> Core<E> {
 
 impl<E: Engine> Store for Kept<E> {
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
-        let Some(journaled) = &self.journaled else { return self.commit_to_engine(batch, durability) };
-        if let (Some(safe), Some(directory)) = (journaled.commit(batch, durability)?, &self.directory) {
-            // A mark that is missing makes damage harder to notice, and nothing else.
-            let _ = directory.mark(safe);
+        match &self.journaled {
+            Some(journaled) => journaled.commit(batch, durability),
+            None => self.commit_to_engine(batch, durability),
         }
-        Ok(())
+    }
+
+    fn note_safe(&self) {
+        if let (Some(journaled), Some(directory)) = (&self.journaled, &self.directory) {
+            // A mark that is missing makes damage harder to notice, and nothing else.
+            let _ = directory.mark(journaled.safe());
+        }
     }
 
     fn scan(&self, visit: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), StoreError> {
@@ -277,7 +288,8 @@ fn caught_up<E: Engine>(data: &Path, place: &E::Place, options: &Options) -> Res
     // First, since an engine may change its own files when it is opened.
     let files = Files::read(data)?;
     let engine = guarded(|| E::open(data, place))?;
-    let (journal, recovered) = Journal::open(files, options.journal_bytes, engine.last_batch())?;
+    let form = Form { bytes: options.journal_bytes, is_synced: options.sync == options::Sync::Always };
+    let (journal, recovered) = Journal::open(files, form, engine.last_batch())?;
     if recovered.highest > engine.last_batch() {
         let mut pending = Pending::above(engine.usage().highest_sequence);
         for (number, batch) in &recovered.batches {

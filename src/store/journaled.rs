@@ -75,15 +75,19 @@ impl<E: Engine> Journaled<E> {
         Journaled { core, layers: Arc::new(RwLock::new(layers)), writing: Mutex::new(writing) }
     }
 
-    /// As [`Store::commit`](super::Store::commit). Answers with a number up to which all batches are safe, where they are.
-    pub(super) fn commit(&self, batch: &Batch, durability: Durability) -> Result<Option<u64>, StoreError> {
+    /// As [`Store::commit`](super::Store::commit).
+    pub(super) fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
         let writing = &mut *self.writing.lock();
         if batch.operations.is_empty() {
-            self.make_safe(writing, durability)?;
+            self.make_safe(writing, durability)
         } else {
-            self.add(writing, batch, durability)?;
+            self.add(writing, batch, durability)
         }
-        Ok((!writing.journal.is_unsafe()).then(|| writing.journal.last()))
+    }
+
+    /// A number up to which all batches are safe.
+    pub(super) fn safe(&self) -> u64 {
+        self.writing.lock().journal.safe()
     }
 
     /// The message with this sequence, where the engine does not know the newest about it.
@@ -214,8 +218,7 @@ impl<E: Engine> Journaled<E> {
             return;
         }
         writing.renew_due = Some(now + RENEW_PAUSE);
-        let bytes = writing.journal.size();
-        let renewed = self.catch_up(writing).and_then(|()| Ok(writing.journal.renew(bytes)?));
+        let renewed = self.catch_up(writing).and_then(|()| Ok(writing.journal.renew()?));
         match renewed {
             Ok(()) => {
                 writing.renew_due = None;

@@ -110,6 +110,10 @@ pub trait Store: Send + std::marker::Sync + fmt::Debug {
     /// committed again as it is, with the same result. After an error the store goes on: each call tries anew.
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError>;
 
+    /// Notes down how far all is safe, so that files which fell behind that are noticed at the next opening. Of use soon after
+    /// [`Store::commit`], when nobody waits any more for what was committed.
+    fn note_safe(&self) {}
+
     /// Visits all marks, and then all messages in the order of their sequences, each followed by its state where it has one,
     /// until `visit` breaks.
     ///

@@ -9,17 +9,18 @@
 //! 4096  entries
 //! ```
 
+mod blocks;
 mod entry;
 mod recovery;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use self::blocks::{BLOCK, Blocks, Window};
 use self::entry::Head;
 use self::recovery::Recovered;
 use super::error::{Damage, JournalDamage, StoreError};
@@ -30,7 +31,7 @@ const NAMES: [&str; 2] = ["journal-0", "journal-1"];
 const TITLE: &[u8] = b"gumboot journal 1\n";
 
 /// Where the entries begin: beyond what a disk may write together with the title.
-const START: usize = 4096;
+const START: usize = BLOCK;
 
 /// The share of a file that is kept for settles, which also make room.
 const RESERVE: u64 = 8;
@@ -45,10 +46,10 @@ pub(super) struct Journal {
     /// The one that takes entries, and the other one.
     active: Half,
     other: Half,
+    form: Form,
     /// Bytes of each.
     size: u64,
-    /// Where the next entry goes.
-    at: u64,
+    window: Window,
     /// The number of the next batch.
     next: u64,
     /// All batches up to this one are safe.
@@ -59,10 +60,19 @@ pub(super) struct Journal {
     is_broken: bool,
 }
 
+/// How a journal is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// Bytes of both files.
+    pub(super) bytes: u64,
+    /// Whether each batch is made safe at once. The files are then written past the page cache where that can be done.
+    pub(super) is_synced: bool,
+}
+
 #[derive(Debug)]
 struct Half {
     name: &'static str,
-    file: File,
+    file: Blocks,
     salt: u64,
 }
 
@@ -95,13 +105,13 @@ impl Journal {
     /// Opens the journal that was read, for an engine whose last batch is `last`; answers with the batches that come after.
     ///
     /// They have to be safe in the engine, under the number [`Recovered::highest`], before the first [`Journal::write`].
-    pub(super) fn open(files: Files, bytes: u64, last: u64) -> Result<(Journal, Recovered), StoreError> {
+    pub(super) fn open(files: Files, form: Form, last: u64) -> Result<(Journal, Recovered), StoreError> {
         let Files { directory, contents } = files;
         let recovered = recovery::recover(&contents, last).map_err(damaged)?;
         let size = contents.iter().map(Vec::len).min().unwrap_or_default() as u64;
         let half = |name: &'static str, content: &Vec<u8>| -> Result<Half, StoreError> {
-            let file = OpenOptions::new().write(true).open(directory.join(name))?;
-            Ok(Half { name, file, salt: salt_of(content).ok_or_else(|| damaged(JournalDamage::Title))? })
+            let salt = salt_of(content).ok_or_else(|| damaged(JournalDamage::Title))?;
+            Ok(Half::open(&directory, name, salt, form)?)
         };
         let ([active, other], [first, second]) = (NAMES, &contents);
         let (active, other) = (half(active, first)?, half(other, second)?);
@@ -109,17 +119,18 @@ impl Journal {
             directory,
             active,
             other,
+            form,
             size,
-            at: START as u64,
+            window: Window::new(),
             next: recovered.highest.saturating_add(1),
             safe: recovered.highest,
             buffer: Vec::new(),
             is_broken: false,
         };
         // Another size was set since. Nothing is lost where that cannot be had.
-        if size != bytes / 2
+        if size != form.bytes / 2
             && recovered.batches.is_empty()
-            && let Err(error) = journal.renew(bytes)
+            && let Err(error) = journal.renew()
         {
             tracing::warn!(%error, "the journal keeps its size");
         }
@@ -129,6 +140,11 @@ impl Journal {
     /// The number of the last batch.
     pub(super) fn last(&self) -> u64 {
         self.next.saturating_sub(1)
+    }
+
+    /// All batches up to this number are safe, here or in the engine.
+    pub(super) fn safe(&self) -> u64 {
+        self.safe
     }
 
     /// Takes the number of the next batch for one that is not written here.
@@ -155,12 +171,17 @@ impl Journal {
     /// Whether the file that is in use has room for it; what stores new messages leaves some for what settles.
     pub(super) fn has_room(&self, stores_new: bool) -> bool {
         let reserve = if stores_new { self.size / RESERVE } else { 0 };
-        self.at + self.needs() + reserve <= self.size
+        self.active.file.position() + self.needs() + reserve <= self.room()
     }
 
     /// Whether any file ever has.
     pub(super) fn could_hold(&self) -> bool {
-        START as u64 + self.needs() + self.size / RESERVE <= self.size
+        START as u64 + self.needs() + self.size / RESERVE <= self.room()
+    }
+
+    /// What is not a whole block is of no use.
+    fn room(&self) -> u64 {
+        self.size - self.size % BLOCK as u64
     }
 
     fn needs(&self) -> u64 {
@@ -174,10 +195,9 @@ impl Journal {
         let number = self.skip();
         let head = Head { salt: self.active.salt, number, safe: self.safe };
         let sealed = entry::seal(&mut self.buffer, head).ok_or(io::ErrorKind::FileTooLarge.into());
-        let written = sealed.and_then(|()| self.active.file.write_all_at(&self.buffer, self.at));
+        let written = sealed.and_then(|()| self.active.file.write(&self.buffer, &mut self.window));
         self.is_broken |= written.is_err();
         written?;
-        self.at += self.buffer.len() as u64;
         if durability == Durability::Now {
             self.sync()?;
         }
@@ -186,7 +206,7 @@ impl Journal {
 
     /// Makes all that was written safe.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        let synced = self.active.file.sync_data();
+        let synced = self.active.file.sync();
         self.is_broken |= synced.is_err();
         synced?;
         self.safe = self.last();
@@ -199,35 +219,41 @@ impl Journal {
             self.sync()?;
         }
         std::mem::swap(&mut self.active, &mut self.other);
-        self.at = START as u64;
+        self.active.file.go_to(START as u64);
         Ok(())
     }
 
     /// The engine has all batches, and they are safe there: the file in use begins again.
     pub(super) fn restart(&mut self) {
-        self.at = START as u64;
+        self.active.file.go_to(START as u64);
         self.safe = self.last();
     }
 
     /// Makes new files in place of those that cannot be trusted any more, or are of another size. The engine has all batches.
-    pub(super) fn renew(&mut self, bytes: u64) -> io::Result<()> {
+    pub(super) fn renew(&mut self) -> io::Result<()> {
         self.is_broken = true;
-        self.active = create(&self.directory, self.active.name, bytes / 2)?;
-        self.other = create(&self.directory, self.other.name, bytes / 2)?;
-        self.size = bytes / 2;
+        let size = self.form.bytes / 2;
+        for half in [&mut self.active, &mut self.other] {
+            let salt = create(&self.directory, half.name, size)?;
+            *half = Half::open(&self.directory, half.name, salt, self.form)?;
+        }
+        self.size = size;
         self.restart();
         self.is_broken = false;
         Ok(())
     }
+}
 
-    /// Bytes of both files.
-    pub(super) fn size(&self) -> u64 {
-        self.size * 2
+impl Half {
+    fn open(directory: &Path, name: &'static str, salt: u64, form: Form) -> io::Result<Half> {
+        let mut file = Blocks::open(&directory.join(name), form.is_synced)?;
+        file.go_to(START as u64);
+        Ok(Half { name, file, salt })
     }
 }
 
-/// Makes one of the files, which has its name when it is whole and on disk.
-fn create(directory: &Path, name: &'static str, size: u64) -> io::Result<Half> {
+/// Makes one of the files, which has its name when it is whole and on disk. Answers with its salt.
+fn create(directory: &Path, name: &str, size: u64) -> io::Result<u64> {
     let making = directory.join(format!("{name}.new"));
     let mut file = File::create(&making)?;
     // What peers send must not be able to look like an entry, so this is nothing that can be guessed.
@@ -248,7 +274,7 @@ fn create(directory: &Path, name: &'static str, size: u64) -> io::Result<Half> {
     file.sync_all()?;
     fs::rename(&making, directory.join(name))?;
     sync_directory(directory)?;
-    Ok(Half { name, file, salt })
+    Ok(salt)
 }
 
 fn damaged(damage: JournalDamage) -> StoreError {

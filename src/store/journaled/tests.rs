@@ -9,13 +9,13 @@ use parking_lot::MutexGuard;
 
 use super::super::Usage;
 use super::super::error::Damage;
-use super::super::journal::Files;
+use super::super::journal::{Files, Form};
 use super::super::net::Outcomes;
 use super::super::record::Record;
 use super::*;
 
 /// Bytes of the journal in these tests.
-const BYTES: u64 = 64 << 10;
+const FORM: Form = Form { bytes: 64 << 10, is_synced: true };
 
 /// The disk of an engine that fails when it is told to. What it remembers is safe.
 #[derive(Debug, Default)]
@@ -107,9 +107,9 @@ impl Bench {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("gumboot-journaled-{}-{count}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        Journal::create(&directory, BYTES).unwrap();
+        Journal::create(&directory, FORM.bytes).unwrap();
         let disk = Arc::default();
-        let (journal, _) = Journal::open(Files::read(&directory).unwrap(), BYTES, 0).unwrap();
+        let (journal, _) = Journal::open(Files::read(&directory).unwrap(), FORM, 0).unwrap();
         let core = Arc::new(Core::new(PathBuf::new(), Arc::clone(&disk), Fickle(Arc::clone(&disk))));
         Bench { directory, disk, store: Journaled::new(core, journal, 0) }
     }
@@ -132,7 +132,7 @@ impl Bench {
         // The engine is not to change meanwhile.
         join(&mut self.store.writing.lock().checkpoint);
         let disk = self.disk();
-        let (_, recovered) = Journal::open(Files::read(&self.directory).unwrap(), BYTES, disk.last).unwrap();
+        let (_, recovered) = Journal::open(Files::read(&self.directory).unwrap(), FORM, disk.last).unwrap();
         let mut messages = disk.messages.clone();
         for operation in recovered.batches.iter().flat_map(|(_, batch)| &batch.operations) {
             match operation {
