@@ -3,7 +3,7 @@
 //! Small beside the messages, of which there may be millions: those that came one after the other lie so in their chunk too,
 //! and are one run here. Which of them are settled is known by the chunk.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::super::error::StoreError;
 use super::{failed, keys, pack, touch};
@@ -61,7 +61,10 @@ pub(super) struct Index {
     alone: BTreeSet<u64>,
     /// By the first sequence; no two have one in common.
     runs: BTreeMap<u64, Held>,
-    chunks: HashMap<u64, Chunk>,
+    /// How many messages each chunk was made of.
+    totals: BTreeMap<u64, u16>,
+    /// Of the chunks that have settled messages, which; as in [`Chunk::dead`].
+    dead: BTreeMap<u64, Vec<u8>>,
     states: HashSet<u64>,
     messages: u64,
     highest: u64,
@@ -77,7 +80,7 @@ struct Held {
 
 impl Chunk {
     pub(super) fn is_dead(&self, position: u16) -> bool {
-        self.dead.get(usize::from(position / 8)).is_some_and(|byte| byte & (1 << (position % 8)) != 0)
+        is_set(&self.dead, position)
     }
 
     pub(super) fn kill(&mut self, position: u16) {
@@ -93,6 +96,10 @@ impl Chunk {
     pub(super) fn live(&self) -> u16 {
         (0..self.total).filter(|position| !self.is_dead(*position)).count() as u16
     }
+}
+
+fn is_set(bits: &[u8], position: u16) -> bool {
+    bits.get(usize::from(position / 8)).is_some_and(|byte| byte & (1 << (position % 8)) != 0)
 }
 
 impl Run {
@@ -130,21 +137,19 @@ impl Index {
     /// Reads the tree.
     pub(super) fn of(tree: &sled::Tree) -> Result<Index, StoreError> {
         let mut index = Index::default();
-        let mut dead = HashMap::new();
         for entry in tree.scan_prefix([keys::DEAD]) {
             let (key, value) = entry.map_err(failed)?;
-            dead.insert(keys::number(&key)?, value.to_vec());
+            index.dead.insert(keys::number(&key)?, value.to_vec());
         }
         // Where two have a message of one sequence, the later chunk has the newer.
         for entry in tree.scan_prefix([keys::CHUNK]) {
             let (key, value) = entry.map_err(failed)?;
             let number = keys::number(&key)?;
             let entries = pack::entries(number, &value)?;
-            let chunk = Chunk { total: entries.len() as u16, dead: dead.remove(&number).unwrap_or_default() };
-            index.messages += u64::from(chunk.live());
+            index.totals.insert(number, entries.len() as u16);
+            index.messages += index.chunk(number).map_or(0, |chunk| u64::from(chunk.live()));
             touch(tree, &key)?;
             index.highest_chunk = index.highest_chunk.max(number);
-            index.chunks.insert(number, chunk);
             for (first, run) in Run::of(number, entries.iter().map(|entry| entry.sequence)) {
                 index.put(first, run);
             }
@@ -194,8 +199,9 @@ impl Index {
         }
     }
 
-    pub(super) fn chunk(&self, number: u64) -> Option<&Chunk> {
-        self.chunks.get(&number)
+    pub(super) fn chunk(&self, number: u64) -> Option<Chunk> {
+        let total = *self.totals.get(&number)?;
+        Some(Chunk { total, dead: self.dead.get(&number).cloned().unwrap_or_default() })
     }
 
     pub(super) fn has_state(&self, sequence: u64) -> bool {
@@ -241,23 +247,24 @@ impl Index {
         }
         for (number, chunk) in changes.chunks {
             self.highest_chunk = self.highest_chunk.max(number);
-            match chunk {
-                Some(chunk) => self.chunks.insert(number, chunk),
-                None => self.chunks.remove(&number),
-            };
+            self.dead.remove(&number);
+            self.totals.remove(&number);
+            if let Some(Chunk { total, dead }) = chunk {
+                self.totals.insert(number, total);
+                if !dead.is_empty() {
+                    self.dead.insert(number, dead);
+                }
+            }
         }
         for (first, run) in changes.runs {
             self.put(first, run);
         }
         self.states.extend(states);
-        // Maps do not shrink by themselves, and a backlog that is gone is no reason to keep its memory.
-        if self.chunks.capacity() / 8 > self.chunks.len().max(1024) {
-            self.chunks.shrink_to_fit();
-        }
     }
 
+    /// Whether the message at this position of a chunk is there.
     fn is_live(&self, chunk: u64, position: u16) -> bool {
-        self.chunks.get(&chunk).is_some_and(|chunk| !chunk.is_dead(position))
+        !self.dead.get(&chunk).is_some_and(|dead| is_set(dead, position))
     }
 
     /// The run that a sequence is in, whether the message still lies there or not.

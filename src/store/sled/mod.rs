@@ -41,8 +41,8 @@ const SEGMENT_BYTES: usize = 2 << 20;
 /// Bytes of a value, at most: nineteen of them are a page that is smaller than a quarter of a segment.
 const VALUE_BYTES: usize = 22 << 10;
 
-/// Memory for pages. The operating system keeps what does not fit.
-const CACHE_BYTES: u64 = 32 << 20;
+/// Memory for pages, beyond those that the cache keeps in any case. The operating system keeps what does not fit.
+const CACHE_BYTES: u64 = 8 << 20;
 
 /// Accesses for each value, so that those of a full page are some more than the 64 that the cache gathers.
 const TOUCHES: u32 = 4;

@@ -15,8 +15,12 @@ use super::{VALUE_BYTES, damaged, failed, keys, touch};
 /// Messages move out of a chunk when no more than one in so many is left.
 const DISSOLVE: u16 = 8;
 
-/// Records above this lie alone: they would fill a chunk with few.
-const SMALL_BYTES: usize = VALUE_BYTES / 4;
+/// Bytes of a chunk, at most. The cache keeps one page for each of its 256 parts, however large: with larger chunks that would be
+/// most of the memory that the store takes.
+const CHUNK_BYTES: usize = 8 << 10;
+
+/// Records above this lie alone: no two of them would fit into a chunk.
+const SMALL_BYTES: usize = CHUNK_BYTES / 2;
 
 /// Bytes of a chunk's entry beyond its record, at most.
 const ENTRY_BYTES: usize = 13;
@@ -163,7 +167,7 @@ impl<'a> Packed<'a> {
         match self.index.home(sequence) {
             None => return Ok(()),
             Some(Home::Chunk { number, position }) => {
-                let known = || self.index.chunk(number).cloned().unwrap_or_default();
+                let known = || self.index.chunk(number).unwrap_or_default();
                 self.touched.entry(number).or_insert_with(known).kill(position);
             }
             Some(Home::Alone) => {
@@ -186,7 +190,7 @@ impl<'a> Packed<'a> {
             self.put_alone(message.sequence, &record);
             return self.changes.alone.push(message.sequence);
         }
-        if self.filling_bytes + record.len() + ENTRY_BYTES > VALUE_BYTES {
+        if self.filling_bytes + record.len() + ENTRY_BYTES > CHUNK_BYTES {
             self.close_chunk();
         }
         self.filling_bytes += record.len() + ENTRY_BYTES;
@@ -249,7 +253,7 @@ impl<'a> Packed<'a> {
         }
         let number = self.next_chunk;
         self.next_chunk += 1;
-        let mut value = Vec::with_capacity(VALUE_BYTES);
+        let mut value = Vec::with_capacity(CHUNK_BYTES);
         for (sequence, record) in &filling {
             value.extend_from_slice(&sequence.to_be_bytes());
             push_length(&mut value, record.len());
