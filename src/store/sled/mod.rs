@@ -47,6 +47,14 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// Accesses for each value, so that those of a full page are some more than the 64 that the cache gathers.
 const TOUCHES: u32 = 4;
 
+/// The file that holds the tree.
+const FILE: &str = "db";
+
+/// Stands for the engine's files in a store that was never open. They are not made sooner, since that takes to open the engine and
+/// to close it again, and glibc takes the large blocks of memory that it frees then as reason to keep others; see
+/// `journal::release`.
+const UNMADE: &str = "unmade";
+
 /// How often to try to open files that the engine's own threads may still hold from before, and the pause between.
 const OPENINGS: u32 = 100;
 const OPENING_PAUSE: Duration = Duration::from_millis(20);
@@ -69,16 +77,29 @@ impl Engine for Sled {
     type Place = ();
 
     fn create(directory: &Path, (): &()) -> Result<(), StoreError> {
-        let database = configuration(directory).open().map_err(failed)?;
-        database.flush().map_err(failed)?;
-        Ok(())
+        File::create(directory.join(UNMADE))?.sync_all()?;
+        Ok(sync_directory(directory)?)
     }
 
     fn open(directory: &Path, (): &()) -> Result<Sled, StoreError> {
-        let file = File::open(directory.join("db"))?;
+        let is_unmade = directory.join(UNMADE).try_exists()?;
+        if is_unmade {
+            remove_begun(directory)?;
+        } else {
+            // The engine would make one in place of one that is lost.
+            File::open(directory.join(FILE))?;
+        }
         remove_unfinished(directory)?;
         let database = patiently(|| configuration(directory).open().map_err(failed))?;
+        let file = File::open(directory.join(FILE))?;
+        if is_unmade {
+            database.flush().map_err(failed)?;
+        }
         sync_tree(directory)?;
+        if is_unmade {
+            fs::remove_file(directory.join(UNMADE))?;
+            sync_directory(directory)?;
+        }
         directory.parent().map(sync_directory).transpose()?;
         let (last_batch, expected) = match database.get(keys::LAST_BATCH).map_err(failed)? {
             None => (0, 0),
@@ -219,6 +240,18 @@ fn read_last_batch(bytes: &[u8]) -> Option<(u64, u64)> {
 
 fn configuration(directory: &Path) -> sled::Config {
     sled::Config::new().path(directory).segment_size(SEGMENT_BYTES).cache_capacity(CACHE_BYTES)
+}
+
+/// Removes what is there of files that were never all made. Nothing was stored in them.
+fn remove_begun(directory: &Path) -> io::Result<()> {
+    let begun = |name: &str| name == FILE || name == "conf" || name.starts_with("snap.");
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| begun(&name.to_string_lossy())) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what the engine was about to replace a snapshot with. It says nothing that is not in `db`.
