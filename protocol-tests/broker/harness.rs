@@ -345,11 +345,18 @@ impl Net {
     }
 
     pub(crate) fn publish(&mut self, origin: SessionId, content: Content) {
-        self.run(origin.worker, Command::Publish { origin, content, ticket: Some(Ticket(1)) });
+        self.offer(origin, content, Some(Ticket(1)));
+        self.settle_down();
+    }
+
+    /// As [`Net::publish`]; what that posts is left on its way.
+    pub(crate) fn offer(&mut self, origin: SessionId, content: Content, ticket: Option<Ticket>) {
+        let mut effects = Recording { from: origin.worker, log: &mut self.log, links: &mut self.links };
+        self.shards[origin.worker.index()].publish(self.now, origin, content, ticket, &mut effects);
     }
 
     pub(crate) fn settle(&mut self, session: SessionId, tag: Tag, outcome: Outcome) {
-        self.run(session.worker, Command::Settle { session, tags: vec![tag], outcome, ticket: None });
+        self.run(session.worker, Command::Settle { session, tags: [tag].into(), outcome, ticket: None });
     }
 
     /// Begins to commit; what that posts is left on its way.

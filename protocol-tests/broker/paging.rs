@@ -99,7 +99,7 @@ impl Kept {
             Step::Settle { which, outcome, asks } if !held.is_empty() => {
                 let (holder, tag) = held[which.index(held.len())];
                 let ticket = asks.then_some(Ticket(9));
-                let settle = Command::Settle { session: holder.session, tags: vec![tag], outcome: *outcome, ticket };
+                let settle = Command::Settle { session: holder.session, tags: [tag].into(), outcome: *outcome, ticket };
                 self.net.run(holder.session.worker, settle);
             }
             Step::Settle { .. } => {}

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::message::{SubscriptionKey, Tag};
+use crate::message::{SubscriptionKey, Tag, Tags};
 
 /// Capacity that an empty outbox may keep; more is given back, or idle connections would remember their busiest moment.
 const KEPT_CAPACITY: usize = 4;
@@ -153,7 +153,7 @@ impl Outbox {
     }
 
     /// The first `count` bytes went out. Answers with the deliveries that are now consumed.
-    pub(super) fn wrote(&mut self, count: usize) -> Vec<Tag> {
+    pub(super) fn wrote(&mut self, count: usize) -> Tags {
         let mut left = count.min(self.queued);
         self.queued -= left;
         self.written += left as u64;
@@ -175,8 +175,8 @@ impl Outbox {
 
     /// Takes the deliveries of a subscription that ends by its own wish: their bytes still go out, so they count as
     /// consumed.
-    pub(super) fn take_marks_of(&mut self, subscription: SubscriptionKey) -> Vec<Tag> {
-        let mut tags = Vec::new();
+    pub(super) fn take_marks_of(&mut self, subscription: SubscriptionKey) -> Tags {
+        let mut tags = Tags::new();
         self.marks.retain(|mark| {
             let ends = mark.subscription == subscription;
             tags.extend(ends.then_some(mark.tag));
@@ -185,8 +185,8 @@ impl Outbox {
         tags
     }
 
-    fn take_marks(&mut self) -> Vec<Tag> {
-        let mut tags = Vec::new();
+    fn take_marks(&mut self) -> Tags {
+        let mut tags = Tags::new();
         while self.marks.front().is_some_and(|mark| mark.end <= self.written) {
             tags.extend(self.marks.pop_front().map(|mark| mark.tag));
         }
@@ -278,13 +278,13 @@ mod tests {
         outbox.push_run(run(LABEL, 4, 8));
         outbox.mark(SubscriptionKey(2), tag(2));
         outbox.seal(sealed, false);
-        assert_eq!(outbox.wrote(3), []);
-        assert_eq!(outbox.wrote(1), [tag(1)]);
-        assert_eq!(outbox.wrote(4), [tag(2)]);
+        assert_eq!(outbox.wrote(3).as_slice(), []);
+        assert_eq!(outbox.wrote(1).as_slice(), [tag(1)]);
+        assert_eq!(outbox.wrote(4).as_slice(), [tag(2)]);
         outbox.push_bytes(Bytes::from_static(b"x"));
         outbox.mark(SubscriptionKey(1), tag(3));
-        assert_eq!(outbox.take_marks_of(SubscriptionKey(2)), []);
-        assert_eq!(outbox.take_marks_of(SubscriptionKey(1)), [tag(3)]);
-        assert_eq!(outbox.wrote(1), []);
+        assert_eq!(outbox.take_marks_of(SubscriptionKey(2)).as_slice(), []);
+        assert_eq!(outbox.take_marks_of(SubscriptionKey(1)).as_slice(), [tag(3)]);
+        assert_eq!(outbox.wrote(1).as_slice(), []);
     }
 }

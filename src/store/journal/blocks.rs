@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub(super) const BLOCK: usize = 4096;
 
 /// What is written at a time at most.
-const WINDOW: usize = 64 * BLOCK;
+const WINDOW: usize = 256 * BLOCK;
 
 /// How a file is opened that is to be written past the page cache.
 #[cfg(target_os = "linux")]
