@@ -310,3 +310,100 @@ impl Index {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// What the index says in its own ways is what a plain map says.
+    #[track_caller]
+    fn check(index: &Index, model: &BTreeMap<u64, Home>) {
+        assert_eq!(index.len(), model.len() as u64);
+        let highest = model.keys().last().map_or(10, |last| last + 10);
+        for sequence in 0..highest {
+            assert_eq!(index.home(sequence), model.get(&sequence).copied(), "{sequence}");
+        }
+        let mut listed = Vec::new();
+        while let next = index.next(listed.last().map_or(0, |(last, _)| last + 1))
+            && !next.is_empty()
+        {
+            listed.extend(next);
+        }
+        assert!(listed.into_iter().eq(model.iter().map(|(sequence, home)| (*sequence, *home))));
+        let held: usize = index.runs.values().map(|held| usize::from(held.live)).sum();
+        let in_chunks = model.values().filter(|home| **home != Home::Alone).count();
+        assert_eq!(held, in_chunks, "how many are in runs");
+    }
+
+    #[test]
+    fn messages_are_found_whatever_came_and_went() {
+        let mut random = 7_u64;
+        let mut below = |limit: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % limit
+        };
+        let (mut index, mut model) = (Index::default(), BTreeMap::new());
+        let mut dead: HashMap<u64, Chunk> = HashMap::new();
+        for number in 1..400_u64 {
+            let mut changes = Changes::default();
+            let mut killed = Vec::new();
+            let sequences: BTreeSet<u64> = (0..1 + below(12)).map(|_| below(300)).collect();
+            let others: Vec<u64> = (0..below(9)).map(|_| below(300)).collect();
+            for sequence in others.into_iter().chain(sequences.iter().copied()) {
+                let Some(home) = model.remove(&sequence) else { continue };
+                changes.forgotten.push(sequence);
+                killed.push(home);
+            }
+            if let Some((sequence, home)) =
+                model.iter_mut().nth(below(30) as usize).filter(|(_, home)| **home != Home::Alone)
+            {
+                changes.moved.push(*sequence);
+                killed.push(std::mem::replace(home, Home::Alone));
+            }
+            let mut touched = BTreeSet::new();
+            for home in killed {
+                if let Home::Chunk { number, position } = home {
+                    dead.entry(number).or_default().kill(position);
+                    touched.insert(number);
+                }
+            }
+            if below(4) == 0 {
+                model.extend(sequences.iter().map(|sequence| (*sequence, Home::Alone)));
+                changes.alone.extend(sequences);
+            } else {
+                let homes = (0..).map(|position| Home::Chunk { number, position });
+                model.extend(sequences.iter().copied().zip(homes));
+                dead.entry(number).or_default().total = sequences.len() as u16;
+                touched.insert(number);
+                changes.runs = Run::of(number, sequences.into_iter());
+            }
+            for number in touched {
+                let chunk = dead.get(&number).cloned().filter(|chunk| chunk.live() > 0);
+                changes.chunks.push((number, chunk));
+            }
+            let expected = index.len_after(&changes);
+            index.apply(changes, &[]);
+            assert_eq!(index.len(), expected);
+            check(&index, &model);
+        }
+        let left: Vec<u64> = model.keys().copied().collect();
+        index.apply(Changes { forgotten: left, ..Changes::default() }, &[]);
+        check(&index, &BTreeMap::new());
+        assert!(index.runs.is_empty() && index.alone.is_empty());
+    }
+
+    #[test]
+    fn what_follows_each_other_costs_next_to_nothing() {
+        let mut index = Index::default();
+        for number in 1..=100 {
+            let first = number * 100;
+            let runs = Run::of(number, (first..first + 100).filter(|sequence| sequence % 50 != 7));
+            let chunks = vec![(number, Some(Chunk { total: 98, dead: Vec::new() }))];
+            index.apply(Changes { runs, chunks, ..Changes::default() }, &[]);
+        }
+        assert_eq!((index.len(), index.runs.len()), (9_800, 300));
+        assert!(size_of::<(u64, Held)>() <= 32, "{}", size_of::<(u64, Held)>());
+    }
+}
