@@ -19,6 +19,7 @@ fn refused(engine: Engine, harm: impl FnOnce(&Path)) -> OpenError {
     let scratch = Scratch::new("opened");
     let options = options(engine, &scratch.path);
     commit(&*open(&options).expect("a new store"), (1..=3).map(|sequence| append(sequence, 5_000)));
+    drop(open(&options).expect("a store"));
     harm(&scratch.path);
     let before = files(&scratch.path);
     let error = open(&options).expect_err("a store that is harmed");
