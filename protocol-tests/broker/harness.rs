@@ -1,6 +1,6 @@
 //! Some shards in one thread: what they post to each other arrives in order per pair, when the test says so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,18 @@ pub(crate) struct Disk {
     /// By sequence, with when it was taken and what it has been through.
     pub(crate) messages: BTreeMap<u64, (Arc<Message>, u64, History)>,
     pub(crate) marks: BTreeMap<Destination, u64>,
+    /// What cannot be read.
+    pub(crate) unreadable: BTreeSet<u64>,
 }
 
 impl Disk {
+    /// A message as the store knows it: not who sent it.
+    fn read(&self, sequence: u64) -> Option<Arc<Message>> {
+        let (message, ..) = self.messages.get(&sequence).filter(|_| !self.unreadable.contains(&sequence))?;
+        let origin = SessionId { worker: WorkerId(0), key: 0 };
+        Some(Arc::new(Message { origin, ..Message::clone(message) }))
+    }
+
     fn apply(&mut self, change: Change) {
         match change {
             Change::Append { sequence, queue: _, message, taken_at, expires_at } => {
@@ -180,9 +189,8 @@ impl Net {
                 }
             }
             for (worker, queue, sequences) in fetches {
-                let found =
-                    sequences.iter().map(|sequence| disk.messages.get(sequence).map(|kept| Arc::clone(&kept.0)));
-                self.give(worker, Command::Fetched { queue, found: found.collect() });
+                let found = sequences.iter().map(|sequence| disk.read(*sequence)).collect();
+                self.give(worker, Command::Fetched { queue, found });
             }
         }
     }
@@ -308,7 +316,17 @@ impl Net {
 
     pub(crate) fn consume(&mut self, id: SubscriberId, queue: &Destination, credit: u32, no_local: bool) {
         let consumer = Consumer { id, credit, no_local, ends_queue: false };
-        self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
+        self.run(
+            id.session.worker,
+            Command::Consume { consumer, replaces: None, queue: queue.clone(), ticket: Some(Ticket(0)) },
+        );
+    }
+
+    /// As [`Net::consume`], in the place of another subscription of the same session.
+    pub(crate) fn replace(&mut self, id: SubscriberId, replaced: SubscriptionKey, queue: &Destination, credit: u32) {
+        let consumer = Consumer { id, credit, no_local: false, ends_queue: false };
+        let (replaces, queue) = (Some(replaced), queue.clone());
+        self.run(id.session.worker, Command::Consume { consumer, replaces, queue, ticket: Some(Ticket(0)) });
     }
 
     /// Looks at a queue page by page, and answers what there was before the end.
@@ -333,7 +351,10 @@ impl Net {
     /// As [`Net::consume`], and the queue is to end with its last consumer.
     pub(crate) fn consume_to_the_end(&mut self, id: SubscriberId, queue: &Destination, credit: u32) {
         let consumer = Consumer { id, credit, no_local: false, ends_queue: true };
-        self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
+        self.run(
+            id.session.worker,
+            Command::Consume { consumer, replaces: None, queue: queue.clone(), ticket: Some(Ticket(0)) },
+        );
     }
 
     pub(crate) fn cancel(&mut self, id: SubscriberId, queue: &Destination) {

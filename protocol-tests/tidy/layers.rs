@@ -110,6 +110,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hyper", &["admin", "app", "sockjs", "transport"]),
     ("hyper_util", &["admin", "app", "transport"]),
     ("hyper_rustls", &["app"]),
+    ("md5", &["websocket"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
     ("redb", &["store"]),
@@ -144,7 +145,7 @@ const PURE_WORKER_FILES: &[&str] = &[
 ];
 
 /// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.
-const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
+const PURE_SOCKJS_FILES: &[&str] = &["conduit", "dialect", "framing", "pipe"];
 
 /// The part of HTTP hooks that is values and decisions.
 const PURE_HOOK_FILES: &[&str] = &["answer", "backoff", "breaker", "options", "request", "signature"];

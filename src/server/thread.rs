@@ -17,7 +17,7 @@ use crate::app::Table;
 use crate::broker::Interest;
 use crate::clock::Clock;
 use crate::message::WorkerId;
-use crate::sockjs::{Endpoints, Opened, Registry};
+use crate::sockjs::{Endpoints, Opened, Registry, Spoken};
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
 use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Port, Storage, Worker};
@@ -65,6 +65,8 @@ pub(super) struct Plan {
     pub(super) restored: mpsc::Receiver<Batch>,
     /// Told once that is done.
     pub(super) ready: Part,
+    /// Told once no client of this worker has anything more to say.
+    pub(super) closed: Part,
     pub(super) stage: watch::Sender<Stage>,
 }
 
@@ -112,6 +114,10 @@ impl Plan {
         // An error means that the server is gone, which is the end too.
         if stage.wait_for(|stage| !stage.is_usual()).await.is_ok() {
             worker.shut_down();
+        }
+        if stage.wait_for(|stage| stage.is_finishing()).await.is_ok_and(|stage| !stage.is_over()) {
+            worker.close();
+            self.closed.done();
             let _ = stage.wait_for(|stage| stage.is_over()).await;
         }
     }
@@ -132,7 +138,7 @@ impl Drop for Alarm {
 async fn receive_posts(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Batch>) {
     let mut batches = Vec::new();
     while inbox.recv_many(&mut batches, BATCHES).await > 0 {
-        worker.receive_posts(batches.drain(..));
+        worker.receive_batches(batches.drain(..));
         // Those who sent them may have more, but this worker's connections come first.
         tokio::task::yield_now().await;
         worker.has_room().await;
@@ -199,12 +205,15 @@ impl Door {
     }
 
     fn take_upgraded(&self, upgraded: Upgraded, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        let Upgraded { stream, early, deflate, framed } = upgraded;
-        match self.sockjs.as_ref().filter(|_| framed) {
-            Some(sockjs) => {
-                tokio::task::spawn_local(sockjs.serve_socket(stream, &early, peer, permit));
+        let Upgraded { stream, early, spoken } = upgraded;
+        match spoken {
+            Spoken::SockJs(challenge) => {
+                // Only with SockJS is this ever spoken.
+                if let Some(sockjs) = &self.sockjs {
+                    tokio::task::spawn_local(sockjs.serve_socket(stream, challenge, &early, peer, permit));
+                }
             }
-            None => {
+            Spoken::WebSocket(deflate) => {
                 let peer = Peer { transport: "websocket", address: Some(peer) };
                 self.worker.adopt(Box::new(stream), peer, Framing::Packets(deflate), &early, permit);
             }

@@ -170,7 +170,8 @@ impl Hub {
     }
 
     fn subscribe(&mut self, key: ConnectionKey, subscribe: Subscribe) {
-        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ends_queue, ticket } = subscribe;
+        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ends_queue, replaces, ticket } =
+            subscribe;
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => {
@@ -189,7 +190,11 @@ impl Hub {
             }
             Target::Queue(queue) => {
                 let consumer = Consumer { id: name, credit, no_local, ends_queue };
-                self.apply(Command::Consume { consumer, queue, ticket });
+                if let Some(replaced) = replaces {
+                    self.announce_unsubscribed(name.session, &Target::Queue(queue.clone()));
+                    self.consume_unwritten(key, replaced);
+                }
+                self.apply(Command::Consume { consumer, replaces, queue, ticket });
             }
             Target::Durable(binding) => {
                 let consumer = Consumer { id: name, credit, no_local, ends_queue: false };
@@ -221,7 +226,8 @@ impl Hub {
     fn consume_unwritten(&mut self, key: ConnectionKey, subscription: SubscriptionKey) {
         if let Some(connection) = self.peers.connections.get_mut(key) {
             let consumed = connection.outbox.take_marks_of(subscription);
-            self.settle(key, consumed);
+            // No session goes on meanwhile: what this one asked for next comes after its subscription's end.
+            self.consume(key, consumed);
         }
     }
 
@@ -243,6 +249,11 @@ impl Hub {
 
     /// Settles deliveries in ack mode `auto` as consumed. They may be of several queues with several homes.
     pub(super) fn settle(&mut self, key: ConnectionKey, tags: Tags) {
+        self.consume(key, tags);
+        self.settle_sessions();
+    }
+
+    fn consume(&mut self, key: ConnectionKey, tags: Tags) {
         let session = self.peers.session_id(key);
         let mut rest = tags;
         while let Some(home) = rest.first().map(|tag| tag.home) {
@@ -250,7 +261,6 @@ impl Hub {
             rest = others;
             self.apply(Command::Settle { session, tags, outcome: Outcome::Consumed, ticket: None });
         }
-        self.settle_sessions();
     }
 
     /// Lets a session give out a message that waited for room in the outbox, if there is a message and there is room.

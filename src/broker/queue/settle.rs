@@ -118,7 +118,9 @@ impl Queue {
 
     /// Keeps a dying message after all, and tries again after the longest delay; answers as [`Queue::bury`] does.
     pub(in crate::broker) fn revive(&mut self, now: Instant, sequence: u64) -> Option<u64> {
-        let Dying { entry, awaited, .. } = self.dying.remove(&sequence)?;
+        let Dying { mut entry, awaited, .. } = self.dying.remove(&sequence)?;
+        // It was read for the dead letters.
+        self.page_out_if_full(&mut entry);
         self.backlog.delay(now, after(now, self.rules.options.redelivery_delay_max), sequence, entry);
         awaited
     }
