@@ -52,6 +52,8 @@ mod setup;
 mod steps;
 #[path = "sim/taps.rs"]
 mod taps;
+#[path = "sim/users.rs"]
+mod users;
 #[path = "sim/verdict.rs"]
 mod verdict;
 #[path = "virtual_broker.rs"]

@@ -6,6 +6,7 @@ use crate::laws::{Check, Law, Violation};
 use crate::message::{Fate, Hold, Outcome, body, note};
 use crate::model::{Ack, Effect, Handed, Model, Subscription, takes};
 use crate::policy::{DEAD_LETTERS, GRAVE, is_temporary, letters_of};
+use crate::users::Addressee;
 use crate::virtual_broker::START_EPOCH_MS;
 use crate::wire::Frame;
 
@@ -27,6 +28,7 @@ impl Model {
         }
         let number = self.identify(session, frame)?;
         let (own, message) = (&self.subscriptions[subscription], &self.messages[number]);
+        self.check_addressed(own, message, frame)?;
         if is_temporary(destination) && message.owner != Some(session) {
             return Err(wrong(Law::Temporary, "from somebody else's temporary queue"));
         }
@@ -41,7 +43,8 @@ impl Model {
         let is_fresh = frame.header("redelivered").is_none();
         // Groups wait for their consumers while others pass.
         let rank = self.policy_at(message.destination).rank(message.wishes.priority);
-        let key = (session, id.to_owned(), message.origin, message.destination, (rank, message.wishes.group));
+        let lane = message.wishes.group.or(message.addressee.map(Addressee::lane));
+        let key = (session, id.to_owned(), message.origin, message.destination, (rank, lane));
         if let Some(lasting) = own.lasting {
             self.copy_came(subscription, lasting, number, frame)?;
         } else if own.is_queue() {

@@ -41,6 +41,8 @@ pub(crate) enum Law {
     Temporary,
     /// U9: a durable subscription is there as long as it should, and no longer.
     Durable,
+    /// P1 to P5: what is for one user or session comes to that one alone.
+    User,
     /// G3, M6.
     Receipt,
     /// Q5.

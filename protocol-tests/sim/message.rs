@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::{Policy, is_queue, is_temporary};
+use crate::users::Addressee;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -76,6 +77,8 @@ pub(crate) struct Wishes {
 pub(crate) struct Message {
     pub(crate) origin: usize,
     pub(crate) destination: &'static str,
+    /// Whom it is for, where that is a stream of somebody.
+    pub(crate) addressee: Option<Addressee>,
     /// Whose temporary queue that is.
     pub(crate) owner: Option<usize>,
     pub(crate) size: usize,
@@ -159,6 +162,7 @@ impl Message {
         Message {
             origin,
             destination,
+            addressee: None,
             owner: None,
             size,
             excludes_self: false,

@@ -138,6 +138,7 @@ pub(crate) struct Session {
     pub(crate) name: Option<String>,
     /// What it calls itself, for durable subscriptions.
     pub(crate) client: Option<&'static str>,
+    pub(crate) user: Option<&'static str>,
     pub(crate) version: Version,
     pub(crate) continues: bool,
     pub(crate) connected: bool,
@@ -179,6 +180,7 @@ impl Session {
         Session {
             name: None,
             client: None,
+            user: None,
             version,
             continues,
             connected: false,
@@ -362,6 +364,7 @@ impl Model {
         }
         !message.is_for_queue()
             && takes(subscription.destination, message.destination)
+            && self.is_addressed(subscription, message)
             && !(is_own && (subscription.no_local || message.excludes_self))
     }
 

@@ -9,7 +9,8 @@ use crate::policy::{Overflow, letters_of};
 use crate::wire::Frame;
 
 /// ERRORs that a session with `on-error:continue` survives, if they are about a SUBSCRIBE or a SEND.
-const SURVIVABLE: [&str; 10] = [
+const SURVIVABLE: [&str; 11] = [
+    "bad-user-destination",
     "subscription-in-use",
     "too-many-durable-subscriptions",
     "queue-full",
@@ -41,6 +42,7 @@ impl Model {
     }
 
     fn connected(&mut self, session: usize, frame: &Frame) -> Check {
+        self.check_user(session, frame)?;
         let own = &mut self.sessions[session];
         if frame.header("version") != Some(own.version.as_str()) {
             return Err(Violation::new(Law::Refusal, format!("another version than asked for: {frame}"), [session]));

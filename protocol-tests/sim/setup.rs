@@ -157,6 +157,7 @@ impl Setup {
             queue_prefetches: prefetches.collect(),
             max_pending_receipts: self.pending_receipts,
             max_transactions: 2,
+            trust_login: true,
             max_transaction_bytes: 16 * 1024,
             max_held_messages: self.held_messages,
             max_outbox_bytes: self.outbox_bytes,

@@ -11,6 +11,7 @@ use crate::model::{Effect, Model};
 use crate::random::Random;
 use crate::setup::Setup;
 use crate::taps::Tap;
+use crate::users::USERS;
 use crate::virtual_broker::{ClientId, VirtualBroker};
 use crate::wire::{self, Frame, Reader, Received, Version};
 
@@ -89,7 +90,7 @@ impl World {
             closed_with: None,
         });
         let command = if self.random.percent(20) { "STOMP" } else { "CONNECT" };
-        let mut frame = Frame::new(command).with("host", "x").with("login", "secret").with("passcode", "secret");
+        let mut frame = Frame::new(command).with("host", "x").with("passcode", "secret");
         frame = match version {
             Version::V1_0 => frame,
             Version::V1_1 => frame.with("accept-version", "1.0,1.1"),
@@ -100,6 +101,9 @@ impl World {
             self.model.sessions[session].beat = Some(Duration::from_secs(10));
         }
         self.model.sessions[session].client = client;
+        let user = if client.is_none() { self.random.pick_any(&USERS) } else { None };
+        self.model.sessions[session].user = user;
+        frame = user.map_or(frame.clone(), |user| frame.with("login", user));
         frame = client.map_or(frame.clone(), |client| frame.with("client-id", client));
         if asks {
             frame = frame.with("on-error", "continue");
