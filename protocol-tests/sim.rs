@@ -10,6 +10,8 @@
 //! cargo test --test sim -- --faults          # only the proof that the model can fail
 //! ```
 
+#[path = "sim/applications.rs"]
+mod applications;
 #[path = "sim/arrivals.rs"]
 mod arrivals;
 #[path = "sim/attach.rs"]

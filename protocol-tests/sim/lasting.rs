@@ -20,6 +20,9 @@ pub(crate) const LASTING: [Known; 4] = [
     Known { id: "y", topic: "/topic/**", is_named: true },
 ];
 
+/// More than one gets in a run.
+const MANY: usize = 1000;
+
 /// What clients call themselves that have named ones.
 pub(crate) const CLIENT: &str = "till";
 
@@ -54,7 +57,7 @@ pub(crate) struct Lasting {
     forgets: usize,
     pub(crate) copies: BTreeMap<usize, Copy>,
     /// The last message by origin and destination that came for the first time.
-    pub(crate) last: BTreeMap<(usize, &'static str), usize>,
+    pub(crate) last: BTreeMap<(usize, &'static str, &'static str), usize>,
     /// What came for the first time when nobody sends any more.
     pub(crate) remains: BTreeSet<usize>,
     /// How many messages it had when all was quiet, and how many may have come since.
@@ -229,7 +232,9 @@ impl Model {
                     (copy.is_wanted, copy.is_counted) = (false, copy.is_counted && rules.drops_oldest && !has_disk);
                 }
             }
-            if own.sure_since.is_some() && !is_declined {
+            // What lines up for the disk is as good as there, and nobody knows how much that is.
+            let is_small = has_disk && rules.max_messages < MANY;
+            if own.sure_since.is_some() && !is_declined && !is_small {
                 // Something can be dropped for it, unless it is all with sessions, delayed, or on its way to the disk.
                 let is_refused = own.copies.values().any(|copy| copy.refusals > 0);
                 let has_room = rules.drops_oldest && credit < rules.max_messages && !has_disk && !is_refused;

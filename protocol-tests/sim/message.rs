@@ -79,6 +79,9 @@ pub(crate) struct Message {
     pub(crate) destination: &'static str,
     /// Whom it is for, where that is a stream of somebody.
     pub(crate) addressee: Option<Addressee>,
+    /// A route has brought it there; or a handler has sent it, for its origin.
+    pub(crate) via: Option<&'static str>,
+    pub(crate) is_reply: bool,
     /// Whose temporary queue that is.
     pub(crate) owner: Option<usize>,
     pub(crate) size: usize,
@@ -163,6 +166,8 @@ impl Message {
             origin,
             destination,
             addressee: None,
+            via: None,
+            is_reply: false,
             owner: None,
             size,
             excludes_self: false,
@@ -208,6 +213,16 @@ impl Message {
             waits_since: None,
             held_since: None,
             consumed_at: None,
+        }
+    }
+
+    /// What tells it from others of the same origin and destination that have no order with it.
+    pub(crate) fn lane(&self) -> &'static str {
+        match (self.is_reply, self.via, self.addressee) {
+            (true, _, Some(Addressee::User(_))) => "a reply to a user",
+            (true, ..) => "a reply",
+            (_, Some(via), _) => via,
+            (.., addressee) => addressee.map_or("", Addressee::lane),
         }
     }
 

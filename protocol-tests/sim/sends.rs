@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::applications::ROUTES;
 use crate::message::{self, Message, Moment, Wishes};
 use crate::model::{Ack, Effect, Subscription};
 use crate::policy::{GROUPS, QUEUES, TEMPORARY, is_queue, is_temporary};
@@ -37,9 +38,16 @@ impl World {
         if is_queue(destination) && self.random.percent(45) {
             message.wishes = self.wishes(transaction.is_none());
         }
+        message.via = if is_plain || TOPICS.contains(&destination) { self.route_to(destination) } else { None };
         message.wishes.persistent = !is_temporary(destination) && self.model.setup.has_disk && self.random.percent(45);
         message.brings = message.wishes.reply_to.and_then(|queue| self.bring(session, queue));
         self.send_message(message, transaction.as_deref());
+    }
+
+    /// Perhaps a route that leads there.
+    fn route_to(&mut self, destination: &str) -> Option<&'static str> {
+        let mut routes = ROUTES.iter().filter(|(_, to)| *to == destination);
+        routes.next().map(|(from, _)| *from).filter(|_| self.random.percent(40))
     }
 
     /// Where a message goes: for a temporary queue, also whose.
@@ -104,6 +112,7 @@ impl World {
         let full = self.model.written(&message).or_else(|| self.model.full_name(message.owner, message.destination));
         let is_own = message.owner == Some(session) && self.random.percent(60);
         let destination = full.filter(|_| !is_own).unwrap_or_else(|| message.destination.to_owned());
+        let destination = message.via.map_or(destination, str::to_owned);
         let flags = [("exclude-self:true", message.excludes_self), ("mandatory:true", message.mandatory)];
         let number = self.model.send(message, transaction);
         let mut frame = Frame::new("SEND").with("destination", destination).with("n", number).with("from", session);

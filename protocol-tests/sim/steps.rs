@@ -28,6 +28,8 @@ enum Step {
     Unsubscribe,
     Attach,
     Forget,
+    Call,
+    Handle,
     Settle,
     Begin,
     Finish,
@@ -52,7 +54,7 @@ enum Step {
 }
 
 /// How often each happens, in proportion.
-const STEPS: [(Step, usize); 28] = [
+const STEPS: [(Step, usize); 30] = [
     (Step::Connect, 60),
     (Step::Send, 300),
     (Step::Burst, 12),
@@ -60,6 +62,8 @@ const STEPS: [(Step, usize); 28] = [
     (Step::Unsubscribe, 25),
     (Step::Attach, 60),
     (Step::Forget, 10),
+    (Step::Call, 16),
+    (Step::Handle, 16),
     (Step::Settle, 260),
     (Step::Begin, 45),
     (Step::Finish, 35),
@@ -99,6 +103,12 @@ impl World {
         match step {
             Step::Connect => return self.newcomer(),
             Step::Deliver => return self.deliver(),
+            Step::Handle => {
+                let most = self.random.between(1, 3);
+                self.handle(most);
+                self.end_turns();
+                return self.pump();
+            }
             Step::Advance => {
                 let time = self.random.pick(&[1, 10, 50, 200, 1000, 4000]);
                 return self.advance(Duration::from_millis(time));
@@ -152,6 +162,7 @@ impl World {
             Step::Unsubscribe => self.unsubscribe(session),
             Step::Attach => self.attach(session),
             Step::Forget => self.forget(session),
+            Step::Call => self.call(session),
             Step::Settle => self.settle_one(session),
             Step::Begin => self.begin(session),
             Step::Finish => self.finish_transaction(session),

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use gumboot::app::Done;
+
 use crate::lasting::LASTING;
 use crate::laws::Law;
 use crate::model::Session;
@@ -45,8 +47,21 @@ pub(crate) enum Fault {
     Misread(Rule),
     /// After a restart, a message that was there before seems new.
     ForgetRestored,
+    /// The answers of handlers do this.
+    Answer(Answering),
     /// The disk does this.
     Lie(Lie),
+}
+
+/// What handlers may be made to do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answering {
+    /// What they send reaches nobody,
+    Nobody,
+    /// comes twice,
+    Twice,
+    /// or comes to everybody instead of the one who asked.
+    Everybody,
 }
 
 /// What a disk may do wrong.
@@ -103,7 +118,7 @@ pub(crate) enum Rule {
 
 impl Fault {
     /// All faults, and as what the model reports each.
-    pub(crate) const ALL: [(Fault, &[Law]); 59] = [
+    pub(crate) const ALL: [(Fault, &[Law]); 62] = [
         (Fault::DropTopicMessage, &[Law::Lost]),
         (Fault::DropQueueMessage, &[Law::Lost, Law::Stuck, Law::Order]),
         (Fault::DoubleMessage, &[Law::Duplicate, Law::TwoConsumers, Law::Browse]),
@@ -164,6 +179,9 @@ impl Fault {
         (Fault::Misread(Rule::KeptOverflow), &[Law::Receipt]),
         (Fault::Misread(Rule::KeptExpiry), &[Law::Idle]),
         (Fault::Misread(Rule::Memory), &[Law::Limit]),
+        (Fault::Answer(Answering::Nobody), &[Law::Lost, Law::Application]),
+        (Fault::Answer(Answering::Twice), &[Law::Duplicate, Law::Application, Law::Stray]),
+        (Fault::Answer(Answering::Everybody), &[Law::Stray, Law::Lost]),
         (Fault::OtherUser, &[Law::User, Law::Receipt, Law::Lost]),
         (Fault::DropUserMessage, &[Law::Lost]),
         (Fault::ShowUser, &[Law::Stray]),
@@ -196,6 +214,13 @@ impl Tap {
     /// What the disk does wrong.
     pub(crate) fn lie(&self) -> Option<Lie> {
         if let Some(Fault::Lie(lie)) = self.fault { Some(lie) } else { None }
+    }
+
+    /// Perhaps changes what a handler has done.
+    pub(crate) fn answer(&mut self, done: &mut Done) {
+        if let Some(Fault::Answer(answering)) = self.fault.filter(|_| !self.has_acted) {
+            self.has_acted = answering.apply(done);
+        }
     }
 
     /// What the broker is told instead.
@@ -288,7 +313,12 @@ impl Tap {
                 frame.headers.retain(|(name, _)| !is_it || !name.starts_with("redeliver"));
                 is_it
             }),
-            Fault::OtherUser | Fault::ForgetNothing | Fault::Ignore(_) | Fault::Misread(_) | Fault::Lie(_) => false,
+            Fault::OtherUser
+            | Fault::ForgetNothing
+            | Fault::Answer(_)
+            | Fault::Ignore(_)
+            | Fault::Misread(_)
+            | Fault::Lie(_) => false,
         };
     }
 }

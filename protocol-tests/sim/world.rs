@@ -1,9 +1,12 @@
 //! A run's broker and its clients' ends of the wires: bytes out, frames in, and the model beside them.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use gumboot::app::Job;
 use gumboot::worker::{Framing, Post};
 
+use crate::applications;
 use crate::disk::Disk;
 use crate::lasting::CLIENT;
 use crate::laws::{Check, Law, Violation};
@@ -44,6 +47,8 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) tap: Tap,
     pub(crate) disk: Disk,
+    /// What handlers have yet to answer.
+    pub(crate) jobs: Vec<(usize, Job, Instant)>,
     wires: Vec<Wire>,
     start: std::time::Instant,
     /// What the broker is told of the setup.
@@ -56,13 +61,14 @@ impl World {
         let setup = Setup::new(&mut random);
         let told = tap.misread(&setup);
         let mut broker = VirtualBroker::seeded(setup.workers, told.options(), seed);
+        broker.use_table(Arc::new(applications::table(Arc::new(applications::options()))));
         if setup.has_disk {
             broker.hold_submissions();
         }
         broker.write_size = setup.write_size;
         let start = broker.now();
         let disk = Disk::new(tap.lie());
-        World { broker, model: Model::new(setup), random, tap, disk, wires: Vec::new(), start, told }
+        World { broker, model: Model::new(setup), random, tap, disk, jobs: Vec::new(), wires: Vec::new(), start, told }
     }
 
     /// A new connection, whose CONNECT is on its way.
