@@ -112,7 +112,7 @@ fn queues(criterion: &mut Criterion) {
     let queue = Destination::new("/queue/jobs");
     let id = SubscriberId { session: session(1), subscription: SubscriptionKey(0) };
     let consumer = Consumer { id, credit: 100, no_local: false, ends_queue: false };
-    shard.apply(now, Command::Consume { consumer, queue: queue.clone(), ticket: None }, &mut effects);
+    shard.apply(now, Command::Consume { consumer, replaces: None, queue: queue.clone(), ticket: None }, &mut effects);
     let mut group = criterion.benchmark_group("queue");
     group.throughput(Throughput::Elements(1));
     group.bench_function("send and settle", |bencher| {

@@ -316,7 +316,17 @@ impl Net {
 
     pub(crate) fn consume(&mut self, id: SubscriberId, queue: &Destination, credit: u32, no_local: bool) {
         let consumer = Consumer { id, credit, no_local, ends_queue: false };
-        self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
+        self.run(
+            id.session.worker,
+            Command::Consume { consumer, replaces: None, queue: queue.clone(), ticket: Some(Ticket(0)) },
+        );
+    }
+
+    /// As [`Net::consume`], in the place of another subscription of the same session.
+    pub(crate) fn replace(&mut self, id: SubscriberId, replaced: SubscriptionKey, queue: &Destination, credit: u32) {
+        let consumer = Consumer { id, credit, no_local: false, ends_queue: false };
+        let (replaces, queue) = (Some(replaced), queue.clone());
+        self.run(id.session.worker, Command::Consume { consumer, replaces, queue, ticket: Some(Ticket(0)) });
     }
 
     /// Looks at a queue page by page, and answers what there was before the end.
@@ -341,7 +351,10 @@ impl Net {
     /// As [`Net::consume`], and the queue is to end with its last consumer.
     pub(crate) fn consume_to_the_end(&mut self, id: SubscriberId, queue: &Destination, credit: u32) {
         let consumer = Consumer { id, credit, no_local: false, ends_queue: true };
-        self.run(id.session.worker, Command::Consume { consumer, queue: queue.clone(), ticket: Some(Ticket(0)) });
+        self.run(
+            id.session.worker,
+            Command::Consume { consumer, replaces: None, queue: queue.clone(), ticket: Some(Ticket(0)) },
+        );
     }
 
     pub(crate) fn cancel(&mut self, id: SubscriberId, queue: &Destination) {

@@ -94,7 +94,7 @@ impl Model {
                 self.live.insert(session, (id, credit));
                 let consumer = Consumer { id, credit, no_local: false, ends_queue: false };
                 let queue = self.queue.clone();
-                self.net.give(id.session.worker, Command::Consume { consumer, queue, ticket: None });
+                self.net.give(id.session.worker, Command::Consume { consumer, replaces: None, queue, ticket: None });
             }
             Step::Cancel { session } => self.cancel(session),
             Step::Settle { which, outcome } => self.settle(which, outcome),

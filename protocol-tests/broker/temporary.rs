@@ -37,6 +37,25 @@ fn it_lives_with_its_session_and_only_while_that_consumes() {
 }
 
 #[test]
+fn u6_a_replaced_consumer_is_gone_before_the_new_one_gets_more() {
+    for worker in 0..3 {
+        let mut net = Net::new(3, Options::default());
+        let (owner, other) = (session(worker, 5), session(2, 9));
+        for queue in [queue_of(owner), net.queue_on(0, 0)] {
+            let (first, second) = (subscription(owner, 0), subscription(owner, 1));
+            net.consume(first, &queue, 1, false);
+            for body in ["a", "b", "c"] {
+                net.send(other, &queue, body);
+            }
+            net.expect_queue(&[(first, "a", 0)]);
+            net.replace(second, first.subscription, &queue, 2);
+            net.expect_queue(&[(second, "a", 1), (second, "b", 0)]);
+            assert_eq!(net.queue_stats(&queue).expect("it has a consumer").consumers, 1);
+        }
+    }
+}
+
+#[test]
 fn names_of_nobody_lead_nowhere() {
     let mut net = Net::new(2, Options::default());
     let sender = session(0, 9);

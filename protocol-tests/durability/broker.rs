@@ -54,6 +54,17 @@ impl Broker {
         kilobytes.map(|kilobytes| kilobytes << 10).ok_or_else(|| io::Error::other("no VmRSS"))
     }
 
+    /// Tells it to end in order.
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        let told = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        if told.success() { Ok(()) } else { Err(io::Error::other("it has ended already")) }
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
+        self.child.wait().map(|_| ())
+    }
+
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         // Both fail when it has ended already.

@@ -10,6 +10,7 @@ mod broker;
 mod client;
 mod full_disk;
 mod ledger;
+mod orderly;
 mod soak;
 mod subscriptions;
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     for engine in &engines {
         ok &= report(engine, run(engine, cycles), false);
         ok &= report(engine, run_subscriptions(engine, cycles), false);
+        ok &= report(engine, run_orderly(engine), false);
         ok &= run_full_disk(engine);
     }
     // Nothing survives in memory, so this must be found out.
@@ -132,6 +134,12 @@ fn run_full_disk(engine: &str) -> bool {
             true
         }
     }
+}
+
+/// Ends the broker in order.
+fn run_orderly(engine: &str) -> io::Result<Vec<String>> {
+    let folder = Folder::new(&format!("{engine}-orderly"))?;
+    orderly::run(&folder.0, engine)
 }
 
 fn run_subscriptions(engine: &str, cycles: u64) -> io::Result<Vec<String>> {

@@ -7,8 +7,8 @@ use bytestring::ByteString;
 
 use crate::destination::{Destination, OwnStream, Pattern};
 use crate::message::{
-    Binding, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, Tag, Tags, Ticket, Verdict,
-    WhenSlow, WorkerId,
+    Binding, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, SubscriptionKey, Tag, Tags,
+    Ticket, Verdict, WhenSlow, WorkerId,
 };
 
 /// A subscription of one of this worker's sessions to topics, or to streams of its own.
@@ -152,6 +152,9 @@ pub enum Command {
     Consume {
         /// The subscription.
         consumer: Consumer,
+        /// A subscription of the session to this queue that ends in the same moment, as by [`Command::Cancel`]: what it had to
+        /// settle is back in its place before anybody gets more, and a queue that ends with its last subscription does not (U6).
+        replaces: Option<SubscriptionKey>,
         /// The queue.
         queue: Destination,
         /// Answered when it is live.

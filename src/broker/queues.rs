@@ -25,7 +25,9 @@ use super::storage::{Awaited, Storage};
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Spaces};
 use crate::hash::Keyed;
-use crate::message::{Message, Outcome, Refusal, SessionId, SubscriberId, Tag, Ticket, Verdict, WorkerId};
+use crate::message::{
+    Message, Outcome, Refusal, SessionId, SubscriberId, SubscriptionKey, Tag, Ticket, Verdict, WorkerId,
+};
 
 use bound::Notices;
 pub(super) use bound::{Copied, Copying};
@@ -143,10 +145,20 @@ impl Queues {
         pushed
     }
 
-    /// Adds a consumer. It gets nothing before [`Queues::hand_out`].
-    pub(super) fn consume(&mut self, consumer: Consumer, queue: &Destination) -> Result<(), Refusal> {
+    /// Adds a consumer, in the place of another of its session if it `replaces` one. It gets nothing before
+    /// [`Queues::hand_out`].
+    pub(super) fn consume(
+        &mut self,
+        consumer: Consumer,
+        replaces: Option<SubscriptionKey>,
+        queue: &Destination,
+    ) -> Result<(), Refusal> {
         let key = self.open(queue)?;
-        self.with(key, |queue| queue.consume(consumer))
+        let replaced = replaces.map(|subscription| SubscriberId { subscription, ..consumer.id });
+        self.with(key, |queue| {
+            replaced.into_iter().for_each(|replaced| queue.cancel(replaced));
+            queue.consume(consumer)
+        })
     }
 
     /// Gives consumers with credit what waits in a queue; a queue with neither is forgotten.

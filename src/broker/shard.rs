@@ -22,8 +22,8 @@ use super::users::Users;
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Space, Unknown};
 use crate::message::{
-    Content, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, Tags, Ticket,
-    Verdict, WorkerId,
+    Content, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, SubscriptionKey,
+    Tags, Ticket, Verdict, WorkerId,
 };
 
 /// The subscriptions of one worker's sessions to topics and to their own streams, and the queues whose names hash to it.
@@ -177,7 +177,9 @@ impl Shard {
             | Command::Unsubscribe { .. }
             | Command::SubscribeOwn { .. }
             | Command::UnsubscribeOwn { .. }) => self.change_subscriptions(command, effects),
-            Command::Consume { consumer, queue, ticket } => self.consume(now, consumer, queue, ticket, effects),
+            Command::Consume { consumer, replaces, queue, ticket } => {
+                self.consume(now, (consumer, replaces), queue, ticket, effects);
+            }
             Command::Attach { consumer, binding, ticket } => self.attach(now, consumer, binding, ticket, effects),
             Command::Forget { session, queue, ticket } => self.forget(session, queue, ticket, effects),
             Command::Browse { reader, queue, after, ticket } => {
@@ -305,15 +307,15 @@ impl Shard {
     fn consume<E: Effects>(
         &mut self,
         now: Instant,
-        consumer: Consumer,
+        (consumer, replaces): (Consumer, Option<SubscriptionKey>),
         queue: Destination,
         ticket: Option<Ticket>,
         effects: &mut E,
     ) {
         if let Some(home) = self.elsewhere(&queue) {
-            return effects.post(home, Command::Consume { consumer, queue, ticket });
+            return effects.post(home, Command::Consume { consumer, replaces, queue, ticket });
         }
-        let verdict = self.queues.consume(consumer, &queue).map(|()| 0);
+        let verdict = self.queues.consume(consumer, replaces, &queue).map(|()| 0);
         // Told before its first message comes, as a client would expect.
         answer(consumer.id.session, ticket, verdict, effects);
         self.queues.hand_out(now, &queue, effects);

@@ -23,7 +23,7 @@ use crate::message::WorkerId;
 use crate::sockjs;
 use crate::store;
 use crate::transport::{http, tcp};
-use crate::worker::{self, Counters};
+use crate::worker::{self, Counters, Traffic};
 
 pub use builder::Builder;
 
@@ -127,6 +127,9 @@ pub enum StartError {
     Worker(io::Error),
 }
 
+/// How long workers have for what they have for each other when the broker ends: they wait for nobody but the store.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A running broker. Dropping it stops it at once; [`Server::shut_down`] lets clients take what is queued for them.
 #[derive(Debug)]
 pub struct Server {
@@ -137,6 +140,10 @@ pub struct Server {
     stage: watch::Sender<Stage>,
     /// Over when the listening sockets are closed.
     accepting: Option<latch::Latch>,
+    /// Over when no client has anything more to say.
+    closing: Option<latch::Latch>,
+    /// What is on its way between workers.
+    traffic: Vec<Arc<Traffic>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Outlives the workers, so that what they asked for last is stored.
     storage: Option<storage::Running>,
@@ -158,6 +165,8 @@ enum Stage {
     Closing,
     /// The open connections are told, and written to until the end.
     Draining,
+    /// The clients are gone. What workers still have for each other takes effect: an ACK may be on its way to its queue.
+    Finishing,
     Stopped,
     /// A worker is gone by a fault of ours. The others cannot do without it, so everything stops.
     Failed,
@@ -167,6 +176,10 @@ impl Stage {
     /// Whether connections are served as usual.
     fn is_usual(self) -> bool {
         matches!(self, Stage::Serving | Stage::Closing)
+    }
+
+    fn is_finishing(self) -> bool {
+        self == Stage::Finishing || self.is_over()
     }
 
     fn is_over(self) -> bool {
@@ -214,6 +227,8 @@ impl Server {
             counters: (0..workers).map(|_| Arc::default()).collect(),
             stage,
             accepting: None,
+            closing: None,
+            traffic: (0..workers).map(|_| Arc::default()).collect(),
             threads: Vec::new(),
             storage: None,
             drain_timeout: options.drain_timeout,
@@ -283,7 +298,25 @@ impl Server {
         if left > 0 {
             tracing::warn!(left, "connections cut off at the end of server.drain_timeout");
         }
+        self.finish();
         self.stop();
+    }
+
+    /// Lets what clients have said take effect, wherever it still is.
+    fn finish(&mut self) {
+        self.stage.send_replace(Stage::Finishing);
+        if !self.closing.take().is_some_and(latch::Latch::wait) {
+            // A worker is gone, and what it had taken up with it.
+            return;
+        }
+        let deadline = std::time::Instant::now() + FINISH_TIMEOUT;
+        while !Traffic::is_over(&self.traffic) {
+            if std::time::Instant::now() >= deadline || *self.stage.borrow() == Stage::Failed {
+                tracing::warn!("not all that clients have sent took effect: the store is too slow, or full");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn connections(&self) -> u64 {
@@ -311,10 +344,11 @@ impl Server {
             way = Some(ways);
         }
         let (restored_senders, restored_receivers) = storage::restoring_channels(workers);
-        let latch = latch::Latch::default();
+        let (latch, closing) = (latch::Latch::default(), latch::Latch::default());
         let mut entrances = Vec::new();
         let ways_in = receivers.into_iter().zip(store_receivers).zip(restored_receivers);
         for (index, ((inbox, answers), restored)) in ways_in.enumerate() {
+            let traffic = self.traffic.get(index).map(Arc::clone).unwrap_or_default();
             let plan = thread::Plan {
                 id: WorkerId(index as u16),
                 boot,
@@ -322,7 +356,7 @@ impl Server {
                 interest: Arc::clone(&interest),
                 conduits: Arc::clone(&conduits),
                 counters: self.counters.get(index).map(Arc::clone).unwrap_or_default(),
-                outward: worker::Outward::new(WorkerId(index as u16), senders.clone()),
+                outward: worker::Outward::new(WorkerId(index as u16), senders.clone(), traffic),
                 inbox,
                 answers,
                 way: way.clone(),
@@ -330,12 +364,14 @@ impl Server {
                 port: jobs.clone().map(|jobs| worker::Port::new(WorkerId(index as u16), jobs)),
                 restored,
                 ready: latch.part(),
+                closed: closing.part(),
                 stage: self.stage.clone(),
             };
             let (entrance, handle) = plan.start().map_err(StartError::Worker)?;
             entrances.push(entrance);
             self.threads.push(handle);
         }
+        self.closing = Some(closing);
         if let Some(opened) = storage {
             opened.restore(&interest, restored_senders)?;
         } else {
@@ -415,4 +451,48 @@ fn is_loopback(address: IpAddr) -> bool {
 
 fn addresses(listeners: &[std::net::TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a worker has for another when the broker is told to end takes effect before it ends.
+    #[test]
+    fn it_ends_when_nothing_is_under_way_between_workers() {
+        let (stage, mut watched) = watch::channel(Stage::Serving);
+        let (closing, traffic) = (latch::Latch::default(), Arc::<Traffic>::default());
+        let closed = closing.part();
+        traffic.note_made(1);
+        let worker = {
+            let traffic = Arc::clone(&traffic);
+            std::thread::spawn(move || {
+                while *watched.borrow_and_update() != Stage::Finishing {
+                    std::thread::yield_now();
+                }
+                closed.done();
+                // It might go on now, were it not for what is under way.
+                (0..100).for_each(|_| std::thread::yield_now());
+                let is_over = watched.borrow_and_update().is_over();
+                traffic.note_taken(1);
+                assert!(!is_over, "it ended before");
+            })
+        };
+        let server = Server {
+            websocket: Vec::new(),
+            tcp: Vec::new(),
+            admin: Vec::new(),
+            counters: Vec::new(),
+            stage,
+            accepting: None,
+            closing: Some(closing),
+            traffic: vec![Arc::clone(&traffic)],
+            threads: Vec::new(),
+            storage: None,
+            drain_timeout: Duration::ZERO,
+        };
+        server.shut_down();
+        assert!(Traffic::is_over(&[traffic]));
+        worker.join().unwrap();
+    }
 }

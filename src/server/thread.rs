@@ -65,6 +65,8 @@ pub(super) struct Plan {
     pub(super) restored: mpsc::Receiver<Batch>,
     /// Told once that is done.
     pub(super) ready: Part,
+    /// Told once no client of this worker has anything more to say.
+    pub(super) closed: Part,
     pub(super) stage: watch::Sender<Stage>,
 }
 
@@ -112,6 +114,10 @@ impl Plan {
         // An error means that the server is gone, which is the end too.
         if stage.wait_for(|stage| !stage.is_usual()).await.is_ok() {
             worker.shut_down();
+        }
+        if stage.wait_for(|stage| stage.is_finishing()).await.is_ok_and(|stage| !stage.is_over()) {
+            worker.close();
+            self.closed.done();
             let _ = stage.wait_for(|stage| stage.is_over()).await;
         }
     }
@@ -132,7 +138,7 @@ impl Drop for Alarm {
 async fn receive_posts(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Batch>) {
     let mut batches = Vec::new();
     while inbox.recv_many(&mut batches, BATCHES).await > 0 {
-        worker.receive_posts(batches.drain(..));
+        worker.receive_batches(batches.drain(..));
         // Those who sent them may have more, but this worker's connections come first.
         tokio::task::yield_now().await;
         worker.has_room().await;

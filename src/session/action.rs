@@ -133,6 +133,9 @@ pub struct Subscribe {
     pub browses: bool,
     /// Whether the queue is to be gone when its last subscription ends (P6).
     pub ends_queue: bool,
+    /// The subscription to the same queue whose place it takes, by the client's wish: it ends without an
+    /// [`Action::Unsubscribe`] of its own.
+    pub replaces: Option<SubscriptionKey>,
     /// Answered when the subscription is live.
     pub ticket: Option<Ticket>,
 }

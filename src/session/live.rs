@@ -15,7 +15,7 @@ use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::{Shown, Subscription};
 use super::subscriptions::Subscriptions;
-use super::temporary::{ends_queue, own_queue, space_of};
+use super::temporary::{ends_queue, own_queue};
 use super::terms::{delay_of, terms_of, topic_terms_of};
 use super::transaction::Transactions;
 use super::{AckId, Action, Note, Options, Subscribe, Target};
@@ -118,9 +118,7 @@ impl Live {
             }
             Request::Commit(commit) => self.commit(&commit, actions)?,
             Request::Abort(abort) => self.abort(&abort, actions)?,
-            Request::Disconnect(disconnect) => {
-                self.receipts.complete(disconnect.receipt.as_deref(), actions);
-            }
+            Request::Disconnect(disconnect) => self.disconnect(disconnect.receipt.as_deref(), actions),
         }
         Ok(())
     }
@@ -222,21 +220,16 @@ impl Live {
             return Err(Limit::Subscriptions(options.max_subscriptions).into());
         }
         let key = self.next_key(options)?;
-        // U6: the new one replaces the old one.
-        let mut earlier = earlier.and_then(|key| self.end_subscription(key));
-        let is_temporary = space_of(&request.destination, options).is_some();
+        let browses = matches!(target, Some(Target::Queue(_))) && request.headers.find("browser") == Some("true");
         let ends_queue = matches!(target, Some(Target::Queue(_))) && ends_queue(&request, options);
-        // Such a queue lives as long as it has a subscription, so there the new one comes first.
-        if !is_temporary && !ends_queue {
-            actions.extend(earlier.take().map(|earlier| earlier.unsubscribe(true, None)));
-        }
+        let taken = target.as_ref().filter(|_| !browses);
+        let replaces = self.make_way(earlier, taken, request.receipt.is_some(), actions);
         let Some(target) = target else {
             let unknown = Destination::new(request.destination).detached();
             actions.push_back(Action::Note(Note::UnknownSubscribed(unknown)));
             self.receipts.complete(request.receipt.as_deref(), actions);
             return Ok(());
         };
-        let browses = matches!(target, Target::Queue(_)) && request.headers.find("browser") == Some("true");
         let subscription = Subscription {
             key,
             id: ByteString::from(request.id.to_string()), // A copy: a short name must not hold its frame's buffer.
@@ -245,13 +238,11 @@ impl Live {
             mode: if browses { AckMode::Auto } else { request.ack },
             ack_by: self.version.ack_by(),
             credit,
+            is_made: false,
             page: browses.then(Box::default),
             shown: shown(&request.destination, options),
             flow: None,
         };
-        // One that a `reply-to` has made goes when the client makes its own.
-        let made = self.subscriptions.made_for(&request.destination, &subscription.target).filter(|_| is_temporary);
-        let made = made.and_then(|key| self.subscriptions.remove(key));
         actions.push_back(Action::Subscribe(Subscribe {
             subscription: key,
             id: subscription.id.clone(),
@@ -261,11 +252,37 @@ impl Live {
             credit,
             browses,
             ends_queue,
+            replaces,
             ticket: Some(self.receipts.ask(request.receipt.as_deref(), Awaited::Subscribe(key))),
         }));
         self.subscriptions.add(subscription);
-        actions.extend(earlier.into_iter().chain(made).map(|ended| ended.unsubscribe(true, None)));
         Ok(())
+    }
+
+    /// Ends the subscriptions that a new one replaces: the `earlier` one with its id (U6), and one that a `reply-to` has made on
+    /// what it takes from, which goes when the client makes its own. The RECEIPT of the new one waits for that.
+    ///
+    /// Where it takes from the same queue, the broker is to do both in one step: the queue may end with its last subscription,
+    /// and what goes back to it must not come behind what the new one gets. Then the key of the one whose place it takes.
+    fn make_way(
+        &mut self,
+        earlier: Option<SubscriptionKey>,
+        taken: Option<&Target>,
+        has_receipt: bool,
+        actions: &mut VecDeque<Action>,
+    ) -> Option<SubscriptionKey> {
+        let made = taken.and_then(|target| self.subscriptions.made_for(target)).filter(|made| Some(*made) != earlier);
+        let mut replaces = None;
+        for key in earlier.into_iter().chain(made) {
+            let Some(ended) = self.end_subscription(key) else { continue };
+            if ended.settles() && matches!(ended.target, Target::Queue(_)) && taken == Some(&ended.target) {
+                replaces = Some(key);
+                continue;
+            }
+            let ticket = has_receipt.then(|| self.receipts.ask(None, Awaited::Other));
+            actions.push_back(ended.unsubscribe(true, ticket));
+        }
+        replaces
     }
 
     pub(super) fn next_key(&mut self, options: &Options) -> Result<SubscriptionKey, Fault> {
@@ -331,6 +348,14 @@ impl Live {
     pub(super) fn end_subscription(&mut self, key: SubscriptionKey) -> Option<Subscription> {
         self.transactions.forget(key);
         self.subscriptions.remove(key)
+    }
+
+    /// The client leaves. Its RECEIPT says that its subscriptions are gone, wherever their queues live, so that what it has settled
+    /// before is, and what it has not is back (Q4).
+    fn disconnect(&mut self, receipt: Option<&str>, actions: &mut VecDeque<Action>) {
+        let receipts = &mut self.receipts;
+        self.subscriptions.unsubscribe_all(true, actions, || receipt.map(|_| receipts.ask(None, Awaited::Other)));
+        self.receipts.complete(receipt, actions);
     }
 
     fn settle(

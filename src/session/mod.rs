@@ -61,7 +61,7 @@ const CLOSED_BY_PEER: &str = "closed-by-peer";
 /// **End.** A session ends by [`Action::Close`], after which it gives no action any more, or by
 /// [`Session::handle_lost`], which the driver calls when the transport is gone, after a `Close` too. Whichever comes
 /// first, the session before it gives one [`Action::Unsubscribe`] without a ticket for each subscription that was still
-/// live (and at DISCONNECT already): nothing is delivered to a session that has ended, and a queue's unsettled messages
+/// live (and at DISCONNECT already, then with one if it asks for a RECEIPT): nothing is delivered to a session that has ended, and a queue's unsettled messages
 /// go back at once (Q4). Deliveries and verdicts that are still on their way are ignored.
 ///
 /// **Topics in ack mode `auto`** ([`Subscribe::paced`] is false) need no session: the driver may write their messages
@@ -242,7 +242,7 @@ impl Session {
     /// Its subscriptions go at once, as with [`Session::handle_lost`].
     pub fn handle_ended(&mut self, now: Instant) {
         match self.state {
-            State::Live(_) => self.leave_for(now, false, CLOSED_BY_PEER),
+            State::Live(_) => self.leave_for(now, CLOSED_BY_PEER),
             State::Waiting { .. } => self.end(CloseCode::Normal, CLOSED_BY_PEER),
             State::Leaving { .. } | State::Closed => {}
         }
@@ -251,7 +251,7 @@ impl Session {
     /// The transport is gone. Gives what the end of a session gives, without a `Close`.
     pub fn handle_lost(&mut self, _now: Instant) {
         if let State::Live(live) = &mut self.state {
-            live.subscriptions.unsubscribe_all(false, &mut self.actions);
+            live.subscriptions.unsubscribe_all(false, &mut self.actions, || None);
         }
         self.state = State::Closed;
     }
@@ -399,16 +399,16 @@ impl Session {
                 live::go_on_after(&fault, receipt, &mut self.actions);
             }
             Err(fault) => return Err(fault),
-            Ok(()) if is_last => self.leave_for(now, true, "disconnect"),
+            Ok(()) if is_last => self.leave_for(now, "disconnect"),
             Ok(()) => {}
         }
         Ok(())
     }
 
     /// Live to Leaving, and on to Closed if nothing is due any more (X5).
-    fn leave_for(&mut self, now: Instant, by_client: bool, reason: &'static str) {
+    fn leave_for(&mut self, now: Instant, reason: &'static str) {
         if let State::Live(live) = &mut self.state {
-            live.subscriptions.unsubscribe_all(by_client, &mut self.actions);
+            live.subscriptions.unsubscribe_all(false, &mut self.actions, || None);
             let receipts = std::mem::take(&mut live.receipts);
             let deadline = now + self.options.disconnect_timeout;
             self.state = State::Leaving { receipts, reason, continues: live.continues, deadline };
@@ -451,7 +451,7 @@ impl Session {
             return;
         }
         if let State::Live(live) = &mut self.state {
-            live.subscriptions.unsubscribe_all(false, &mut self.actions);
+            live.subscriptions.unsubscribe_all(false, &mut self.actions, || None);
         }
         self.state = State::Closed;
         self.push(Action::Close(close));

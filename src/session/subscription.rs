@@ -25,6 +25,8 @@ pub(super) struct Subscription {
     pub(super) credit: u32,
     /// What its messages say for `destination`, where that is not what they were routed by.
     pub(super) shown: Option<Box<Shown>>,
+    /// Whether a `reply-to` has made it, and no SUBSCRIBE of the client's.
+    pub(super) is_made: bool,
     /// Present where it only looks at a queue.
     pub(super) page: Option<Box<Page>>,
     /// Most subscriptions are to topics in mode `auto`, have fast clients, and never need it.
@@ -83,6 +85,11 @@ impl Subscription {
     /// Whether deliveries must go through the session.
     pub(super) fn is_paced(&self) -> bool {
         self.is_broadcast() && self.mode != AckMode::Auto
+    }
+
+    /// Whether messages of a queue, or of a durable subscription, are its to settle.
+    pub(super) fn settles(&self) -> bool {
+        !self.is_broadcast() && self.page.is_none()
     }
 
     /// The action that takes it away.

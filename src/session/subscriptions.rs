@@ -9,7 +9,7 @@ use super::subscription::{Offered, Subscription};
 use super::{Action, Browse, Options, Outgoing, Target};
 use crate::destination::Destination;
 use crate::hash::Keyed;
-use crate::message::{Delivery, SubscriptionKey};
+use crate::message::{Delivery, SubscriptionKey, Ticket};
 
 /// Up to here a search through all is quicker than a map, and smaller.
 const FEW: usize = 8;
@@ -73,14 +73,15 @@ impl Subscriptions {
         self.list.get_mut(place)
     }
 
-    /// Whether one of them is on this queue.
-    pub(super) fn is_on_queue(&self, queue: &Destination) -> bool {
-        self.list.iter().any(|each| matches!(&each.target, Target::Queue(target) if target == queue))
+    /// Whether one of them takes messages of this queue. One that browses only looks.
+    pub(super) fn takes_from(&self, queue: &Destination) -> bool {
+        let is_on = |target: &Target| matches!(target, Target::Queue(target) if target == queue);
+        self.list.iter().any(|each| each.settles() && is_on(&each.target))
     }
 
-    /// The one on this queue whose id is the client's word for it: it was made for a `reply-to`.
-    pub(super) fn made_for(&self, word: &str, queue: &Target) -> Option<SubscriptionKey> {
-        self.list.iter().find(|each| &*each.id == word && each.target == *queue).map(|each| each.key)
+    /// The one on this queue that was made for a `reply-to`.
+    pub(super) fn made_for(&self, queue: &Target) -> Option<SubscriptionKey> {
+        self.list.iter().find(|each| each.is_made && each.target == *queue).map(|each| each.key)
     }
 
     /// All of them.
@@ -103,10 +104,18 @@ impl Subscriptions {
         Some(removed)
     }
 
-    /// Takes all of them out, and tells the broker.
-    pub(super) fn unsubscribe_all(&mut self, by_client: bool, actions: &mut VecDeque<Action>) {
+    /// Takes all of them out, and tells the broker. Those on queues have the tickets that `ticket` gives.
+    pub(super) fn unsubscribe_all(
+        &mut self,
+        by_client: bool,
+        actions: &mut VecDeque<Action>,
+        mut ticket: impl FnMut() -> Option<Ticket>,
+    ) {
         let all = std::mem::take(self);
-        actions.extend(all.list.into_iter().map(|each| each.unsubscribe(by_client, None)));
+        actions.extend(all.list.into_iter().map(|each| {
+            let ticket = if each.settles() { ticket() } else { None };
+            each.unsubscribe(by_client, ticket)
+        }));
     }
 
     /// A delivery for one of them.

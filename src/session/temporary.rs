@@ -65,17 +65,22 @@ impl Live {
         };
         let queue = space.full_name(&reply_to, &self.name);
         send.headers = with_reply_to(&send.headers, &queue);
-        if self.subscriptions.is_on_queue(&queue) {
+        if self.subscriptions.takes_from(&queue) {
             return Ok(());
         }
         let request = Subscribe {
             id: reply_to.clone(),
-            destination: reply_to,
+            destination: reply_to.clone(),
             ack: AckMode::Auto,
             receipt: None,
             headers: Headers::default(),
         };
-        self.subscribe(request, actions, options)
+        self.subscribe(request, actions, options)?;
+        let made = self.subscriptions.key_of(&reply_to).and_then(|key| self.subscriptions.find(key));
+        if let Some(made) = made {
+            made.is_made = true;
+        }
+        Ok(())
     }
 }
 

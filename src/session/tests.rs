@@ -239,6 +239,7 @@ fn render(action: Action) -> String {
             text += if subscribe.paced { " paced" } else { "" };
             text += if subscribe.browses { " browses" } else { "" };
             text += if subscribe.ends_queue { " ends-queue" } else { "" };
+            text += &subscribe.replaces.map_or(String::new(), |replaced| format!(" replaces {}", replaced.0));
             text + &format!(" credit:{}", subscribe.credit)
         }
         Action::Browse(Browse { subscription, queue, credit, after }) => {

@@ -180,7 +180,14 @@ impl Worker {
         .await;
     }
 
-    /// Takes what other workers, or the store, have for this one.
+    /// Takes what other workers have for this one.
+    pub(crate) fn receive_batches(&self, batches: impl Iterator<Item = Vec<Post>>) {
+        let mut count = 0;
+        self.receive_posts(batches.inspect(|posts| count += posts.len()));
+        self.state.borrow_mut().outward.took(count);
+    }
+
+    /// Takes what the store, or the application, has for this worker; or all that is restored.
     pub(crate) fn receive_posts(&self, batches: impl Iterator<Item = Vec<Post>>) {
         let mut state = self.state.borrow_mut();
         let now = state.now();
@@ -199,6 +206,14 @@ impl Worker {
         let now = state.now();
         state.hub.shut_down(now);
         state.end_turn_soon();
+    }
+
+    /// No client has anything more to say. What those who were here have said is on its way to the other workers after this.
+    pub(crate) fn close(&self) {
+        self.shut_down();
+        let state = &mut *self.state.borrow_mut();
+        state.end_turn();
+        state.outward.send(&mut state.hub);
     }
 
     /// Hands over to the store what this worker still has for it. To be called when its runtime is gone, and nobody answers.

@@ -170,7 +170,8 @@ impl Hub {
     }
 
     fn subscribe(&mut self, key: ConnectionKey, subscribe: Subscribe) {
-        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ends_queue, ticket } = subscribe;
+        let Subscribe { subscription, id, target, no_local, paced, credit, browses, ends_queue, replaces, ticket } =
+            subscribe;
         let name = SubscriberId { session: self.peers.session_id(key), subscription };
         match target {
             Target::Topic(pattern) => {
@@ -189,7 +190,11 @@ impl Hub {
             }
             Target::Queue(queue) => {
                 let consumer = Consumer { id: name, credit, no_local, ends_queue };
-                self.apply(Command::Consume { consumer, queue, ticket });
+                if let Some(replaced) = replaces {
+                    self.announce_unsubscribed(name.session, &Target::Queue(queue.clone()));
+                    self.consume_unwritten(key, replaced);
+                }
+                self.apply(Command::Consume { consumer, replaces, queue, ticket });
             }
             Target::Durable(binding) => {
                 let consumer = Consumer { id: name, credit, no_local, ends_queue: false };

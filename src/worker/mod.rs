@@ -27,7 +27,7 @@ pub(crate) use connection::Worker;
 pub use counters::{Counter, Counters};
 pub use encoder::Framing;
 pub use hub::{Event, Hub};
-pub(crate) use inbox::{Batch, Outward, inboxes};
+pub(crate) use inbox::{Batch, Outward, Traffic, inboxes};
 pub use options::Options;
 pub use peers::{ConnectionKey, Peer, Submission};
 pub(crate) use port::Port;

@@ -31,7 +31,7 @@ fn x5_the_receipts_before_it_come_first() {
          > SEND destination:/topic/a receipt:r
          < #1 send /topic/a |
          > DISCONNECT receipt:bye
-         < #- unsubscribe 0=a queue /queue/a by-client
+         < #2 unsubscribe 0=a queue /queue/a by-client
          > SEND destination:/topic/a receipt:ignored
          > NACK
          bad-bytes
@@ -40,6 +40,7 @@ fn x5_the_receipts_before_it_come_first() {
          = 1 2
          = 0 0
          < RECEIPT receipt-id:r matched:2
+         = 2 0
          < RECEIPT receipt-id:bye
          < close 1000 disconnect",
     );
@@ -75,6 +76,31 @@ fn g3_the_receipts_before_the_end_of_input() {
          lost",
     );
     check(Options::default(), "ended\n < close 1000 closed-by-peer");
+}
+
+/// Q4, G3: whoever has the RECEIPT may rely on it that what was unsettled is back, and what was settled is not.
+#[test]
+fn x5_the_receipt_says_that_the_subscriptions_are_gone() {
+    check_connected(
+        "1.2",
+        Options::default(),
+        "> SUBSCRIBE id:a destination:/queue/a
+         < #0 subscribe 0=a queue /queue/a credit:100
+         > SUBSCRIBE id:b destination:/topic/b
+         < #1 subscribe 1=b topic /topic/b credit:100
+         > SUBSCRIBE id:c destination:/queue/a browser:true
+         < #2 subscribe 2=c queue /queue/a browses credit:100
+         = 0 0
+         = 1 0
+         = 2 0
+         > DISCONNECT receipt:bye
+         < #3 unsubscribe 0=a queue /queue/a by-client
+         < #- unsubscribe 1=b topic /topic/b by-client
+         < #- unsubscribe 2=c queue /queue/a by-client
+         = 3 0
+         < RECEIPT receipt-id:bye
+         < close 1000 disconnect",
+    );
 }
 
 #[test]

@@ -68,6 +68,12 @@ fn keys(asked: &[String], verb: &str) -> Vec<String> {
     chosen.filter_map(|words| Some((*words.get(2)?).to_owned())).collect()
 }
 
+/// The keys in lines such as `#1 subscribe 1=a queue /queue/a replaces 0 ...`.
+fn replaced(asked: &[String]) -> Vec<String> {
+    let rest = asked.iter().filter_map(|line| line.split_once(" replaces "));
+    rest.filter_map(|(_, rest)| Some(rest.split(' ').next()?.to_owned())).collect()
+}
+
 proptest! {
     /// A session ends once and is silent from then on; each subscription is taken away once, unless the broker refused
     /// it; nothing is delivered to one that is gone; receipts that wait are limited.
@@ -83,7 +89,7 @@ proptest! {
             let was_closed = player.session.is_closed();
             let asked = player.happen(event);
             prop_assert!(!was_closed || asked.is_empty(), "{asked:?} after the end");
-            for key in keys(&asked, "unsubscribe") {
+            for key in keys(&asked, "unsubscribe").into_iter().chain(replaced(&asked)) {
                 prop_assert!(live.remove(&key), "{key} was not live");
             }
             live.extend(keys(&asked, "subscribe"));

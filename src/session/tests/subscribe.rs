@@ -96,6 +96,27 @@ fn u6_a_live_id_is_replaced() {
 }
 
 #[test]
+fn g3_u6_the_receipt_waits_for_the_end_of_what_is_replaced() {
+    check_connected(
+        "1.2",
+        Options::default(),
+        "> SUBSCRIBE id:a destination:/queue/a
+         < #0 subscribe 0=a queue /queue/a credit:100
+         = 0 0
+         > SUBSCRIBE id:a destination:/queue/b receipt:r
+         < #1 unsubscribe 0=a queue /queue/a by-client
+         < #2 subscribe 1=a queue /queue/b credit:100
+         = 2 0
+         = 1 0
+         < RECEIPT receipt-id:r
+         > SUBSCRIBE id:a destination:/queue/b receipt:s
+         < #3 subscribe 2=a queue /queue/b replaces 1 credit:100
+         = 3 0
+         < RECEIPT receipt-id:s",
+    );
+}
+
+#[test]
 fn u7_an_unknown_id_is_only_answered() {
     check_connected(
         "1.2",

@@ -39,8 +39,7 @@ fn a_reply_to_finds_a_subscription() {
          > SEND destination:/topic/a reply-to:/temp-queue/x | ask
          < #- send /topic/a reply-to:/temp-queue/@e-1/x | ask
          > SUBSCRIBE id:a destination:/temp-queue/x
-         < #1 subscribe 1=a queue /temp-queue/@e-1/x credit:100
-         < #- unsubscribe 0=/temp-queue/x queue /temp-queue/@e-1/x by-client
+         < #1 subscribe 1=a queue /temp-queue/@e-1/x replaces 0 credit:100
          > SEND destination:/queue/a reply-to:/temp-queue/x | ask
          < #- send /queue/a reply-to:/temp-queue/@e-1/x | ask
          > SEND destination:/queue/a reply-to:/temp-queue/@2-b/x | forwarded
@@ -51,14 +50,51 @@ fn a_reply_to_finds_a_subscription() {
 }
 
 #[test]
-fn u6_a_new_subscription_comes_before_the_end_of_the_one_it_replaces() {
+fn a_look_at_the_answers_leaves_them_their_subscription() {
+    check_named(
+        Options::default(),
+        "> SUBSCRIBE id:early destination:/temp-queue/x browser:true
+         < #0 subscribe 0=early queue /temp-queue/@e-1/x browses credit:100
+         > SEND destination:/queue/a reply-to:/temp-queue/x | ask
+         < #1 subscribe 1=/temp-queue/x queue /temp-queue/@e-1/x credit:100
+         < #- send /queue/a reply-to:/temp-queue/@e-1/x | ask
+         > SUBSCRIBE id:late destination:/temp-queue/x browser:true
+         < #2 subscribe 2=late queue /temp-queue/@e-1/x browses credit:100
+         > SEND destination:/queue/a reply-to:/temp-queue/x | ask
+         < #- send /queue/a reply-to:/temp-queue/@e-1/x | ask
+         > SUBSCRIBE id:own destination:/temp-queue/x
+         < #3 subscribe 3=own queue /temp-queue/@e-1/x replaces 1 credit:100",
+    );
+}
+
+#[test]
+fn a_subscription_of_the_client_that_is_called_as_the_queue_stays() {
+    check_named(
+        Options::default(),
+        "> SUBSCRIBE id:/temp-queue/x destination:/temp-queue/x
+         < #0 subscribe 0=/temp-queue/x queue /temp-queue/@e-1/x credit:100
+         > SUBSCRIBE id:b destination:/temp-queue/x
+         < #1 subscribe 1=b queue /temp-queue/@e-1/x credit:100",
+    );
+}
+
+#[test]
+fn u6_a_new_subscription_takes_the_place_of_the_one_it_replaces() {
     check_named(
         Options::default(),
         "> SUBSCRIBE id:a destination:/temp-queue/x
          < #0 subscribe 0=a queue /temp-queue/@e-1/x credit:100
          > SUBSCRIBE id:a destination:/temp-queue/x
-         < #1 subscribe 1=a queue /temp-queue/@e-1/x credit:100
-         < #- unsubscribe 0=a queue /temp-queue/@e-1/x by-client",
+         < #1 subscribe 1=a queue /temp-queue/@e-1/x replaces 0 credit:100
+         > SUBSCRIBE id:a destination:/temp-queue/x browser:true
+         < #- unsubscribe 1=a queue /temp-queue/@e-1/x by-client
+         < #2 subscribe 2=a queue /temp-queue/@e-1/x browses credit:100
+         > SUBSCRIBE id:a destination:/temp-queue/x
+         < #- unsubscribe 2=a queue /temp-queue/@e-1/x by-client
+         < #3 subscribe 3=a queue /temp-queue/@e-1/x credit:100
+         > SUBSCRIBE id:a destination:/temp-queue/y
+         < #- unsubscribe 3=a queue /temp-queue/@e-1/x by-client
+         < #4 subscribe 4=a queue /temp-queue/@e-1/y credit:100",
     );
 }
 
@@ -87,8 +123,7 @@ fn p6_a_subscribe_may_say_that_its_queue_ends_with_it() {
          > SUBSCRIBE id:d destination:/queue/x auto-delete:true
          < #3 subscribe 3=d queue /queue/x ends-queue credit:100
          > SUBSCRIBE id:d destination:/queue/x auto-delete:true
-         < #4 subscribe 4=d queue /queue/x ends-queue credit:100
-         < #- unsubscribe 3=d queue /queue/x by-client
+         < #4 subscribe 4=d queue /queue/x ends-queue replaces 3 credit:100
          > SUBSCRIBE id:e destination:/queue/y auto-delete:false
          < #5 subscribe 5=e queue /queue/y credit:100",
     );
