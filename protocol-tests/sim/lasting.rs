@@ -102,10 +102,21 @@ impl Model {
 
     /// A client asks for a durable subscription.
     pub(crate) fn attach(&mut self, lasting: usize) {
-        let events = self.events;
+        let (events, coming) = (self.events, self.coming_to(LASTING[lasting].topic));
         let own = &mut self.lasting[lasting];
-        own.possible_since.get_or_insert(events);
+        if own.possible_since.is_none() {
+            (own.possible_since, own.load) = (Some(events), coming);
+        }
         own.is_touched = true;
+    }
+
+    /// How many messages may still be on their way to those who take a topic.
+    fn coming_to(&self, topic: &str) -> usize {
+        let comes = |message: &&Message| {
+            let is_possible = matches!(message.fate, Fate::Possible | Fate::Accepted) && message.certain_at.is_none();
+            is_possible && !message.is_for_queue() && takes(topic, message.destination)
+        };
+        self.messages.iter().filter(comes).count()
     }
 
     /// A client wants a durable subscription to be no more.
@@ -222,8 +233,7 @@ impl Model {
                 !each.is_buried && (shuns(each) || each.session == message.origin && message.excludes_self)
             };
             let is_declined = self.parts_of(*lasting).any(may_shun);
-            let parts = self.parts_of(*lasting).filter(|(_, each)| !each.is_buried);
-            let credit: usize = parts.map(|(_, each)| each.credit).sum();
+            let credit = self.credit_of(*lasting);
             let own = &mut self.lasting[*lasting];
             own.load += 1;
             if own.load > rules.max_messages {
@@ -247,12 +257,21 @@ impl Model {
 
     /// How many durable subscriptions certainly keep a message, and how many more than were possible when it was sent may.
     pub(crate) fn reach_of_lasting(&self, message: &Message, number: usize) -> (usize, usize) {
-        let takers = LASTING.iter().zip(&self.lasting).filter(|(known, _)| takes(known.topic, message.destination));
-        takers.fold((0, 0), |(least, more), (_, own)| {
-            let is_sure = own.sure_since.is_some() && own.copies.get(&number).is_some_and(|copy| copy.is_counted);
+        let takers = LASTING.iter().zip(&self.lasting).enumerate();
+        let takers = takers.filter(|(_, (known, _))| takes(known.topic, message.destination));
+        takers.fold((0, 0), |(least, more), (lasting, (_, own))| {
+            // Those who came meanwhile may have all that could be dropped for it.
+            let may_drop = || self.credit_of(lasting) < self.setup.lasting.max_messages;
+            let is_kept = |copy: &Copy| copy.is_counted && (copy.is_wanted || may_drop());
+            let is_sure = own.sure_since.is_some() && own.copies.get(&number).is_some_and(is_kept);
             let is_new = own.possible_since.is_some_and(|since| since > message.sent_event);
             (least + usize::from(is_sure), more + usize::from(is_new))
         })
+    }
+
+    /// How many deliveries sessions may have of a durable subscription.
+    fn credit_of(&self, lasting: usize) -> usize {
+        self.parts_of(lasting).filter(|(_, each)| !each.is_buried).map(|(_, each)| each.credit).sum()
     }
 
     /// Time has passed: those that nobody had for long may be no more.
@@ -288,11 +307,7 @@ impl Model {
             let forgets = forgets.count();
             let asked = self.parts_of(lasting).filter(|(_, each)| !each.is_live && !each.is_dead);
             let asked = asked.map(|(_, each)| each.asked_at).min();
-            // What is not answered is still on its way.
-            let comes = |message: &&Message| {
-                message.fate == Fate::Possible && takes(known.topic, message.destination) && !message.is_for_queue()
-            };
-            let coming = self.messages.iter().filter(comes).count();
+            let coming = self.coming_to(known.topic);
             let own = &mut self.lasting[lasting];
             own.forgets = forgets;
             match found {
