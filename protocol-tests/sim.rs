@@ -10,6 +10,8 @@
 //! cargo test --test sim -- --faults          # only the proof that the model can fail
 //! ```
 
+#[path = "sim/applications.rs"]
+mod applications;
 #[path = "sim/arrivals.rs"]
 mod arrivals;
 #[path = "sim/attach.rs"]
@@ -52,6 +54,8 @@ mod setup;
 mod steps;
 #[path = "sim/taps.rs"]
 mod taps;
+#[path = "sim/users.rs"]
+mod users;
 #[path = "sim/verdict.rs"]
 mod verdict;
 #[path = "virtual_broker.rs"]

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gumboot::app::Failure;
+use gumboot::app::{Answer, CallId, Failure, Job, Table};
 use gumboot::broker::{Change, Command, Interest, QueueStats, UNAWAITED};
 use gumboot::clock::Clock;
 use gumboot::message::{Message, Refusal, Sequences, WorkerId};
@@ -54,6 +54,9 @@ pub(crate) struct VirtualBroker {
     submitted: Option<Vec<(usize, Submission)>>,
     /// What they want to read, likewise.
     lookups: Vec<(usize, u64, Vec<u64>)>,
+    /// Who handles what is for applications, where a test plays the handlers; and what they are asked, and since when.
+    table: Option<Arc<Table>>,
+    jobs: Vec<(usize, Job, Instant)>,
 }
 
 impl VirtualBroker {
@@ -82,6 +85,8 @@ impl VirtualBroker {
             boot: 0,
             submitted: None,
             lookups: Vec::new(),
+            table: None,
+            jobs: Vec::new(),
         };
         broker.boot(options, &Sequences::above(0));
         broker
@@ -96,6 +101,9 @@ impl VirtualBroker {
             let (options, interest) = (Arc::clone(&options), Arc::clone(&self.interest));
             let mut hub = Hub::new(clock, WorkerId(index), self.boot, options, interest, Arc::new(Counters::default()));
             hub.use_store(sequences.clone());
+            if let Some(table) = &self.table {
+                hub.set_table(Arc::clone(table));
+            }
             hub
         };
         self.hubs = (0..self.interest.workers()).map(hub).collect();
@@ -109,6 +117,24 @@ impl VirtualBroker {
     /// What workers want to be stored, in order, and who.
     pub(crate) fn take_submitted(&mut self) -> Vec<(usize, Submission)> {
         self.submitted.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// From now on what handlers are asked waits for [`VirtualBroker::take_jobs`].
+    pub(crate) fn use_table(&mut self, table: Arc<Table>) {
+        for hub in &mut self.hubs {
+            hub.set_table(Arc::clone(&table));
+        }
+        self.table = Some(table);
+    }
+
+    /// What handlers are asked, on which worker, and since when.
+    pub(crate) fn take_jobs(&mut self) -> Vec<(usize, Job, Instant)> {
+        std::mem::take(&mut self.jobs)
+    }
+
+    /// What a handler answers.
+    pub(crate) fn answer_job(&mut self, hub: usize, call: CallId, answer: Answer) {
+        self.hubs[hub].answer(self.now, call, answer);
     }
 
     /// What workers want to read: who, for which queue of theirs, and which messages.
@@ -133,6 +159,7 @@ impl VirtualBroker {
     pub(crate) fn restart(&mut self, options: Options, stored: Vec<Post>, last: u64) {
         self.links.clear();
         self.lookups.clear();
+        self.jobs.clear();
         self.by_key.clear();
         self.disk.clear();
         for client in &mut self.clients {
@@ -233,8 +260,12 @@ impl VirtualBroker {
                 self.links.entry((hub, to)).or_default().push_back(posts);
             }
         }
-        // There are no handlers here to call.
         for job in self.hubs[hub].take_jobs() {
+            if self.table.is_some() {
+                self.jobs.push((hub, job, self.now));
+                continue;
+            }
+            // There are no handlers here to call.
             self.hubs[hub].answer(self.now, job.call, Err(Failure::Unavailable));
         }
         while let Some(event) = self.hubs[hub].poll_event() {

@@ -221,6 +221,28 @@ fn a_look_goes_on_past_what_cannot_be_read() {
 }
 
 #[test]
+fn what_cannot_be_read_leaves_its_credit_to_others_of_a_group() {
+    let mut kept = Kept::new(options(0, false, WhenExpired::Drop));
+    let reader = subscription(session(0, 1), 0);
+    let send = |kept: &mut Kept, group: Option<&str>| {
+        let terms = Terms { persistent: true, group: group.map(Into::into), ..Terms::default() };
+        kept.take(&Step::Send { session: 2, terms, long: true }, &[]);
+    };
+    // They take the reader's credit, and so what is of its group has to wait.
+    send(&mut kept, None);
+    send(&mut kept, None);
+    kept.disk.unreadable.extend(kept.disk.messages.keys().take(2).copied().collect::<Vec<_>>());
+    send(&mut kept, Some("a"));
+    send(&mut kept, Some("a"));
+    kept.net.consume(reader, &kept.queue, 3, false);
+    kept.net.consume(subscription(session(0, 3), 0), &kept.queue, 3, false);
+    kept.net.oblige(&mut kept.disk);
+    let (_, (seen, ..)) = kept.seen();
+    let bodies: BTreeSet<&str> = seen.iter().map(|(_, body, ..)| &body[..1]).collect();
+    assert_eq!(bodies, BTreeSet::from(["3", "4"]));
+}
+
+#[test]
 fn what_cannot_die_does_not_stay_in_memory() {
     let queues = QueueOptions {
         memory: 0,

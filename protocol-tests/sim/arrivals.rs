@@ -14,6 +14,9 @@ const PRIVATE: [&str; 3] = ["receipt", "transaction", "passcode"];
 
 impl Model {
     pub(crate) fn message(&mut self, session: usize, frame: &Frame) -> Check {
+        if let Some(check) = self.heard(session, frame) {
+            return check;
+        }
         let wrong = |law, text: &str| Violation::new(law, format!("{text}: {frame}"), [session]);
         let destination = frame.header("destination").unwrap_or_default();
         let id = frame.header("subscription").unwrap_or_default();
@@ -27,6 +30,7 @@ impl Model {
         }
         let number = self.identify(session, frame)?;
         let (own, message) = (&self.subscriptions[subscription], &self.messages[number]);
+        self.check_addressed(own, message, frame)?;
         if is_temporary(destination) && message.owner != Some(session) {
             return Err(wrong(Law::Temporary, "from somebody else's temporary queue"));
         }
@@ -41,7 +45,8 @@ impl Model {
         let is_fresh = frame.header("redelivered").is_none();
         // Groups wait for their consumers while others pass.
         let rank = self.policy_at(message.destination).rank(message.wishes.priority);
-        let key = (session, id.to_owned(), message.origin, message.destination, (rank, message.wishes.group));
+        let key =
+            (session, id.to_owned(), message.origin, message.destination, (rank, message.wishes.group, message.lane()));
         if let Some(lasting) = own.lasting {
             self.copy_came(subscription, lasting, number, frame)?;
         } else if own.is_queue() {
@@ -234,7 +239,9 @@ impl Model {
         let wrong = |law, text: &str| Err(Violation::new(law, format!("{text}: {frame}"), [session]));
         let message = &self.messages[number];
         let policy = self.policy_at(message.place);
-        let is_prompt = !self.sessions[session].was_stalled;
+        // What is read from a slow disk comes when it is read.
+        let is_slow = self.setup.has_disk && !self.setup.is_quick;
+        let is_prompt = !self.sessions[session].was_stalled && !is_slow;
         if is_prompt && message.is_expired(policy, self.now) {
             return wrong(Law::Expiry, "after its time was over");
         }

@@ -35,7 +35,7 @@ impl World {
         let known = &LASTING[lasting];
         let is_earlier = |each: &Subscription| each.session == session && !each.is_dead;
         let has_part = self.model.parts_of(lasting).any(|(_, each)| is_earlier(each));
-        if has_part || known.is_named && self.model.sessions[session].client.is_none() {
+        if has_part || self.model.sessions[session].client.is_none() {
             return None;
         }
         let mut frame = Frame::new("SUBSCRIBE").with("destination", known.topic).with("id", known.id).with("ack", mode);
@@ -60,7 +60,7 @@ impl World {
     pub(crate) fn forget(&mut self, session: usize) {
         let lasting = self.random.below(LASTING.len());
         let known = &LASTING[lasting];
-        if known.is_named && self.model.sessions[session].client.is_none() {
+        if self.model.sessions[session].client.is_none() {
             return;
         }
         let frame = Frame::new("UNSUBSCRIBE").with("id", known.id);

@@ -160,7 +160,7 @@ impl Model {
                 return Err(Violation::new(Law::Limit, text, [session]));
             }
         }
-        let last = own.last.insert((message.origin, message.destination), message.order);
+        let last = own.last.insert((message.origin, message.destination, message.lane()), message.order);
         match last.filter(|last| *last > message.order && LASTING[lasting].is_named) {
             Some(last) => {
                 let text = format!("number {} came after number {last}: {frame}", message.order);

@@ -9,7 +9,7 @@ impl World {
     pub(crate) fn come_to_rest(&mut self) {
         loop {
             self.broker.settle();
-            let has_answered = self.serve(usize::MAX);
+            let has_answered = self.serve(usize::MAX) | self.handle(usize::MAX);
             if !has_answered && self.disk.is_idle() {
                 return;
             }
@@ -101,6 +101,7 @@ impl World {
         }
         self.model.crash();
         let (stored, last) = self.disk.crash();
+        self.jobs.clear();
         self.restart(stored, last);
         self.model.restarted();
         self.pump()

@@ -20,6 +20,9 @@ pub(crate) const LASTING: [Known; 4] = [
     Known { id: "y", topic: "/topic/**", is_named: true },
 ];
 
+/// More than one gets in a run.
+const MANY: usize = 1000;
+
 /// What clients call themselves that have named ones.
 pub(crate) const CLIENT: &str = "till";
 
@@ -54,7 +57,7 @@ pub(crate) struct Lasting {
     forgets: usize,
     pub(crate) copies: BTreeMap<usize, Copy>,
     /// The last message by origin and destination that came for the first time.
-    pub(crate) last: BTreeMap<(usize, &'static str), usize>,
+    pub(crate) last: BTreeMap<(usize, &'static str, &'static str), usize>,
     /// What came for the first time when nobody sends any more.
     pub(crate) remains: BTreeSet<usize>,
     /// How many messages it had when all was quiet, and how many may have come since.
@@ -99,10 +102,21 @@ impl Model {
 
     /// A client asks for a durable subscription.
     pub(crate) fn attach(&mut self, lasting: usize) {
-        let events = self.events;
+        let (events, coming) = (self.events, self.coming_to(LASTING[lasting].topic));
         let own = &mut self.lasting[lasting];
-        own.possible_since.get_or_insert(events);
+        if own.possible_since.is_none() {
+            (own.possible_since, own.load) = (Some(events), coming);
+        }
         own.is_touched = true;
+    }
+
+    /// How many messages may still be on their way to those who take a topic.
+    fn coming_to(&self, topic: &str) -> usize {
+        let comes = |message: &&Message| {
+            let is_possible = matches!(message.fate, Fate::Possible | Fate::Accepted) && message.certain_at.is_none();
+            is_possible && !message.is_for_queue() && takes(topic, message.destination)
+        };
+        self.messages.iter().filter(comes).count()
     }
 
     /// A client wants a durable subscription to be no more.
@@ -219,8 +233,7 @@ impl Model {
                 !each.is_buried && (shuns(each) || each.session == message.origin && message.excludes_self)
             };
             let is_declined = self.parts_of(*lasting).any(may_shun);
-            let parts = self.parts_of(*lasting).filter(|(_, each)| !each.is_buried);
-            let credit: usize = parts.map(|(_, each)| each.credit).sum();
+            let credit = self.credit_of(*lasting);
             let own = &mut self.lasting[*lasting];
             own.load += 1;
             if own.load > rules.max_messages {
@@ -229,7 +242,9 @@ impl Model {
                     (copy.is_wanted, copy.is_counted) = (false, copy.is_counted && rules.drops_oldest && !has_disk);
                 }
             }
-            if own.sure_since.is_some() && !is_declined {
+            // What lines up for the disk is as good as there, and nobody knows how much that is.
+            let is_small = has_disk && rules.max_messages < MANY;
+            if own.sure_since.is_some() && !is_declined && !is_small {
                 // Something can be dropped for it, unless it is all with sessions, delayed, or on its way to the disk.
                 let is_refused = own.copies.values().any(|copy| copy.refusals > 0);
                 let has_room = rules.drops_oldest && credit < rules.max_messages && !has_disk && !is_refused;
@@ -242,12 +257,21 @@ impl Model {
 
     /// How many durable subscriptions certainly keep a message, and how many more than were possible when it was sent may.
     pub(crate) fn reach_of_lasting(&self, message: &Message, number: usize) -> (usize, usize) {
-        let takers = LASTING.iter().zip(&self.lasting).filter(|(known, _)| takes(known.topic, message.destination));
-        takers.fold((0, 0), |(least, more), (_, own)| {
-            let is_sure = own.sure_since.is_some() && own.copies.get(&number).is_some_and(|copy| copy.is_counted);
+        let takers = LASTING.iter().zip(&self.lasting).enumerate();
+        let takers = takers.filter(|(_, (known, _))| takes(known.topic, message.destination));
+        takers.fold((0, 0), |(least, more), (lasting, (_, own))| {
+            // Those who came meanwhile may have all that could be dropped for it.
+            let may_drop = || self.credit_of(lasting) < self.setup.lasting.max_messages;
+            let is_kept = |copy: &Copy| copy.is_counted && (copy.is_wanted || may_drop());
+            let is_sure = own.sure_since.is_some() && own.copies.get(&number).is_some_and(is_kept);
             let is_new = own.possible_since.is_some_and(|since| since > message.sent_event);
             (least + usize::from(is_sure), more + usize::from(is_new))
         })
+    }
+
+    /// How many deliveries sessions may have of a durable subscription.
+    fn credit_of(&self, lasting: usize) -> usize {
+        self.parts_of(lasting).filter(|(_, each)| !each.is_buried).map(|(_, each)| each.credit).sum()
     }
 
     /// Time has passed: those that nobody had for long may be no more.
@@ -283,11 +307,7 @@ impl Model {
             let forgets = forgets.count();
             let asked = self.parts_of(lasting).filter(|(_, each)| !each.is_live && !each.is_dead);
             let asked = asked.map(|(_, each)| each.asked_at).min();
-            // What is not answered is still on its way.
-            let comes = |message: &&Message| {
-                message.fate == Fate::Possible && takes(known.topic, message.destination) && !message.is_for_queue()
-            };
-            let coming = self.messages.iter().filter(comes).count();
+            let coming = self.coming_to(known.topic);
             let own = &mut self.lasting[lasting];
             own.forgets = forgets;
             match found {

@@ -41,6 +41,10 @@ pub(crate) enum Law {
     Temporary,
     /// U9: a durable subscription is there as long as it should, and no longer.
     Durable,
+    /// P1 to P5: what is for one user or session comes to that one alone.
+    User,
+    /// A1 to A3: what handlers answer comes to whom it should, and once.
+    Application,
     /// G3, M6.
     Receipt,
     /// Q5.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::{Policy, is_queue, is_temporary};
+use crate::users::Addressee;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -76,6 +77,11 @@ pub(crate) struct Wishes {
 pub(crate) struct Message {
     pub(crate) origin: usize,
     pub(crate) destination: &'static str,
+    /// Whom it is for, where that is a stream of somebody.
+    pub(crate) addressee: Option<Addressee>,
+    /// A route has brought it there; or a handler has sent it, for its origin.
+    pub(crate) via: Option<&'static str>,
+    pub(crate) is_reply: bool,
     /// Whose temporary queue that is.
     pub(crate) owner: Option<usize>,
     pub(crate) size: usize,
@@ -159,6 +165,9 @@ impl Message {
         Message {
             origin,
             destination,
+            addressee: None,
+            via: None,
+            is_reply: false,
             owner: None,
             size,
             excludes_self: false,
@@ -204,6 +213,16 @@ impl Message {
             waits_since: None,
             held_since: None,
             consumed_at: None,
+        }
+    }
+
+    /// What tells it from others of the same origin and destination that have no order with it.
+    pub(crate) fn lane(&self) -> &'static str {
+        match (self.is_reply, self.via, self.addressee) {
+            (true, _, Some(Addressee::User(_))) => "a reply to a user",
+            (true, ..) => "a reply",
+            (_, Some(via), _) => via,
+            (.., addressee) => addressee.map_or("", Addressee::lane),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::applications::Question;
 use crate::browse::Look;
 use crate::lasting::{Ending, LASTING, Lasting};
 use crate::message::{Fate, Hold, Message, Outcome};
@@ -119,6 +120,8 @@ pub(crate) enum Effect {
     Subscribe(usize, Option<usize>),
     Unsubscribe(usize),
     Forget(Ending),
+    /// A handler is asked for something.
+    Call,
     Settle(usize, Vec<usize>, Outcome),
     Commit(usize),
     Disconnect,
@@ -138,6 +141,10 @@ pub(crate) struct Session {
     pub(crate) name: Option<String>,
     /// What it calls itself, for durable subscriptions.
     pub(crate) client: Option<&'static str>,
+    pub(crate) user: Option<&'static str>,
+    /// How much it asked handlers for, and how often one said no.
+    pub(crate) calls: usize,
+    pub(crate) failures: usize,
     pub(crate) version: Version,
     pub(crate) continues: bool,
     pub(crate) connected: bool,
@@ -179,6 +186,9 @@ impl Session {
         Session {
             name: None,
             client: None,
+            user: None,
+            calls: 0,
+            failures: 0,
             version,
             continues,
             connected: false,
@@ -211,9 +221,9 @@ impl Session {
     }
 }
 
-/// Names messages that keep their order: a session and its subscription's id, who sent them and where to, their rank and
-/// their group.
-type Sequence = (usize, String, usize, &'static str, (u8, Option<&'static str>));
+/// Names messages that keep their order: a session and its subscription's id, who sent them and where to, their rank,
+/// their group and the way they came.
+type Sequence = (usize, String, usize, &'static str, (u8, Option<&'static str>, &'static str));
 
 /// The whole account.
 #[derive(Debug)]
@@ -227,6 +237,8 @@ pub(crate) struct Model {
     pub(crate) commits: Vec<Transaction>,
     /// What is known of each durable subscription.
     pub(crate) lasting: Vec<Lasting>,
+    /// What handlers were asked.
+    pub(crate) questions: Vec<Question>,
     pub(crate) orders: usize,
     /// The message of each message-id.
     pub(crate) ids: BTreeMap<String, usize>,
@@ -275,6 +287,7 @@ impl Model {
             subscriptions: Vec::new(),
             messages: Vec::new(),
             commits: Vec::new(),
+            questions: Vec::new(),
             lasting: vec![Lasting::default(); LASTING.len()],
             orders: 0,
             ids: BTreeMap::new(),
@@ -362,6 +375,7 @@ impl Model {
         }
         !message.is_for_queue()
             && takes(subscription.destination, message.destination)
+            && self.is_addressed(subscription, message)
             && !(is_own && (subscription.no_local || message.excludes_self))
     }
 

@@ -9,7 +9,10 @@ use crate::policy::{Overflow, letters_of};
 use crate::wire::Frame;
 
 /// ERRORs that a session with `on-error:continue` survives, if they are about a SUBSCRIBE or a SEND.
-const SURVIVABLE: [&str; 10] = [
+const SURVIVABLE: [&str; 13] = [
+    "app-refused",
+    "app-timeout",
+    "bad-user-destination",
     "subscription-in-use",
     "too-many-durable-subscriptions",
     "queue-full",
@@ -41,6 +44,7 @@ impl Model {
     }
 
     fn connected(&mut self, session: usize, frame: &Frame) -> Check {
+        self.check_user(session, frame)?;
         let own = &mut self.sessions[session];
         if frame.header("version") != Some(own.version.as_str()) {
             return Err(Violation::new(Law::Refusal, format!("another version than asked for: {frame}"), [session]));
@@ -107,6 +111,7 @@ impl Model {
             "exclusive" => self.is_excluded(session),
             "subscription-in-use" => self.may_be_in_use(session),
             "too-many-durable-subscriptions" => self.may_be_one_more(session),
+            "app-refused" | "app-timeout" => self.has_failed(session, code),
             "heart-beat-missed" => own.is_silent || own.was_stalled,
             _ => own.earned.contains(code),
         }
@@ -179,7 +184,7 @@ impl Model {
                 }
             }
             Effect::Subscribe(subscription, _) => self.subscriptions[*subscription].is_dead = true,
-            Effect::Nothing | Effect::Unsubscribe(_) | Effect::Settle(..) | Effect::Disconnect => {}
+            Effect::Nothing | Effect::Call | Effect::Unsubscribe(_) | Effect::Settle(..) | Effect::Disconnect => {}
         }
     }
 
@@ -253,7 +258,7 @@ impl Model {
     /// There is word that an effect is complete.
     pub(crate) fn confirm(&mut self, session: usize, effect: &Effect) -> Check {
         match effect {
-            Effect::Nothing => {}
+            Effect::Nothing | Effect::Call => {}
             Effect::Send(number) => {
                 self.accept(*number);
                 self.ascertain(*number);

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::applications::ROUTES;
 use crate::message::{self, Message, Moment, Wishes};
 use crate::model::{Ack, Effect, Subscription};
 use crate::policy::{GROUPS, QUEUES, TEMPORARY, is_queue, is_temporary};
 use crate::setup::TOPICS;
+use crate::users::STREAMS;
 use crate::virtual_broker::START_EPOCH_MS;
 use crate::wire::Frame;
 use crate::world::World;
@@ -20,6 +22,7 @@ impl World {
     /// Sends a message to somewhere, or to `to`.
     pub(crate) fn send(&mut self, session: usize, to: Option<&'static str>) {
         let (destination, owner) = self.receiver(to);
+        let addressee = STREAMS.contains(&destination).then(|| self.addressee());
         let open: Vec<String> = self.model.sessions[session].transactions.keys().cloned().collect();
         let transaction = self.random.pick_any(&open).filter(|name| {
             self.model.sessions[session].transactions[name].sends.len() < IN_TRANSACTION.0 && self.random.percent(60)
@@ -28,16 +31,23 @@ impl World {
         let size = self.random.pick(&[0, 1, 17, 60, 200, 700, 1000, usize::MAX]).min(most);
         let is_plain = is_queue(destination) && !is_temporary(destination);
         let mut message = Message::new(session, destination, size);
-        message.owner = owner;
+        (message.owner, message.addressee) = (owner, addressee);
         message.excludes_self = !is_queue(destination) && self.random.percent(10);
         message.mandatory = !is_plain && self.random.percent(4);
         message.is_in_transaction = transaction.is_some();
         if is_queue(destination) && self.random.percent(45) {
             message.wishes = self.wishes(transaction.is_none());
         }
+        message.via = if is_plain || TOPICS.contains(&destination) { self.route_to(destination) } else { None };
         message.wishes.persistent = !is_temporary(destination) && self.model.setup.has_disk && self.random.percent(45);
         message.brings = message.wishes.reply_to.and_then(|queue| self.bring(session, queue));
         self.send_message(message, transaction.as_deref());
+    }
+
+    /// Perhaps a route that leads there.
+    fn route_to(&mut self, destination: &str) -> Option<&'static str> {
+        let mut routes = ROUTES.iter().filter(|(_, to)| *to == destination);
+        routes.next().map(|(from, _)| *from).filter(|_| self.random.percent(40))
     }
 
     /// Where a message goes: for a temporary queue, also whose.
@@ -48,6 +58,9 @@ impl World {
         let named = self.sessions(|own| own.name.is_some());
         if let Some(owner) = self.random.pick_any(&named).filter(|_| self.random.percent(8)) {
             return (self.random.pick(&TEMPORARY), Some(owner));
+        }
+        if self.random.percent(15) {
+            return (self.random.pick(&STREAMS), None);
         }
         let is_for_topic = self.random.percent(40);
         (if is_for_topic { self.random.pick(&TOPICS) } else { self.some_queue() }, None)
@@ -96,9 +109,10 @@ impl World {
     fn send_message(&mut self, message: Message, transaction: Option<&str>) {
         let session = message.origin;
         let (size, wishes) = (message.size, message.wishes);
-        let full = self.model.full_name(message.owner, message.destination);
+        let full = self.model.written(&message).or_else(|| self.model.full_name(message.owner, message.destination));
         let is_own = message.owner == Some(session) && self.random.percent(60);
         let destination = full.filter(|_| !is_own).unwrap_or_else(|| message.destination.to_owned());
+        let destination = message.via.map_or(destination, str::to_owned);
         let flags = [("exclude-self:true", message.excludes_self), ("mandatory:true", message.mandatory)];
         let number = self.model.send(message, transaction);
         let mut frame = Frame::new("SEND").with("destination", destination).with("n", number).with("from", session);

@@ -9,6 +9,7 @@ use gumboot::message::WhenSlow;
 use gumboot::worker::Options;
 use gumboot::{session, stomp};
 
+use crate::applications;
 use crate::lasting::LASTING;
 use crate::policy::{Policy, QUEUES, TEMPORARY};
 use crate::random::Random;
@@ -157,6 +158,7 @@ impl Setup {
             queue_prefetches: prefetches.collect(),
             max_pending_receipts: self.pending_receipts,
             max_transactions: 2,
+            trust_login: true,
             max_transaction_bytes: 16 * 1024,
             max_held_messages: self.held_messages,
             max_outbox_bytes: self.outbox_bytes,
@@ -180,6 +182,7 @@ impl Setup {
             broker: Arc::new(broker),
             session: Arc::new(session),
             tcp_session: Arc::new(tcp_session),
+            app: Arc::new(applications::options()),
             limits: stomp::Limits { body_bytes: self.max_body, ..stomp::Limits::default() },
             outbox_bytes: self.outbox_bytes,
             turn_bytes: 8 * 1024,

@@ -9,6 +9,7 @@ use crate::message::Outcome;
 use crate::model::{self, Ack, Effect, Subscription, takes};
 use crate::policy::{QUEUES, TEMPORARY, is_temporary};
 use crate::setup::{PATTERNS, TOPICS};
+use crate::users::{OWN_PATTERNS, STREAMS};
 use crate::wire::{Frame, Version};
 use crate::world::World;
 
@@ -27,6 +28,8 @@ enum Step {
     Unsubscribe,
     Attach,
     Forget,
+    Call,
+    Handle,
     Settle,
     Begin,
     Finish,
@@ -51,7 +54,7 @@ enum Step {
 }
 
 /// How often each happens, in proportion.
-const STEPS: [(Step, usize); 28] = [
+const STEPS: [(Step, usize); 30] = [
     (Step::Connect, 60),
     (Step::Send, 300),
     (Step::Burst, 12),
@@ -59,6 +62,8 @@ const STEPS: [(Step, usize); 28] = [
     (Step::Unsubscribe, 25),
     (Step::Attach, 60),
     (Step::Forget, 10),
+    (Step::Call, 16),
+    (Step::Handle, 16),
     (Step::Settle, 260),
     (Step::Begin, 45),
     (Step::Finish, 35),
@@ -98,6 +103,12 @@ impl World {
         match step {
             Step::Connect => return self.newcomer(),
             Step::Deliver => return self.deliver(),
+            Step::Handle => {
+                let most = self.random.between(1, 3);
+                self.handle(most);
+                self.end_turns();
+                return self.pump();
+            }
             Step::Advance => {
                 let time = self.random.pick(&[1, 10, 50, 200, 1000, 4000]);
                 return self.advance(Duration::from_millis(time));
@@ -151,6 +162,7 @@ impl World {
             Step::Unsubscribe => self.unsubscribe(session),
             Step::Attach => self.attach(session),
             Step::Forget => self.forget(session),
+            Step::Call => self.call(session),
             Step::Settle => self.settle_one(session),
             Step::Begin => self.begin(session),
             Step::Finish => self.finish_transaction(session),
@@ -203,10 +215,12 @@ impl World {
 
     fn subscribe(&mut self, session: usize) {
         let id = format!("s{}", self.random.below(self.model.setup.max_subscriptions));
-        let destination = match self.random.below(12) {
+        let destination = match self.random.below(14) {
             0..=2 => self.random.pick(&TOPICS),
             3..=5 => self.random.pick(&PATTERNS),
             6 => self.random.pick(&TEMPORARY),
+            7 => self.random.pick(&STREAMS),
+            8 => self.random.pick(&OWN_PATTERNS),
             _ => self.some_queue(),
         };
         if !self.may_subscribe(session, &id, destination) {
@@ -240,7 +254,7 @@ impl World {
 
     /// With the same id, only the destination tells for which of two a message is that came while one replaced the other.
     fn may_subscribe(&self, session: usize, id: &str, destination: &'static str) -> bool {
-        let all = || TOPICS.iter().chain(&QUEUES).chain(&TEMPORARY);
+        let all = || TOPICS.iter().chain(&QUEUES).chain(&TEMPORARY).chain(&STREAMS);
         let overlaps = |other: &str| all().any(|each| takes(destination, each) && takes(other, each));
         let mut others = self.model.subscriptions.iter().filter(|each| each.session == session && each.id == id);
         let is_in_use = is_temporary(destination) && self.model.live_subscription(session, id).is_some();
@@ -362,12 +376,14 @@ impl World {
             (Frame::new("SUBSCRIBE").with("id", "x").with("destination", "/topicX"), "unknown-destination"),
             (Frame::new("SUBSCRIBE").with("id", "x").with("destination", "/temp-queue/@00000001-0-1/a"), "not-owner"),
             (Frame::new("SEND").with("destination", "/queue/one").with("delay", "soon"), "bad-header"),
+            (Frame::new("SEND").with("destination", "/user/ann"), "bad-user-destination"),
             (large, "body-too-long"),
         ];
         let (frame, code) = self.random.pick(&wrongs);
         let own = &mut self.model.sessions[session];
         own.earned.insert(code);
-        own.is_doomed = !(own.continues && ["unknown-destination", "not-owner"].contains(&code));
+        own.is_doomed =
+            !(own.continues && ["unknown-destination", "not-owner", "bad-user-destination"].contains(&code));
         self.push(session, &frame);
     }
 }

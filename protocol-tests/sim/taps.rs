@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use gumboot::app::Done;
+
 use crate::lasting::LASTING;
 use crate::laws::Law;
 use crate::model::Session;
@@ -29,6 +31,12 @@ pub(crate) enum Fault {
     OtherReplyTo,
     ShowFullName,
     OtherReason,
+    /// What is for one user goes to another,
+    OtherUser,
+    /// or is lost.
+    DropUserMessage,
+    /// What is for a user shows who that is.
+    ShowUser,
     /// Something that a durable subscription kept is lost.
     DropKept,
     /// What should end a durable subscription ends only the session's part of it.
@@ -39,8 +47,21 @@ pub(crate) enum Fault {
     Misread(Rule),
     /// After a restart, a message that was there before seems new.
     ForgetRestored,
+    /// The answers of handlers do this.
+    Answer(Answering),
     /// The disk does this.
     Lie(Lie),
+}
+
+/// What handlers may be made to do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answering {
+    /// What they send reaches nobody,
+    Nobody,
+    /// comes twice,
+    Twice,
+    /// or comes to everybody instead of the one who asked.
+    Everybody,
 }
 
 /// What a disk may do wrong.
@@ -97,7 +118,7 @@ pub(crate) enum Rule {
 
 impl Fault {
     /// All faults, and as what the model reports each.
-    pub(crate) const ALL: [(Fault, &[Law]); 55] = [
+    pub(crate) const ALL: [(Fault, &[Law]); 62] = [
         (Fault::DropTopicMessage, &[Law::Lost]),
         (Fault::DropQueueMessage, &[Law::Lost, Law::Stuck, Law::Order]),
         (Fault::DoubleMessage, &[Law::Duplicate, Law::TwoConsumers, Law::Browse]),
@@ -136,28 +157,44 @@ impl Fault {
         (Fault::Misread(Rule::Exclusive), &[Law::Exclusive]),
         (Fault::Misread(Rule::Active), &[Law::Active]),
         (Fault::Misread(Rule::Prefetch), &[Law::Credit]),
-        (Fault::ForgetRestored, &[Law::Redelivery, Law::Order]),
+        (Fault::ForgetRestored, &[Law::Redelivery, Law::Order, Law::TwoConsumers]),
         (Fault::Lie(Lie::AnswersEarly), &[Law::Lost, Law::Duplicate, Law::Receipt, Law::Stuck]),
         (Fault::Lie(Lie::KeepsSettled), &[Law::Duplicate, Law::Refusal, Law::Idle, Law::Browse]),
         (Fault::Lie(Lie::Reorders), &[Law::Order, Law::Browse, Law::Stuck]),
-        (Fault::Lie(Lie::StoresHalf), &[Law::Lost, Law::Transaction, Law::Duplicate, Law::Stuck, Law::Redelivery]),
+        (
+            Fault::Lie(Lie::StoresHalf),
+            &[Law::Lost, Law::Transaction, Law::Duplicate, Law::Stuck, Law::Redelivery, Law::Receipt],
+        ),
         (Fault::Lie(Lie::ForgetsEnds), &[Law::Expiry, Law::Browse]),
         (Fault::Lie(Lie::SaysNothing), &[Law::Receipt, Law::Stuck, Law::Idle]),
         (Fault::DropKept, &[Law::Lost, Law::Stuck]),
-        (Fault::ForgetNothing, &[Law::Durable]),
-        (Fault::Ignore(&["durable", "durable-subscription-name", "activemq.subscriptionName"]), &[Law::Durable]),
+        (Fault::ForgetNothing, &[Law::Durable, Law::Receipt]),
+        (
+            Fault::Ignore(&["durable", "durable-subscription-name", "activemq.subscriptionName"]),
+            &[Law::Durable, Law::Receipt],
+        ),
         (Fault::Lie(Lie::LosesBindings), &[Law::Durable, Law::Receipt]),
-        (Fault::Lie(Lie::KeepsBindings), &[Law::Durable]),
+        (Fault::Lie(Lie::KeepsBindings), &[Law::Durable, Law::Receipt]),
         (Fault::Misread(Rule::Kept), &[Law::Limit]),
         (Fault::Misread(Rule::KeptOverflow), &[Law::Receipt]),
         (Fault::Misread(Rule::KeptExpiry), &[Law::Idle]),
         (Fault::Misread(Rule::Memory), &[Law::Limit]),
+        (Fault::Answer(Answering::Nobody), &[Law::Lost, Law::Application]),
+        (Fault::Answer(Answering::Twice), &[Law::Duplicate, Law::Application, Law::Stray]),
+        (Fault::Answer(Answering::Everybody), &[Law::Stray, Law::Lost]),
+        (Fault::OtherUser, &[Law::User, Law::Receipt, Law::Lost]),
+        (Fault::DropUserMessage, &[Law::Lost]),
+        (Fault::ShowUser, &[Law::Stray]),
+        (Fault::Ignore(&["login"]), &[Law::User]),
         (Fault::Lie(Lie::MixesUp), &[Law::Order, Law::Stray, Law::Redelivery]),
         (Fault::Lie(Lie::ReadsHalf), &[Law::Stray]),
         (Fault::Lie(Lie::ReadsNothing), &[Law::Stuck, Law::Lost, Law::Order]),
         (Fault::Lie(Lie::NeverReads), &[Law::Stuck, Law::Lost]),
     ];
 }
+
+/// What is sent to one user.
+const ANN: &str = "/user/ann/";
 
 /// By these headers an UNSUBSCRIBE ends a durable subscription.
 const FORGETTING: [&str; 3] = ["durable", "durable-subscription-name", "activemq.subscriptionName"];
@@ -179,6 +216,13 @@ impl Tap {
         if let Some(Fault::Lie(lie)) = self.fault { Some(lie) } else { None }
     }
 
+    /// Perhaps changes what a handler has done.
+    pub(crate) fn answer(&mut self, done: &mut Done) {
+        if let Some(Fault::Answer(answering)) = self.fault.filter(|_| !self.has_acted) {
+            self.has_acted = answering.apply(done);
+        }
+    }
+
     /// What the broker is told instead.
     pub(crate) fn misread(&mut self, setup: &Setup) -> Setup {
         let mut told = setup.clone();
@@ -194,6 +238,12 @@ impl Tap {
 
     /// Perhaps changes what a client is about to send.
     pub(crate) fn send(&mut self, frame: &mut Frame) {
+        if self.fault == Some(Fault::OtherUser) && frame.command == "SEND" {
+            for (_, to) in frame.headers.iter_mut().filter(|(name, to)| name == "destination" && to.starts_with(ANN)) {
+                *to = to.replacen(ANN, "/user/queue/", 1);
+                self.has_acted = true;
+            }
+        }
         let ignored: &[&str] = match self.fault {
             Some(Fault::Ignore(names)) => names,
             Some(Fault::ForgetNothing) if frame.command == "UNSUBSCRIBE" => &FORGETTING,
@@ -215,6 +265,13 @@ impl Tap {
             Fault::DropTopicMessage => drop_first(batch, |frame| is_message(frame, "/topic/") && !is_kept(frame)),
             Fault::DropQueueMessage => drop_first(batch, |frame| is_message(frame, "/queue/")),
             Fault::DropKept => drop_first(batch, is_kept),
+            Fault::DropUserMessage => drop_first(batch, |frame| is_message(frame, "/user/")),
+            Fault::ShowUser => alter(batch, |frame| {
+                let is_it = is_message(frame, "/user/") && session.user.is_some();
+                let user = format!("/user/{}", session.user.unwrap_or_default());
+                let headers = frame.headers.iter_mut().filter(|(name, _)| is_it && name == "destination");
+                headers.map(|(_, stream)| *stream = stream.replace("/user", &user)).count() > 0
+            }),
             Fault::DropReceipt => drop_first(batch, |frame| frame.command == "RECEIPT"),
             Fault::DropError => drop_first(batch, |frame| frame.command == "ERROR"),
             Fault::DoubleMessage => double(batch),
@@ -256,7 +313,12 @@ impl Tap {
                 frame.headers.retain(|(name, _)| !is_it || !name.starts_with("redeliver"));
                 is_it
             }),
-            Fault::ForgetNothing | Fault::Ignore(_) | Fault::Misread(_) | Fault::Lie(_) => false,
+            Fault::OtherUser
+            | Fault::ForgetNothing
+            | Fault::Answer(_)
+            | Fault::Ignore(_)
+            | Fault::Misread(_)
+            | Fault::Lie(_) => false,
         };
     }
 }

@@ -31,6 +31,7 @@ impl Model {
         self.free_messages();
         self.check_overtaken()?;
         self.check_looks()?;
+        self.check_answers()?;
         self.check_topics()?;
         self.check_queues()?;
         self.check_limits()?;
@@ -324,7 +325,10 @@ impl Model {
                 continue;
             }
             let is_simple = |message: &&Message| {
-                let is_simple = !message.is_letter() && message.wishes.due.is_none() && message.refusals == 0;
+                let is_simple = message.via.is_none()
+                    && !message.is_letter()
+                    && message.wishes.due.is_none()
+                    && message.refusals == 0;
                 message.place == *place && is_simple && !message.was_unreadable
             };
             let dropped = self.messages.iter().filter(|message| {

@@ -1,9 +1,12 @@
 //! A run's broker and its clients' ends of the wires: bytes out, frames in, and the model beside them.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use gumboot::app::Job;
 use gumboot::worker::{Framing, Post};
 
+use crate::applications;
 use crate::disk::Disk;
 use crate::lasting::CLIENT;
 use crate::laws::{Check, Law, Violation};
@@ -11,6 +14,7 @@ use crate::model::{Effect, Model};
 use crate::random::Random;
 use crate::setup::Setup;
 use crate::taps::Tap;
+use crate::users::USERS;
 use crate::virtual_broker::{ClientId, VirtualBroker};
 use crate::wire::{self, Frame, Reader, Received, Version};
 
@@ -43,6 +47,8 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) tap: Tap,
     pub(crate) disk: Disk,
+    /// What handlers have yet to answer.
+    pub(crate) jobs: Vec<(usize, Job, Instant)>,
     wires: Vec<Wire>,
     start: std::time::Instant,
     /// What the broker is told of the setup.
@@ -55,13 +61,14 @@ impl World {
         let setup = Setup::new(&mut random);
         let told = tap.misread(&setup);
         let mut broker = VirtualBroker::seeded(setup.workers, told.options(), seed);
+        broker.use_table(Arc::new(applications::table(Arc::new(applications::options()))));
         if setup.has_disk {
             broker.hold_submissions();
         }
         broker.write_size = setup.write_size;
         let start = broker.now();
         let disk = Disk::new(tap.lie());
-        World { broker, model: Model::new(setup), random, tap, disk, wires: Vec::new(), start, told }
+        World { broker, model: Model::new(setup), random, tap, disk, jobs: Vec::new(), wires: Vec::new(), start, told }
     }
 
     /// A new connection, whose CONNECT is on its way.
@@ -89,7 +96,7 @@ impl World {
             closed_with: None,
         });
         let command = if self.random.percent(20) { "STOMP" } else { "CONNECT" };
-        let mut frame = Frame::new(command).with("host", "x").with("login", "secret").with("passcode", "secret");
+        let mut frame = Frame::new(command).with("host", "x").with("passcode", "secret");
         frame = match version {
             Version::V1_0 => frame,
             Version::V1_1 => frame.with("accept-version", "1.0,1.1"),
@@ -100,6 +107,9 @@ impl World {
             self.model.sessions[session].beat = Some(Duration::from_secs(10));
         }
         self.model.sessions[session].client = client;
+        let user = if client.is_none() { self.random.pick_any(&USERS) } else { None };
+        self.model.sessions[session].user = user;
+        frame = user.map_or(frame.clone(), |user| frame.with("login", user));
         frame = client.map_or(frame.clone(), |client| frame.with("client-id", client));
         if asks {
             frame = frame.with("on-error", "continue");

@@ -155,7 +155,10 @@ impl Queue {
         let entry = if given {
             self.unsettled.remove(&sequence).map(|Unsettled { entry, consumer, .. }| {
                 self.consumers.release(consumer, sequence);
-                self.backlog.groups().release(entry.group);
+                let groups = self.backlog.groups();
+                groups.release(entry.group);
+                // There is credit again for what waits for this consumer alone.
+                groups.wake(consumer);
                 entry
             })
         } else {
