@@ -16,6 +16,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::error::{Damage, FORMAT_VERSION, OLDEST_VERSION, OpenError};
 use super::options::Engine;
@@ -26,6 +28,10 @@ const NEW: &str = "new";
 const OLD: &str = "old";
 const FORMAT: &str = "FORMAT";
 const MARK: &str = "MARK";
+
+/// How long to try to lock a store, and the pause between.
+const LOCKING: Duration = Duration::from_secs(1);
+const LOCKING_PAUSE: Duration = Duration::from_millis(10);
 
 /// A number, and its checksum.
 const MARK_BYTES: usize = 12;
@@ -234,10 +240,15 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let name = path.join(LOCK);
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&name);
     let file = opened.map_err(|source| OpenError::Io { path: name.clone(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { path: name, source }),
+    let until = Instant::now() + LOCKING;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A program that another thread of the last owner is about to start holds it for a moment longer than that one.
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCKING_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(OpenError::Io { path: name, source }),
+        }
     }
 }
 
