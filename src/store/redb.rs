@@ -103,6 +103,8 @@ impl Engine for Redb {
                 Durability::Later => redb::Durability::None,
             })
             .map_err(failed)?;
+        // After a crash the whole file would have to be read to find out what of it is free.
+        writing.set_quick_repair(durability == Durability::Now);
         {
             let mut messages = writing.open_table(MESSAGES).map_err(failed)?;
             let mut states = writing.open_table(STATES).map_err(failed)?;
