@@ -246,14 +246,14 @@ impl Queue {
     }
 
     /// Takes a consumer away; what it had to settle goes back to its place (Q4), but for what a transaction will
-    /// settle.
+    /// settle, and what still reaches its client.
     pub(super) fn cancel(&mut self, consumer: SubscriberId) {
         let Some((key, held)) = self.consumers.remove(consumer) else {
             return;
         };
         self.backlog.leave(key);
         for sequence in held {
-            if self.unsettled.get(&sequence).is_some_and(|unsettled| !unsettled.is_claimed) {
+            if self.unsettled.get(&sequence).is_some_and(|unsettled| !unsettled.is_claimed && !unsettled.is_kept) {
                 self.put_back(sequence);
             }
         }

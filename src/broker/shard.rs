@@ -167,6 +167,10 @@ impl Shard {
                 self.browse(now, reader, queue, after, ticket, effects);
             }
             Command::Cancel { consumer, queue, ticket } => self.cancel(now, consumer, queue, ticket, effects),
+            Command::Keep { session, tags } => match self.home_of_all(&tags) {
+                Some(home) => effects.post(home, Command::Keep { session, tags }),
+                None => self.queues.keep(session, &tags),
+            },
             Command::Settle { session, tags, outcome, ticket } => {
                 self.settle(now, session, tags, outcome, ticket, effects);
             }
@@ -326,7 +330,7 @@ impl Shard {
         ticket: Option<Ticket>,
         effects: &mut E,
     ) {
-        match tags.first().map(|tag| tag.home).filter(|home| *home != self.id) {
+        match self.home_of_all(&tags) {
             Some(home) => effects.post(home, Command::Settle { session, tags, outcome, ticket }),
             None => {
                 if self.queues.settle(now, session, &tags, outcome, ticket, effects) {
@@ -334,6 +338,11 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Where deliveries are to be settled, if that is not here.
+    fn home_of_all(&self, tags: &[Tag]) -> Option<WorkerId> {
+        tags.first().map(|tag| tag.home).filter(|home| *home != self.id)
     }
 
     fn commit<E: Effects>(

@@ -173,16 +173,15 @@ impl Outbox {
         self.take_marks()
     }
 
-    /// Takes the deliveries of a subscription that ends by its own wish: their bytes still go out, so they count as
-    /// consumed.
-    pub(super) fn take_marks_of(&mut self, subscription: SubscriptionKey) -> Vec<Tag> {
-        let mut tags = Vec::new();
-        self.marks.retain(|mark| {
-            let ends = mark.subscription == subscription;
-            tags.extend(ends.then_some(mark.tag));
-            !ends
-        });
-        tags
+    /// The deliveries of a subscription that are not written.
+    pub(super) fn marks_of(&self, subscription: SubscriptionKey) -> Vec<Tag> {
+        let own = self.marks.iter().filter(|mark| mark.subscription == subscription);
+        own.map(|mark| mark.tag).collect()
+    }
+
+    /// Takes all deliveries that are not written, since it does not matter any more whether they will be.
+    pub(super) fn give_up_marks(&mut self) -> Vec<Tag> {
+        std::mem::take(&mut self.marks).into_iter().map(|mark| mark.tag).collect()
     }
 
     fn take_marks(&mut self) -> Vec<Tag> {
@@ -283,8 +282,9 @@ mod tests {
         assert_eq!(outbox.wrote(4), [tag(2)]);
         outbox.push_bytes(Bytes::from_static(b"x"));
         outbox.mark(SubscriptionKey(1), tag(3));
-        assert_eq!(outbox.take_marks_of(SubscriptionKey(2)), []);
-        assert_eq!(outbox.take_marks_of(SubscriptionKey(1)), [tag(3)]);
+        assert_eq!(outbox.marks_of(SubscriptionKey(2)), []);
+        assert_eq!(outbox.marks_of(SubscriptionKey(1)), [tag(3)]);
+        assert_eq!(outbox.give_up_marks(), [tag(3)]);
         assert_eq!(outbox.wrote(1), []);
     }
 }

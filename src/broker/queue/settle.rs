@@ -45,6 +45,13 @@ impl Queue {
         is_theirs && self.conclude(now, clock, sequence, outcome)
     }
 
+    /// What `session` holds stays its own when its consumer ends, if it still holds it.
+    pub(in crate::broker) fn keep(&mut self, session: SessionId, sequence: u64) {
+        if let Some(unsettled) = self.unsettled.get_mut(&sequence).filter(|held| held.to.session == session) {
+            unsettled.is_kept = true;
+        }
+    }
+
     /// Keeps what `session` holds for a transaction, if it still holds it. Answers what the store is to know of it when the
     /// transaction applies.
     pub(in crate::broker) fn claim(
