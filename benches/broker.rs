@@ -62,17 +62,16 @@ fn subscribe(shard: &mut Shard, now: Instant, key: u64, text: &str) {
     shard.apply(now, Command::Subscribe { subscriber, pattern, ticket: None }, &mut Counting::default());
 }
 
-fn publish(to: &Destination) -> Command {
-    let content = Content {
-        destination: to.clone(),
+fn to(destination: &Destination) -> Content {
+    Content {
+        destination: destination.clone(),
         headers: Headers::default(),
         body: Bytes::from_static(b"hello"),
         is_text: true,
         exclude_origin: false,
         mandatory: false,
         terms: None,
-    };
-    Command::Publish { origin: session(0), content, ticket: None }
+    }
 }
 
 fn topics(criterion: &mut Criterion) {
@@ -85,7 +84,7 @@ fn topics(criterion: &mut Criterion) {
     (0..1000).for_each(|key| subscribe(&mut fan_out, now, key, topic.as_str()));
     group.throughput(Throughput::Elements(1000));
     group.bench_function("publish to 1000 subscribers", |bencher| {
-        bencher.iter(|| fan_out.apply(now, publish(&topic), &mut effects));
+        bencher.iter(|| fan_out.publish(now, session(0), to(&topic), None, &mut effects));
     });
 
     let mut crowded = shard();
@@ -96,12 +95,12 @@ fn topics(criterion: &mut Criterion) {
     }
     group.throughput(Throughput::Elements(1));
     group.bench_function("publish beside 100000 other patterns", |bencher| {
-        bencher.iter(|| crowded.apply(now, publish(&topic), &mut effects));
+        bencher.iter(|| crowded.publish(now, session(0), to(&topic), None, &mut effects));
     });
     let strangers: Vec<Destination> = (0..100_000).map(|n| Destination::new(format!("/topic/s{n}"))).collect();
     let mut next = strangers.iter().cycle();
     group.bench_function("publish to ever new destinations beside 100000 patterns", |bencher| {
-        bencher.iter(|| crowded.apply(now, publish(next.next().expect("a cycle")), &mut effects));
+        bencher.iter(|| crowded.publish(now, session(0), to(next.next().expect("a cycle")), None, &mut effects));
     });
     group.finish();
 }
@@ -118,7 +117,7 @@ fn queues(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("send and settle", |bencher| {
         bencher.iter(|| {
-            shard.apply(now, publish(&queue), &mut effects);
+            shard.publish(now, session(0), to(&queue), None, &mut effects);
             let tags = effects.tag.take().into_iter().collect();
             let settle = Command::Settle { session: id.session, tags, outcome: Outcome::Consumed, ticket: None };
             shard.apply(now, settle, &mut effects);

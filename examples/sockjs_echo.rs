@@ -13,7 +13,7 @@ use std::{
 };
 
 use gumboot::{
-    sockjs::{Answer, Body, Endpoints, Opened, Options, Registry, Upgrade},
+    sockjs::{Answer, Body, Endpoints, Opened, Options, Registry, Spoken, Upgrade},
     websocket::{
         self, CloseCode,
         deflate::Codec,
@@ -68,9 +68,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await
 }
 
-/// The suite wants streams that end early, and a cookie with this value.
+/// The suite wants streams that end early, the draft of WebSocket from 2010, and a cookie with this value.
 fn services() -> Result<Vec<Service>, Box<dyn Error>> {
-    let options = Options { stream_bytes: 4096, ..Options::default() };
+    let options = Options { stream_bytes: 4096, websocket_draft_76: true, ..Options::default() };
     let websocket = websocket::Options { allowed_origins: vec![Pattern::parse("*")?], ..Default::default() };
     let service = |path: &str, act: Act, options: Options| {
         let open = move |opened: Opened| drop(tokio::task::spawn_local(accept(opened, act)));
@@ -121,12 +121,16 @@ async fn serve(
     let Ok(parts) = connection.downcast::<TokioIo<TcpStream>>() else { return };
     let (stream, early) = (parts.io.into_inner(), parts.read_buf);
     let Some(service) = services.get(number) else { return };
-    if upgrade.framed {
-        service.endpoints.serve_socket(stream, &early, peer, permit).await;
-    } else if let Err(error) =
-        Application::new(upgrade.deflate.is_some()).run(stream, early.to_vec(), service.act).await
-    {
-        eprintln!("connection: {error}");
+    match upgrade.spoken {
+        Spoken::SockJs(challenge) => {
+            service.endpoints.serve_socket(stream, challenge, &early, peer, permit).await;
+        }
+        Spoken::WebSocket(deflate) => {
+            let served = Application::new(deflate.is_some()).run(stream, early.to_vec(), service.act).await;
+            if let Err(error) = served {
+                eprintln!("connection: {error}");
+            }
+        }
     }
 }
 

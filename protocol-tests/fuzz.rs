@@ -35,6 +35,11 @@ fn stomp_decoder() {
 }
 
 #[test]
+fn websocket_draft76() {
+    run("websocket_draft76", 20_000, targets::websocket_draft76::target);
+}
+
+#[test]
 fn websocket_packets() {
     run("websocket_packets", 20_000, targets::websocket_packets::target);
 }

@@ -7,18 +7,25 @@
 //! cargo test --test sim -- --seed 7          # one seed; with --steps 40 only its first steps, and then the end;
 //!                                            # with --tell-all the transcripts of all clients
 //! cargo test --test sim -- --from 1000 --seeds 5000
+//! cargo test --test sim -- --faults          # only the proof that the model can fail
 //! ```
 
 #[path = "sim/arrivals.rs"]
 mod arrivals;
+#[path = "sim/attach.rs"]
+mod attach;
 #[path = "sim/browse.rs"]
 mod browse;
+#[path = "sim/copies.rs"]
+mod copies;
 #[path = "sim/disk.rs"]
 mod disk;
 #[path = "sim/durable.rs"]
 mod durable;
 #[path = "sim/failures.rs"]
 mod failures;
+#[path = "sim/lasting.rs"]
+mod lasting;
 #[path = "sim/laws.rs"]
 mod laws;
 #[path = "sim/message.rs"]
@@ -91,7 +98,9 @@ fn main() -> ExitCode {
     let request = match Request::parse(std::env::args().skip(1)) {
         Ok(request) => request,
         Err(problem) => {
-            eprintln!("{problem}\noptions: --seed N | --from N --seeds COUNT, --steps COUNT, --tell-all, --digest");
+            eprintln!(
+                "{problem}\noptions: --seed N | --from N --seeds COUNT, --steps COUNT, --tell-all, --faults, --digest"
+            );
             return ExitCode::from(2);
         }
     };
@@ -105,15 +114,10 @@ fn main() -> ExitCode {
                 failed += 1;
             }
         }
-        for (fault, expected) in Fault::ALL {
-            match notices(fault, expected) {
-                Ok(()) => passed += 1,
-                Err(problem) => {
-                    println!("FAILED fault {fault:?}: {problem}");
-                    failed += 1;
-                }
-            }
-        }
+        let problems = unnoticed();
+        problems.iter().for_each(|(fault, problem)| println!("FAILED fault {fault:?}: {problem}"));
+        passed += Fault::ALL.len() - problems.len();
+        failed += problems.len();
     }
     if request.shows_digest {
         println!("{:016x}", digest(&request.seeds, request.steps));
@@ -136,7 +140,7 @@ fn main() -> ExitCode {
 impl Request {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String> {
         let (mut seed, mut from, mut seeds, mut steps, mut tells_all) = (None, None, None, STEPS, false);
-        let mut shows_digest = false;
+        let (mut shows_digest, mut has_faults) = (false, false);
         while let Some(name) = arguments.next() {
             let mut number = || {
                 let text = arguments.next().ok_or_else(|| format!("{name} needs a number"))?;
@@ -149,6 +153,7 @@ impl Request {
                 "--steps" => steps = number()? as usize,
                 "--digest" => shows_digest = true,
                 "--tell-all" => tells_all = true,
+                "--faults" => has_faults = true,
                 // What cargo hands to every test.
                 "--nocapture" | "--quiet" | "-q" => {}
                 other => return Err(format!("unknown option {other}")),
@@ -157,6 +162,7 @@ impl Request {
         let proves_itself = !shows_digest && seed.is_none() && from.is_none() && seeds.is_none();
         let range = from.unwrap_or(FROM)..from.unwrap_or(FROM) + seeds.unwrap_or(SEEDS);
         let seeds = match seed {
+            None if has_faults => Vec::new(),
             Some(seed) => vec![seed],
             None if proves_itself => REGRESSIONS.into_iter().chain(range).collect(),
             None => range.collect(),
@@ -168,24 +174,38 @@ impl Request {
 /// Runs all seeds, and answers with those that failed, in their order.
 fn run_all(request: &Request) -> Vec<(u64, Outcomes)> {
     let Request { seeds, steps, tells_all, .. } = request;
+    on_all_cores(seeds, |seed| {
+        let outcomes = run(*seed, *steps, Tap::default(), *tells_all);
+        outcomes.violation.is_some().then_some((*seed, outcomes))
+    })
+}
+
+/// The faults that the model does not notice, and why.
+fn unnoticed() -> Vec<(Fault, String)> {
+    on_all_cores(&Fault::ALL, |(fault, expected)| notices(*fault, expected).err().map(|problem| (*fault, problem)))
+}
+
+/// What `examine` finds, in order.
+fn on_all_cores<T: Sync, F: Send>(all: &[T], examine: impl Fn(&T) -> Option<F> + Sync) -> Vec<F> {
     let next = AtomicUsize::new(0);
-    let failures = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(seeds.len());
+    let found = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(all.len());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcomes = run(*seed, *steps, Tap::default(), *tells_all);
-                    if outcomes.violation.is_some() {
-                        failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((*seed, outcomes));
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(each) = all.get(place) else { return };
+                    if let Some(own) = examine(each) {
+                        found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((place, own));
                     }
                 }
             });
         }
     });
-    let mut failures = failures.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    failures.sort_by_key(|(seed, _)| *seed);
-    failures
+    let mut found = found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, own)| own).collect()
 }
 
 /// A hash of all that happened in the runs of these seeds.

@@ -10,6 +10,11 @@ use std::time::Duration;
 
 use gumboot::server::{Options, Server};
 
+#[path = "sockjs/draft76.rs"]
+mod draft76;
+#[path = "sockjs/unread.rs"]
+mod unread;
+
 /// No answer takes this long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,10 +37,20 @@ impl Broker {
         Broker { server: Server::start(options).unwrap() }
     }
 
+    fn dial(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.server.websocket_addresses()[0]).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    fn connections(&self) -> u64 {
+        self.server.counters().iter().map(|counters| counters.connections.read()).sum()
+    }
+
     /// Sends a request, and leaves the answer to be read.
     fn begin(&self, method: &str, path: &str, headers: &str, body: &str) -> BufReader<TcpStream> {
-        let mut stream = TcpStream::connect(self.server.websocket_addresses()[0]).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream = self.dial();
         let length = body.len();
         let request = format!(
             "{method} /ws{path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: {length}\r\n\
@@ -120,13 +135,12 @@ fn e1_it_can_be_switched_off() {
 #[test]
 fn e1_the_path_may_be_the_root() {
     let broker = Broker::start(|options| options.http.path = "/".to_owned());
-    let mut stream = TcpStream::connect(broker.server.websocket_addresses()[0]).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut stream = broker.dial();
     let handshake = "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                      sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(handshake.as_bytes()).unwrap();
     assert!(read_head(&mut BufReader::new(stream)).starts_with("HTTP/1.1 101 "));
-    let mut stream = TcpStream::connect(broker.server.websocket_addresses()[0]).unwrap();
+    let mut stream = broker.dial();
     stream.write_all(b"POST /0/s/xhr HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n\r\n").unwrap();
     assert!(read_head(&mut BufReader::new(stream)).starts_with("HTTP/1.1 200 "));
 }
@@ -213,8 +227,7 @@ fn a_client_that_stays_away_is_gone() {
     let broker = Broker::start(|options| options.sockjs.disconnect_delay = Duration::from_millis(100));
     broker.connect("s");
     while broker.post("/0/s/xhr_send", "[]").status != 404 {}
-    let connections = || -> u64 { broker.server.counters().iter().map(|counters| counters.connections.read()).sum() };
-    while connections() > 0 {}
+    while broker.connections() > 0 {}
     assert_eq!(broker.poll("s"), "o");
 }
 
@@ -240,7 +253,7 @@ fn a_body_too_large_is_refused() {
 #[test]
 fn a_receiver_is_answered_when_all_of_its_body_has_come() {
     let broker = Broker::start(|_| {});
-    let mut stream = TcpStream::connect(broker.server.websocket_addresses()[0]).unwrap();
+    let mut stream = broker.dial();
     let head = "POST /ws/0/s/xhr HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();

@@ -52,6 +52,8 @@ pub(crate) struct VirtualBroker {
     boot: u32,
     /// What the workers want to be stored, where a test has the disk.
     submitted: Option<Vec<(usize, Submission)>>,
+    /// What they want to read, likewise.
+    lookups: Vec<(usize, u64, Vec<u64>)>,
 }
 
 impl VirtualBroker {
@@ -79,6 +81,7 @@ impl VirtualBroker {
             start: now,
             boot: 0,
             submitted: None,
+            lookups: Vec::new(),
         };
         broker.boot(options, &Sequences::above(0));
         broker
@@ -108,6 +111,16 @@ impl VirtualBroker {
         self.submitted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// What workers want to read: who, for which queue of theirs, and which messages.
+    pub(crate) fn take_lookups(&mut self) -> Vec<(usize, u64, Vec<u64>)> {
+        std::mem::take(&mut self.lookups)
+    }
+
+    /// Brings a worker what it wanted to read; what cannot be read is none.
+    pub(crate) fn bring(&mut self, hub: usize, queue: u64, found: Vec<Option<Arc<Message>>>) {
+        self.hubs[hub].receive_posts(self.now, vec![Post::Command(Command::Fetched { queue, found })]);
+    }
+
     /// Tells a worker what became of what it wanted to be stored.
     pub(crate) fn answer(&mut self, hub: usize, ticket: u64, result: Result<(), Refusal>) {
         if ticket != UNAWAITED {
@@ -119,6 +132,7 @@ impl VirtualBroker {
     /// and the number of the last one.
     pub(crate) fn restart(&mut self, options: Options, stored: Vec<Post>, last: u64) {
         self.links.clear();
+        self.lookups.clear();
         self.by_key.clear();
         self.disk.clear();
         for client in &mut self.clients {
@@ -234,17 +248,17 @@ impl VirtualBroker {
                 Change::Bind { .. } | Change::State { .. } | Change::Mark { .. } => None,
             };
         }
-        let lookups = self.hubs[hub].take_lookups().into_iter().map(|(queue, sequences)| {
-            let found = sequences.iter().map(|sequence| self.disk.get(sequence).map(Arc::clone)).collect();
-            Post::Command(Command::Fetched { queue, found })
-        });
-        let answers: Vec<Post> = lookups.collect();
-        self.hubs[hub].receive_posts(self.now, answers);
+        let lookups = self.hubs[hub].take_lookups();
         if let Some(submitted) = &mut self.submitted {
+            self.lookups.extend(lookups.into_iter().map(|(queue, sequences)| (hub, queue, sequences)));
             submitted.extend(submissions.into_iter().map(|submission| (hub, submission)));
             return;
         }
         // Else the disk is quick and never fails.
+        for (queue, sequences) in lookups {
+            let found = sequences.iter().map(|sequence| self.disk.get(sequence).map(Arc::clone)).collect();
+            self.bring(hub, queue, found);
+        }
         for submission in submissions {
             self.answer(hub, submission.ticket, Ok(()));
         }

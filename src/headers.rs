@@ -11,6 +11,19 @@ pub(crate) struct Span {
     pub(crate) end: u32,
 }
 
+impl Span {
+    /// Whether the header in `block` has this name. Most names differ in length already, and are not looked at.
+    #[inline]
+    fn is_called(&self, name: &[u8], block: &[u8]) -> bool {
+        self.colon.wrapping_sub(self.start) as usize == name.len() && self.name(block) == name
+    }
+
+    #[inline]
+    fn name<'b>(&self, block: &'b [u8]) -> &'b [u8] {
+        block.get(self.start as usize..self.colon as usize).unwrap_or_default()
+    }
+}
+
 /// The places of a block's headers. Eight fit without an allocation: most frames have fewer.
 pub(crate) type Spans = SmallVec<[Span; 8]>;
 
@@ -53,7 +66,9 @@ impl Headers {
 
     /// The value of the first header called `name`.
     pub fn find(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(each, _)| *each == name).map(|(_, value)| value)
+        let block = self.block.as_bytes();
+        let found = self.spans.iter().find(|span| span.is_called(name.as_bytes(), block));
+        found.map(|span| self.pair(*span).1)
     }
 
     /// As [`Headers::find`], but the value shares the block's buffer instead of borrowing it.
@@ -89,11 +104,19 @@ impl Headers {
 
     /// Drops every header whose name was there before: the first of each name stays.
     pub fn keep_first_of_each(&mut self) {
-        let block: &str = &self.block;
+        let block = self.block.as_bytes();
+        let is_repeated = |(at, span): (usize, &Span)| {
+            let name = span.name(block);
+            self.spans.iter().take(at).any(|earlier| earlier.is_called(name, block))
+        };
+        // Almost no frame repeats one.
+        if !self.spans.iter().enumerate().any(is_repeated) {
+            return;
+        }
         let spans = std::mem::take(&mut self.spans);
         for span in spans {
-            let (name, _) = split(block, span);
-            if !self.spans.iter().any(|earlier| split(block, *earlier).0 == name) {
+            let name = span.name(block);
+            if !self.spans.iter().any(|earlier| earlier.is_called(name, block)) {
                 self.spans.push(span);
             }
         }

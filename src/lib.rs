@@ -54,6 +54,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod destination;
+mod digits;
 pub mod hash;
 pub mod headers;
 pub mod log;

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use smallvec::SmallVec;
 
 use crate::destination::{Destination, Pattern};
+use crate::digits::Digits;
 use crate::headers::Headers;
 
 pub use terms::{Moment, Terms};
@@ -93,13 +95,20 @@ impl MessageId {
             sequence: u64::from_str_radix(sequence, 16).ok()?,
         };
         // Signs, upper case and further zeros would be other spellings of the same name.
-        (id.to_string() == text).then_some(id)
+        (id.text().as_str() == text).then_some(id)
+    }
+
+    /// What it displays.
+    pub(crate) fn text(self) -> Digits<30> {
+        let (worker, boot) = (u64::from(self.worker.0), u64::from(self.boot));
+        let text = Digits::new().hexadecimal(self.sequence, 1).letter('-').hexadecimal(worker, 1);
+        text.letter('-').hexadecimal(boot, 8)
     }
 }
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{:x}-{:x}", self.boot, self.worker.0, self.sequence)
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -180,6 +189,9 @@ pub struct Tag {
     /// The message within the queue: its place in the order.
     pub sequence: u64,
 }
+
+/// Deliveries that are settled together: mostly it is one.
+pub type Tags = SmallVec<[Tag; 1]>;
 
 /// One message for one subscription.
 #[derive(Clone, Debug)]
@@ -272,7 +284,7 @@ pub enum Operation {
     /// Route this content.
     Send(Content),
     /// Settle these deliveries.
-    Settle(Vec<Tag>, Outcome),
+    Settle(Tags, Outcome),
 }
 
 /// Why the broker's core did not do what a session asked.

@@ -6,4 +6,5 @@ pub mod config;
 pub mod deflate;
 pub mod sockjs_messages;
 pub mod stomp_decoder;
+pub mod websocket_draft76;
 pub mod websocket_packets;

@@ -105,7 +105,7 @@ fn g3_a_settlement_is_done_when_it_is_stored() {
     let tags = net.expect_queue(&[(reader(), "one", 0), (reader(), "two", 0)]);
     net.verdicts();
     let ticket = Some(gumboot::message::Ticket(5));
-    let settle = Command::Settle { session: reader().session, tags, outcome: Outcome::Consumed, ticket };
+    let settle = Command::Settle { session: reader().session, tags: tags.into(), outcome: Outcome::Consumed, ticket };
     net.run(reader().session.worker, settle);
     assert_eq!(net.verdicts(), []);
     answer_store(&mut net, &["-1, -2"], true);
@@ -153,7 +153,7 @@ fn q7_a_transaction_over_several_homes_is_stored_at_once() {
         let mut operations: Vec<Operation> =
             queues[..2].iter().map(|queue| Operation::Send(persistent(queue, "new"))).collect();
         operations.push(Operation::Send(content(queues[2].as_str(), "light")));
-        operations.push(Operation::Settle(tags, Outcome::Consumed));
+        operations.push(Operation::Settle(tags.into(), Outcome::Consumed));
         net.commit(reader().session, 5, operations);
         net.settle_down();
         net.expect_queue(&[]);

@@ -82,7 +82,7 @@ fn q7_a_transaction_that_settles_or_sends_keeps_it_until_it_is_over() {
     net.send(alice(), &queue, "a");
     let tag = net.expect_queue(&[(id, "a", 0)])[0];
     let send = |queue: &Destination, body: &str| Operation::Send(content(queue.as_str(), body));
-    let settle = Operation::Settle(vec![tag], Outcome::Consumed);
+    let settle = Operation::Settle([tag].into(), Outcome::Consumed);
     net.verdicts();
     net.commit(alice(), 5, vec![settle, send(&queue, "b"), send(&other, "c")]);
     net.give(alice().worker, Command::Cancel { consumer: id, queue: queue.clone(), ticket: None });

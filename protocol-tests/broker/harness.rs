@@ -1,6 +1,6 @@
 //! Some shards in one thread: what they post to each other arrives in order per pair, when the test says so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,18 @@ pub(crate) struct Disk {
     /// By sequence, with when it was taken and what it has been through.
     pub(crate) messages: BTreeMap<u64, (Arc<Message>, u64, History)>,
     pub(crate) marks: BTreeMap<Destination, u64>,
+    /// What cannot be read.
+    pub(crate) unreadable: BTreeSet<u64>,
 }
 
 impl Disk {
+    /// A message as the store knows it: not who sent it.
+    fn read(&self, sequence: u64) -> Option<Arc<Message>> {
+        let (message, ..) = self.messages.get(&sequence).filter(|_| !self.unreadable.contains(&sequence))?;
+        let origin = SessionId { worker: WorkerId(0), key: 0 };
+        Some(Arc::new(Message { origin, ..Message::clone(message) }))
+    }
+
     fn apply(&mut self, change: Change) {
         match change {
             Change::Append { sequence, queue: _, message, taken_at, expires_at } => {
@@ -180,9 +189,8 @@ impl Net {
                 }
             }
             for (worker, queue, sequences) in fetches {
-                let found =
-                    sequences.iter().map(|sequence| disk.messages.get(sequence).map(|kept| Arc::clone(&kept.0)));
-                self.give(worker, Command::Fetched { queue, found: found.collect() });
+                let found = sequences.iter().map(|sequence| disk.read(*sequence)).collect();
+                self.give(worker, Command::Fetched { queue, found });
             }
         }
     }
@@ -358,11 +366,18 @@ impl Net {
     }
 
     pub(crate) fn publish(&mut self, origin: SessionId, content: Content) {
-        self.run(origin.worker, Command::Publish { origin, content, ticket: Some(Ticket(1)) });
+        self.offer(origin, content, Some(Ticket(1)));
+        self.settle_down();
+    }
+
+    /// As [`Net::publish`]; what that posts is left on its way.
+    pub(crate) fn offer(&mut self, origin: SessionId, content: Content, ticket: Option<Ticket>) {
+        let mut effects = Recording { from: origin.worker, log: &mut self.log, links: &mut self.links };
+        self.shards[origin.worker.index()].publish(self.now, origin, content, ticket, &mut effects);
     }
 
     pub(crate) fn settle(&mut self, session: SessionId, tag: Tag, outcome: Outcome) {
-        self.run(session.worker, Command::Settle { session, tags: vec![tag], outcome, ticket: None });
+        self.run(session.worker, Command::Settle { session, tags: [tag].into(), outcome, ticket: None });
     }
 
     /// Begins to commit; what that posts is left on its way.

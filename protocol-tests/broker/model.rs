@@ -85,7 +85,7 @@ impl Model {
                 self.fates.insert(number, Fate { origin: session, ..Fate::default() });
                 let origin = self.session(session);
                 let content = content(self.queue.as_str(), &number.to_string());
-                self.net.give(origin.worker, Command::Publish { origin, content, ticket: None });
+                self.net.offer(origin, content, None);
             }
             Step::Consume { session, credit } => {
                 self.cancel(session);
@@ -134,7 +134,7 @@ impl Model {
             }
             Outcome::Returned => {}
         }
-        let command = Command::Settle { session: holder.session, tags: vec![tag], outcome, ticket: None };
+        let command = Command::Settle { session: holder.session, tags: [tag].into(), outcome, ticket: None };
         self.net.give(holder.session.worker, command);
     }
 

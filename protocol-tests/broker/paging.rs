@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use gumboot::broker::{Command, Consumer, Note, Options, QueueOptions, WhenExpired};
+use gumboot::broker::{Command, Consumer, Note, Options, QueueOptions, QueuePolicy, WhenExpired};
 use gumboot::destination::Destination;
 use gumboot::message::{Content, Moment, Outcome, SubscriberId, Tag, Terms, Ticket, Verdict};
 use proptest::prelude::*;
 
-use crate::harness::{Disk, Net, body, content, session, subscription};
+use crate::harness::{Disk, Net, body, content, pattern, session, subscription};
 
 /// Bytes in memory: all, some, none.
 const MEMORIES: [usize; 3] = [usize::MAX, 2000, 0];
@@ -99,7 +99,7 @@ impl Kept {
             Step::Settle { which, outcome, asks } if !held.is_empty() => {
                 let (holder, tag) = held[which.index(held.len())];
                 let ticket = asks.then_some(Ticket(9));
-                let settle = Command::Settle { session: holder.session, tags: vec![tag], outcome: *outcome, ticket };
+                let settle = Command::Settle { session: holder.session, tags: [tag].into(), outcome: *outcome, ticket };
                 self.net.run(holder.session.worker, settle);
             }
             Step::Settle { .. } => {}
@@ -202,6 +202,43 @@ impl Kept {
             }
         }
         all
+    }
+}
+
+#[test]
+fn a_look_goes_on_past_what_cannot_be_read() {
+    for credit in 1..4 {
+        let mut kept = Kept::new(options(0, false, WhenExpired::Drop));
+        for _ in 0..5 {
+            let terms = Terms { persistent: true, ..Terms::default() };
+            kept.take(&Step::Send { session: 1, terms, long: true }, &[]);
+        }
+        let first: Vec<u64> = kept.disk.messages.keys().skip(1).take(2).copied().collect();
+        kept.disk.unreadable.extend(first);
+        let bodies: Vec<String> = kept.browse(credit).into_iter().map(|(_, body, ..)| body[..1].to_owned()).collect();
+        assert_eq!(bodies, ["1", "4", "5"], "{credit} a page");
+    }
+}
+
+#[test]
+fn what_cannot_die_does_not_stay_in_memory() {
+    let queues = QueueOptions {
+        memory: 0,
+        ttl: Some(Duration::from_secs(1)),
+        dead_letter: Some(Destination::new("/queue/full")),
+        ..QueueOptions::default()
+    };
+    let full = QueueOptions { max_messages: 0, ..queues.clone() };
+    let queue_policies = vec![QueuePolicy { pattern: pattern("/queue/full"), options: full }];
+    let mut kept = Kept::new(Options { queues, queue_policies, ..Options::default() });
+    for _ in 0..9 {
+        let terms = Terms { persistent: true, ..Terms::default() };
+        kept.take(&Step::Send { session: 1, terms, long: true }, &[]);
+    }
+    for _ in 0..3 {
+        kept.take(&Step::Advance { seconds: 90 }, &[]);
+        let stats = kept.net.queue_stats(&kept.queue).expect("it is there");
+        assert_eq!((stats.messages, stats.messages - stats.away > 1), (9, false), "{stats:?}");
     }
 }
 

@@ -364,7 +364,8 @@ fn a_failure_is_told_to_who_waits_for_no_receipt_too() {
     answer_store(&mut net, &[&format!("+1 {queue} on /topic/*")], true);
     net.verdicts();
     let content = persistent(&Destination::new("/topic/a"), "x");
-    net.run(WorkerId(0), Command::Publish { origin: alice(), content, ticket: None });
+    net.offer(alice(), content, None);
+    net.settle_down();
     answer_store(&mut net, &["+2 x, mark"], false);
     assert_eq!(net.refusals(), ["store-full"]);
 }

@@ -1,6 +1,6 @@
 //! Topics: who gets what, in which order, and what the sender is told.
 
-use gumboot::broker::{Command, Note, Options, TopicOptions, TopicPolicy};
+use gumboot::broker::{Note, Options, TopicOptions, TopicPolicy};
 use gumboot::destination::{Destination, Spaces, Unknown};
 use gumboot::message::{Content, Refusal, SubscriberId, WhenSlow};
 
@@ -92,7 +92,7 @@ fn g4_messages_of_one_session_keep_their_order_on_every_worker() {
     let bodies: Vec<String> = (0..50).map(|n| n.to_string()).collect();
     for (turn, body) in bodies.iter().enumerate() {
         let content = content("/topic/a", body);
-        net.give(alice.worker, Command::Publish { origin: alice, content, ticket: None });
+        net.offer(alice, content, None);
         if turn % 3 == 0 {
             net.step(turn);
         }

@@ -77,15 +77,11 @@ fn q7_what_is_reserved_is_not_given_to_others() {
     let queue = net.queue_on(1, 0);
     net.commit(alice(), 5, vec![send(&queue, "one"), send(&queue, "two")]);
     assert!(net.step(0), "the home prepares");
-    net.give(session(1, 2).worker, publish(session(1, 2), content(queue.as_str(), "three")));
+    net.offer(session(1, 2), content(queue.as_str(), "three"), None);
     assert_eq!(net.refusals(), ["queue-full"]);
     net.settle_down();
     assert_eq!(net.verdicts(), [Ok(2)]);
     assert_eq!(net.queue_stats(&queue).map(|stats| stats.messages), Some(2));
-}
-
-fn publish(origin: SessionId, content: Content) -> gumboot::broker::Command {
-    gumboot::broker::Command::Publish { origin, content, ticket: None }
 }
 
 #[test]
@@ -117,7 +113,7 @@ fn q7_settlements_apply_with_the_rest_even_if_the_session_ends_meanwhile() {
         }
         let tags = net.expect_queue(&[(reader, "job", 0)]);
         net.verdicts();
-        net.commit(alice(), 5, vec![Operation::Settle(tags, Outcome::Consumed), send(&output, "result")]);
+        net.commit(alice(), 5, vec![Operation::Settle(tags.into(), Outcome::Consumed), send(&output, "result")]);
         let (consumer, queue) = (reader, input.clone());
         net.give(alice().worker, gumboot::broker::Command::Cancel { consumer, queue, ticket: None });
         net.settle_down();
@@ -140,12 +136,12 @@ fn q7_a_refused_commit_leaves_deliveries_with_their_consumer() {
     net.commit(
         alice(),
         5,
-        vec![Operation::Settle(tags.clone(), Outcome::Rejected), send(&input, "x"), send(&input, "y")],
+        vec![Operation::Settle(tags.clone().into(), Outcome::Rejected), send(&input, "x"), send(&input, "y")],
     );
     net.settle_down();
     net.advance(Duration::from_secs(600));
     net.expect_queue(&[]);
-    net.commit(alice(), 6, vec![Operation::Settle(tags, Outcome::Rejected), send(&output, "x")]);
+    net.commit(alice(), 6, vec![Operation::Settle(tags.into(), Outcome::Rejected), send(&output, "x")]);
     net.settle_down();
     net.advance(Duration::from_secs(1));
     net.expect_queue(&[(reader, "job", 1)]);

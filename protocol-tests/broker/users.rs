@@ -1,6 +1,6 @@
 //! P1 to P5: user destinations across workers.
 
-use gumboot::broker::{Command, Note, Options, TopicOptions, TopicPolicy};
+use gumboot::broker::{Note, Options, TopicOptions, TopicPolicy};
 use gumboot::destination::Destination;
 use gumboot::message::{Content, Operation, Refusal, SessionId, Ticket, WhenSlow, WorkerId};
 
@@ -75,8 +75,7 @@ fn g3_a_receipt_waits_for_the_other_workers() {
     let (bob, eve) = (subscription(session(1, 1), 0), session(0, 2));
     net.subscribe_own(bob, "/user/queue/x", Some("bob"), false);
     net.verdicts();
-    let publish = |content| Command::Publish { origin: eve, content, ticket: Some(Ticket(3)) };
-    net.give(eve.worker, publish(to_bob("one")));
+    net.offer(eve, to_bob("one"), Some(Ticket(3)));
     assert_eq!(net.verdicts(), []);
     // Gone before the message is there: it reaches nobody after all.
     net.unsubscribe_own(bob);
@@ -84,7 +83,7 @@ fn g3_a_receipt_waits_for_the_other_workers() {
     assert_eq!(net.verdicts(), [Ok(0)]);
     net.subscribe_own(bob, "/user/queue/x", Some("bob"), false);
     net.verdicts();
-    net.give(eve.worker, publish(Content { mandatory: true, ..to_bob("two") }));
+    net.offer(eve, Content { mandatory: true, ..to_bob("two") }, Some(Ticket(3)));
     net.unsubscribe_own(bob);
     net.settle_down();
     assert_eq!(net.verdicts(), [Err(Refusal::Unroutable("/user/bob/queue/x".into()))], "M6: as its sender wrote it");
@@ -98,8 +97,7 @@ fn g4_order_holds_between_spellings_that_reach_the_same_session() {
     let by_session = format!("/user/{}/queue/x", bob.name(BOOT));
     for round in 0..20 {
         let to = if round % 3 == 0 { &by_session } else { "/user/bob/queue/x" };
-        let publish = Command::Publish { origin: eve, content: content(to, &round.to_string()), ticket: None };
-        net.give(eve.worker, publish);
+        net.offer(eve, content(to, &round.to_string()), None);
     }
     net.settle_down();
     let seen: Vec<String> = net.log.topic.iter().map(|(_, message, _)| body(message)).collect();
@@ -193,7 +191,8 @@ fn the_broker_itself_reaches_users_and_sessions() {
     let origin = SessionId::of_broker(WorkerId(0));
     for to in ["bob".to_owned(), bob.name(BOOT)] {
         let content = Content { exclude_origin: true, ..content(&format!("/user/{to}/queue/x"), "answer") };
-        net.run(WorkerId(0), Command::Publish { origin, content, ticket: None });
+        net.offer(origin, content, None);
+        net.settle_down();
         net.expect_topic(&[(subscription(bob, 0), "answer")]);
     }
     assert_eq!(net.verdicts(), []);

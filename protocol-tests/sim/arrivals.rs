@@ -33,20 +33,25 @@ impl Model {
         if frame.header("ack").is_some() != (own.ack != Ack::Auto) {
             return Err(wrong(Law::Stray, "the header `ack` does not go with the subscription's mode"));
         }
-        if message.origin == session && (own.no_local || message.excludes_self) {
+        // Who did not have a durable subscription then may have what it kept.
+        let was_there = own.lasting.is_none() || own.granted_at.is_some_and(|granted| granted < message.sent_event);
+        if message.origin == session && (own.no_local || message.excludes_self && was_there) {
             return Err(wrong(Law::Stray, "its sender's own"));
         }
         let is_fresh = frame.header("redelivered").is_none();
         // Groups wait for their consumers while others pass.
         let rank = self.policy_at(message.destination).rank(message.wishes.priority);
         let key = (session, id.to_owned(), message.origin, message.destination, (rank, message.wishes.group));
-        if own.is_queue() {
+        if let Some(lasting) = own.lasting {
+            self.copy_came(subscription, lasting, number, frame)?;
+        } else if own.is_queue() {
             self.queue_message(subscription, number, frame)?;
         } else if !self.got.insert((session, id.to_owned(), number)) {
             return Err(wrong(Law::Duplicate, "the same again"));
         }
         let (order, is_delayed) = (self.messages[number].order, self.messages[number].wishes.due.is_some());
-        let counts = is_fresh && frame.header("original-destination").is_none() && !is_delayed;
+        let is_read = !self.messages[number].was_unreadable;
+        let counts = is_fresh && is_read && frame.header("original-destination").is_none() && !is_delayed;
         let last = counts.then(|| self.last.insert(key, order)).flatten();
         if let Some(last) = last.filter(|last| *last >= order) {
             return Err(wrong(Law::Order, &format!("number {order} came after number {last}")));
@@ -244,6 +249,7 @@ impl Model {
         }
         let next = letters_of(message.place).filter(|next| !self.full.contains(next) && !self.has_failed_disk);
         let is_done = message.refused >= policy.max_deliveries || message.is_doomed;
+        let is_done = is_done && !message.was_unreadable;
         if next.is_some() && is_done {
             return wrong(Law::DeadLetter, "it should be a dead letter");
         }
@@ -342,7 +348,7 @@ impl Model {
 }
 
 /// How often a message was handed out before, as its headers say.
-fn redeliveries(frame: &Frame, session: usize) -> Result<u32, Violation> {
+pub(crate) fn redeliveries(frame: &Frame, session: usize) -> Result<u32, Violation> {
     let wrong = |text: &str| Violation::new(Law::Redelivery, format!("{text}: {frame}"), [session]);
     let count = frame.header("redelivery-count").map_or(Some(0), |text| text.parse::<u32>().ok());
     let count = count.ok_or_else(|| wrong("no number"))?;

@@ -68,7 +68,7 @@ impl Model {
             return wrong("a message whose time is over");
         }
         let (rank, origin, order) = (message.rank(policy), message.origin, message.order);
-        let counts = is_here && message.wishes.due.is_none() && !message.is_letter();
+        let counts = is_here && message.wishes.due.is_none() && !message.is_letter() && !message.was_unreadable;
         let look = self.look(subscription);
         if !look.shown.insert(number) {
             return wrong("the same again");

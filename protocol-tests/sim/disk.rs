@@ -1,11 +1,12 @@
 //! A disk that is slow, fails, is full, and forgets what was not synced when the process ends; and the group commit before it.
 //! It keeps to what the real one promises, and shares no code with it but the form of the records.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use gumboot::broker::{Command, History, UNAWAITED};
 use gumboot::destination::Destination;
-use gumboot::message::Refusal;
+use gumboot::message::{Message, Refusal};
 use gumboot::store::{Record, StateRecord, StoreOp};
 use gumboot::worker::{self, Post, Submission};
 
@@ -30,12 +31,18 @@ pub(crate) struct Disk {
     kept: BTreeMap<u64, (Vec<u8>, StateRecord)>,
     /// How far each queue was handed out.
     marks: BTreeMap<String, u64>,
+    /// What of it is durable subscriptions.
+    bindings: BTreeSet<u64>,
     /// The highest number there ever was.
     last: u64,
+    /// What is to be read: who asks, for which of its queues.
+    wanted: VecDeque<(usize, u64, Vec<u64>)>,
     /// Nothing new has room.
     pub(crate) is_full: bool,
     /// The next write fails.
     pub(crate) fails_once: bool,
+    /// Some of what is read next cannot be read.
+    pub(crate) is_unreadable: bool,
     /// What it does wrong, to prove that this would be noticed.
     lie: Option<Lie>,
     pub(crate) has_lied: bool,
@@ -43,6 +50,15 @@ pub(crate) struct Disk {
 
 /// What a worker is told.
 pub(crate) type Answer = (usize, u64, Result<(), Refusal>);
+
+/// What was read.
+pub(crate) struct Reading {
+    pub(crate) hub: usize,
+    pub(crate) queue: u64,
+    pub(crate) found: Vec<Option<Arc<Message>>>,
+    /// What is there and could not be read.
+    pub(crate) failed: Vec<Arc<Message>>,
+}
 
 impl Disk {
     pub(crate) fn new(lie: Option<Lie>) -> Disk {
@@ -56,7 +72,7 @@ impl Disk {
 
     /// Whether nothing waits for it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.retained.is_empty()
+        self.pending.is_empty() && self.retained.is_empty() && self.wanted.is_empty()
     }
 
     /// Writes at most so many submissions as one batch, and syncs.
@@ -98,11 +114,59 @@ impl Disk {
         answers.filter(|(_, ticket, _)| *ticket > 0).collect()
     }
 
+    /// Somebody wants to read.
+    pub(crate) fn want(&mut self, wanted: (usize, u64, Vec<u64>)) {
+        self.wanted.push_back(wanted);
+    }
+
+    /// Reads for at most so many who want to.
+    pub(crate) fn read(&mut self, most: usize) -> Vec<Reading> {
+        let count = self.wanted.len().min(most);
+        let wanted: Vec<_> = self.wanted.drain(..count).collect();
+        let mut readings = Vec::new();
+        for (hub, queue, sequences) in wanted {
+            let is_unreadable = std::mem::take(&mut self.is_unreadable);
+            let mut found: Vec<_> = sequences.iter().map(|sequence| self.message(*sequence)).collect();
+            let mut failed = Vec::new();
+            for (at, found) in found.iter_mut().enumerate().filter(|(at, _)| is_unreadable && at % 3 < 2) {
+                failed.extend(found.take().map(|message| (at, message)));
+            }
+            let failed = failed.into_iter().map(|(_, message)| message).collect();
+            if found.len() > 1 && self.lies(Lie::MixesUp) {
+                found.rotate_left(1);
+            }
+            if self.lies(Lie::ReadsNothing) {
+                found.iter_mut().for_each(|found| *found = None);
+            }
+            for found in found.iter_mut().flatten() {
+                if found.content.body.len() > 1 && self.lies(Lie::ReadsHalf) {
+                    let mut half = Message::clone(found);
+                    half.content.body.truncate(1);
+                    *found = Arc::new(half);
+                }
+            }
+            if !self.lies(Lie::NeverReads) {
+                readings.push(Reading { hub, queue, found, failed });
+            }
+        }
+        readings
+    }
+
+    fn message(&self, sequence: u64) -> Option<Arc<Message>> {
+        let (bytes, _) = self.kept.get(&sequence)?;
+        let Ok(Record::Message(record)) = Record::decode(bytes) else { return None };
+        match worker::restored(record, History::default()) {
+            Post::Command(Command::Restore { message, .. }) => Some(message),
+            _ => None,
+        }
+    }
+
     fn apply(&mut self, operations: impl Iterator<Item = StoreOp>) {
         for operation in operations {
             match operation {
                 StoreOp::Append(record) => {
                     let mut record = (*record).clone();
+                    self.bindings.extend(record.is_binding.then_some(record.sequence));
                     if record.expires_at.is_some() && self.lies(Lie::ForgetsEnds) {
                         record.expires_at = None;
                     }
@@ -119,7 +183,11 @@ impl Disk {
                     self.marks.insert(mark.queue.to_string(), mark.up_to);
                 }
                 StoreOp::Delete(sequence) => {
-                    if !self.lies(Lie::KeepsSettled) {
+                    let is_kept = match self.bindings.contains(&sequence) {
+                        true => self.lies(Lie::KeepsBindings),
+                        false => self.lies(Lie::KeepsSettled),
+                    };
+                    if !is_kept {
                         self.kept.remove(&sequence);
                     }
                 }
@@ -132,6 +200,11 @@ impl Disk {
     pub(crate) fn crash(&mut self) -> (Vec<Post>, u64) {
         self.pending.clear();
         self.retained.clear();
+        self.wanted.clear();
+        let loses = !self.bindings.is_empty() && self.lies(Lie::LosesBindings);
+        if loses {
+            self.kept.retain(|sequence, _| !self.bindings.contains(sequence));
+        }
         let record = |(bytes, state): &(Vec<u8>, StateRecord)| {
             let Ok(Record::Message(message)) = Record::decode(bytes) else { return None };
             let StateRecord { redeliveries, refused, not_before, .. } = *state;

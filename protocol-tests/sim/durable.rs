@@ -22,7 +22,10 @@ impl Model {
     }
 
     /// There is word that these settles are stored.
-    pub(crate) fn note_settled(&mut self, settled: &[usize]) {
+    pub(crate) fn note_settled(&mut self, subscription: usize, settled: &[usize]) {
+        if let Some(lasting) = self.subscriptions[subscription].lasting {
+            return self.copies_stored(lasting, settled);
+        }
         for number in settled {
             let message = &mut self.messages[*number];
             message.is_settled |= matches!(message.hold, Hold::Consumed(_));
@@ -48,6 +51,7 @@ impl Model {
         for number in 0..self.messages.len() {
             self.survive(number);
         }
+        self.crash_lasting();
         self.suspects.clear();
         self.overtaken.clear();
         self.groups.clear();

@@ -1,5 +1,6 @@
 //! What happens to the broker's disk and to its process.
 
+use crate::disk::Reading;
 use crate::laws::Check;
 use crate::world::World;
 
@@ -20,15 +21,33 @@ impl World {
         for submission in self.broker.take_submitted() {
             self.disk.submit(submission);
         }
+        for wanted in self.broker.take_lookups() {
+            self.disk.want(wanted);
+        }
+        let has_read = self.read_back(most);
         let mut answers = self.disk.promise();
         if most > 0 {
             answers.extend(self.disk.sync(most));
         }
-        let has_answered = !answers.is_empty();
+        let has_answered = has_read || !answers.is_empty();
         for (hub, ticket, result) in answers {
             self.broker.answer(hub, ticket, result);
         }
         has_answered
+    }
+
+    /// The disk reads some of what it is to read. Answers whether anybody heard of that.
+    fn read_back(&mut self, most: usize) -> bool {
+        let readings = self.disk.read(most);
+        let has_read = !readings.is_empty();
+        for Reading { hub, queue, found, failed } in readings {
+            for message in failed {
+                let number = message.content.headers.find("n").and_then(|text| text.parse().ok());
+                number.into_iter().for_each(|number| self.model.note_unreadable(number));
+            }
+            self.broker.bring(hub, queue, found);
+        }
+        has_read
     }
 
     /// The disk does some of what it is to do.
@@ -60,9 +79,14 @@ impl World {
         self.model.has_failed_disk = true;
     }
 
+    /// Some of what is read next cannot be read.
+    pub(crate) fn fail_reader(&mut self) {
+        self.disk.is_unreadable = true;
+    }
+
     /// From now on all is well with the disk.
     pub(crate) fn heal_disk(&mut self) {
-        (self.disk.is_full, self.disk.fails_once) = (false, false);
+        (self.disk.is_full, self.disk.fails_once, self.disk.is_unreadable) = (false, false, false);
         self.model.full_since = None;
     }
 

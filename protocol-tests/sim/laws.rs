@@ -39,6 +39,8 @@ pub(crate) enum Law {
     Browse,
     /// A temporary queue is its session's.
     Temporary,
+    /// U9: a durable subscription is there as long as it should, and no longer.
+    Durable,
     /// G3, M6.
     Receipt,
     /// Q5.

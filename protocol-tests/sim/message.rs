@@ -96,6 +96,9 @@ pub(crate) struct Message {
     pub(crate) is_expected: bool,
     /// How many there had ever been.
     pub(crate) known: usize,
+    /// When it was sent, by the count of events, and when it was certainly wherever it should be.
+    pub(crate) sent_event: usize,
+    pub(crate) certain_at: Option<usize>,
     pub(crate) id: Option<String>,
     pub(crate) hold: Hold,
     /// The queue where it was seen last, or was sent to.
@@ -137,6 +140,9 @@ pub(crate) struct Message {
     pub(crate) not_before: Option<Duration>,
     /// Nothing keeps it from being handed out after that.
     pub(crate) rests_until: Duration,
+    /// It could not be read from the disk once; until when it is not tried again.
+    pub(crate) was_unreadable: bool,
+    pub(crate) unread_until: Duration,
     /// How often all was quiet before it was sent,
     pub(crate) sent_at: usize,
     /// when it first was in its place for certain,
@@ -166,6 +172,8 @@ impl Message {
             most: 0,
             is_expected: false,
             known: 0,
+            sent_event: 0,
+            certain_at: None,
             id: None,
             hold: Hold::Free,
             place: destination,
@@ -189,6 +197,8 @@ impl Message {
             refused_at: Duration::ZERO,
             not_before: None,
             rests_until: Duration::ZERO,
+            was_unreadable: false,
+            unread_until: Duration::ZERO,
             sent_at: 0,
             placed_at: None,
             waits_since: None,
@@ -199,6 +209,11 @@ impl Message {
 
     pub(crate) fn is_for_queue(&self) -> bool {
         is_queue(self.destination)
+    }
+
+    /// Whether all who were to get it had it before an event.
+    pub(crate) fn is_known_before(&self, event: usize) -> bool {
+        self.certain_at.is_some_and(|certain| certain < event)
     }
 
     pub(crate) fn is_temporary(&self) -> bool {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::browse::Look;
+use crate::lasting::{Ending, LASTING, Lasting};
 use crate::message::{Fate, Hold, Message, Outcome};
 use crate::order::Overtaken;
 use crate::policy::{DEAD_LETTERS, GRAVE, is_queue, is_temporary};
@@ -57,6 +58,8 @@ pub(crate) struct Subscription {
     pub(crate) is_buried: bool,
     /// It only looks at the queue.
     pub(crate) look: Option<Look>,
+    /// The durable subscription that it is a session's part of.
+    pub(crate) lasting: Option<usize>,
 }
 
 impl Subscription {
@@ -81,6 +84,7 @@ impl Subscription {
             has_rival: false,
             is_buried: false,
             look: None,
+            lasting: None,
         }
     }
 
@@ -114,6 +118,7 @@ pub(crate) enum Effect {
     /// A subscription begins, and perhaps another ends for it.
     Subscribe(usize, Option<usize>),
     Unsubscribe(usize),
+    Forget(Ending),
     Settle(usize, Vec<usize>, Outcome),
     Commit(usize),
     Disconnect,
@@ -131,6 +136,8 @@ pub(crate) struct Transaction {
 pub(crate) struct Session {
     /// What the broker calls it.
     pub(crate) name: Option<String>,
+    /// What it calls itself, for durable subscriptions.
+    pub(crate) client: Option<&'static str>,
     pub(crate) version: Version,
     pub(crate) continues: bool,
     pub(crate) connected: bool,
@@ -171,6 +178,7 @@ impl Session {
     fn new(version: Version, continues: bool) -> Session {
         Session {
             name: None,
+            client: None,
             version,
             continues,
             connected: false,
@@ -217,6 +225,8 @@ pub(crate) struct Model {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) messages: Vec<Message>,
     pub(crate) commits: Vec<Transaction>,
+    /// What is known of each durable subscription.
+    pub(crate) lasting: Vec<Lasting>,
     pub(crate) orders: usize,
     /// The message of each message-id.
     pub(crate) ids: BTreeMap<String, usize>,
@@ -265,6 +275,7 @@ impl Model {
             subscriptions: Vec::new(),
             messages: Vec::new(),
             commits: Vec::new(),
+            lasting: vec![Lasting::default(); LASTING.len()],
             orders: 0,
             ids: BTreeMap::new(),
             got: BTreeSet::new(),
@@ -314,9 +325,12 @@ impl Model {
         self.messages[number].entered = self.now;
         self.messages[number].sent_at = self.quiets;
         self.messages[number].found_full = self.full_since;
+        self.events += 1;
+        self.messages[number].sent_event = self.events;
+        let kept = self.copy(number);
         let message = &self.messages[number];
         let matches = |each: &&Subscription| !each.is_dead && self.wants(each, message);
-        let most = self.subscriptions.iter().filter(matches).count();
+        let most = self.subscriptions.iter().filter(matches).count() + kept;
         let wanted = self.subscriptions.iter().enumerate().filter(|(_, each)| {
             each.is_live
                 && !each.is_ending
@@ -338,6 +352,9 @@ impl Model {
 
     /// Whether a topic's message is for a subscription.
     pub(crate) fn wants(&self, subscription: &Subscription, message: &Message) -> bool {
+        if subscription.lasting.is_some() {
+            return false;
+        }
         let is_own = subscription.session == message.origin;
         if is_temporary(message.destination) {
             let is_theirs = message.owner == Some(subscription.session);
@@ -354,6 +371,10 @@ impl Model {
         subscription.has_rival = self.subscriptions.iter().any(|each| !each.is_buried && each.rivals(&subscription));
         self.touched.insert(subscription.destination);
         let (session, destination) = (subscription.session, subscription.destination);
+        if let Some(lasting) = subscription.lasting {
+            subscription.has_rival = self.has_rival(session, lasting);
+            self.attach(lasting);
+        }
         // What a `reply-to` has made ends when its client subscribes.
         let made = || is_temporary(destination).then(|| self.live_subscription(session, destination)).flatten();
         let earlier = self.live_subscription(session, &subscription.id).or_else(made);
@@ -377,6 +398,7 @@ impl Model {
         subscription.is_at_risk =
             subscription.is_queue() && subscription.ack == Ack::Auto && subscription.look.is_none();
         let session = subscription.session;
+        self.copies_at_risk(number);
         for transaction in self.sessions[session].transactions.values_mut() {
             transaction.settles.retain(|(of, ..)| *of != number);
         }
@@ -414,6 +436,9 @@ impl Model {
     }
 
     fn settled(&mut self, subscription: usize, settled: &[usize], outcome: Outcome) {
+        if let Some(lasting) = self.subscriptions[subscription].lasting {
+            return self.copies_settled(subscription, lasting, settled, outcome);
+        }
         for number in settled {
             let message = &mut self.messages[*number];
             if message.hold == Hold::Held(subscription) {

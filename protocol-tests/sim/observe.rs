@@ -9,7 +9,9 @@ use crate::policy::{Overflow, letters_of};
 use crate::wire::Frame;
 
 /// ERRORs that a session with `on-error:continue` survives, if they are about a SUBSCRIBE or a SEND.
-const SURVIVABLE: [&str; 8] = [
+const SURVIVABLE: [&str; 10] = [
+    "subscription-in-use",
+    "too-many-durable-subscriptions",
     "queue-full",
     "delay-too-long",
     "unroutable",
@@ -67,8 +69,8 @@ impl Model {
             let place = own.pending.iter().position(|(pending, _)| *pending == receipt);
             match place.and_then(|place| own.pending.remove(place)) {
                 Some((_, effect)) => {
-                    survives &= !matches!(effect, Effect::Commit(_));
-                    self.refuse(&effect);
+                    survives &= !matches!(effect, Effect::Commit(_) | Effect::Forget(..));
+                    self.refuse(&effect, code.starts_with("store-"));
                 }
                 // A frame that is no request has a receipt all the same.
                 None if own.is_doomed => {}
@@ -103,6 +105,8 @@ impl Model {
             "delay-too-long" => sent.any(|number| self.asks_too_much(number)),
             "unroutable" => sent.any(|number| self.messages[number].mandatory),
             "exclusive" => self.is_excluded(session),
+            "subscription-in-use" => self.may_be_in_use(session),
+            "too-many-durable-subscriptions" => self.may_be_one_more(session),
             "heart-beat-missed" => own.is_silent || own.was_stalled,
             _ => own.earned.contains(code),
         }
@@ -140,8 +144,16 @@ impl Model {
         })
     }
 
-    fn refuse(&mut self, effect: &Effect) {
+    fn refuse(&mut self, effect: &Effect, is_disk: bool) {
         match effect {
+            // Only some durable subscription has no copy of it.
+            Effect::Send(number) if is_disk && !self.messages[*number].is_for_queue() => self.doubt_copies(*number),
+            Effect::Commit(commit) if is_disk && self.has_kept_topics(*commit) => {
+                for number in self.commits[*commit].sends.clone() {
+                    self.doubt_copies(number);
+                }
+            }
+            Effect::Forget(ending) => self.kept(ending),
             Effect::Send(number) => {
                 self.messages[*number].fate = Fate::Refused;
                 if let Some(brought) = self.messages[*number].brings {
@@ -153,6 +165,10 @@ impl Model {
                     self.messages[number].fate = Fate::Refused;
                 }
                 for (subscription, settled, _) in self.commits[*commit].settles.clone() {
+                    if let Some(lasting) = self.subscriptions[subscription].lasting {
+                        self.copies_refused(subscription, lasting, &settled);
+                        continue;
+                    }
                     for number in settled {
                         let message = &mut self.messages[number];
                         if matches!(message.hold, Hold::Settled(by, _) if by == subscription) {
@@ -184,11 +200,13 @@ impl Model {
             let message = &self.messages[number];
             if message.found_full.is_some()
                 && message.found_full == self.full_since
+                && message.is_for_queue()
                 && self.is_stored(message)
                 && matched > 0
             {
                 return Err(wrong("the disk was full all the time"));
             }
+            self.check_full_disk(number, frame)?;
             let (least, most) = self.reach(number);
             if matched < least || matched > most {
                 let there = self.messages[number].wanted.iter().map(|each| self.subscriptions[*each].session);
@@ -202,10 +220,10 @@ impl Model {
         }
         self.confirm(session, &effect)?;
         match &effect {
-            Effect::Settle(_, settled, _) => self.note_settled(settled),
+            Effect::Settle(subscription, settled, _) => self.note_settled(*subscription, settled),
             Effect::Commit(commit) => {
-                for (_, settled, _) in self.commits[*commit].settles.clone() {
-                    self.note_settled(&settled);
+                for (subscription, settled, _) in self.commits[*commit].settles.clone() {
+                    self.note_settled(subscription, &settled);
                 }
             }
             _ => {}
@@ -228,7 +246,8 @@ impl Model {
             let was_there = message.is_expected && self.is_owner_there(message) && !self.setup.is_lazy;
             return (usize::from(was_there), (message.most + since).min(1));
         }
-        (stayed, message.most + since)
+        let (kept, more) = self.reach_of_lasting(message, number);
+        (stayed + kept, message.most + since + more)
     }
 
     /// There is word that an effect is complete.
@@ -237,6 +256,7 @@ impl Model {
             Effect::Nothing => {}
             Effect::Send(number) => {
                 self.accept(*number);
+                self.ascertain(*number);
                 if let Some(brought) = self.messages[*number].brings {
                     self.grant(brought);
                 }
@@ -244,11 +264,13 @@ impl Model {
             Effect::Subscribe(subscription, earlier) => {
                 self.grant(*subscription);
                 self.check_alone(*subscription)?;
+                self.attached(*subscription)?;
                 if let Some(earlier) = earlier {
                     self.subscriptions[*earlier].is_dead = true;
                 }
             }
             Effect::Unsubscribe(subscription) => self.subscriptions[*subscription].is_dead = true,
+            Effect::Forget(ending) => self.forgotten(session, ending)?,
             Effect::Settle(subscription, settled, outcome) => self.confirm_settled(*subscription, settled, *outcome),
             Effect::Commit(commit) => {
                 let commit = self.commits[*commit].clone();
@@ -257,6 +279,7 @@ impl Model {
                         return Err(Violation::new(Law::Transaction, "a part was refused", [session]));
                     }
                     self.accept(number);
+                    self.ascertain(number);
                 }
                 for (subscription, settled, outcome) in commit.settles {
                     self.confirm_settled(subscription, &settled, outcome);
@@ -309,6 +332,9 @@ impl Model {
     }
 
     fn confirm_settled(&mut self, subscription: usize, settled: &[usize], outcome: Outcome) {
+        if let Some(lasting) = self.subscriptions[subscription].lasting {
+            return self.copies_confirmed(subscription, lasting, settled, outcome);
+        }
         for number in settled {
             let policy = self.setup.policy(self.messages[*number].place);
             let message = &mut self.messages[*number];

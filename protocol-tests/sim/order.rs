@@ -1,5 +1,7 @@
 //! Who may get which message before which: the order of a queue, its groups, and its one active consumer.
 
+use std::time::Duration;
+
 use crate::laws::{Check, Law, Violation};
 use crate::message::{Hold, Message};
 use crate::model::{Handed, Model, Subscription};
@@ -130,6 +132,16 @@ impl Model {
             }
         }
         self.overtaken.append(&mut found);
+    }
+
+    /// A message cannot be read, and is tried again later: others pass it.
+    pub(crate) fn note_unreadable(&mut self, number: usize) {
+        let until = self.now + self.setup.longest_wait() + Duration::from_millis(2);
+        if let Some(message) = self.messages.get_mut(number) {
+            (message.was_unreadable, message.unread_until) = (true, until);
+            (message.waits_since, message.placed_at) = (None, None);
+        }
+        self.overtaken.retain(|overtaken| overtaken.waiting != number);
     }
 
     /// All is quiet: who waited is still there, or had its turn.

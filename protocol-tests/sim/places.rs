@@ -95,7 +95,9 @@ impl Model {
         message.hold == Hold::Free
             && self.is_certain(message)
             && message.is_due(self.now)
-            && (message.seen == 0 || self.now > message.rests_until)
+            && (!message.was_unreadable || self.now > message.unread_until)
+            // What was refused may have to wait, though the process that had it is gone.
+            && ((message.seen == 0 && message.refusals == 0) || self.now > message.rests_until)
     }
 
     /// Whether a message may take up space in a queue.
@@ -113,6 +115,7 @@ impl Model {
 
     /// Time has passed: messages may have moved.
     pub(crate) fn note_time(&mut self) {
+        self.age_lasting();
         for place in [DEAD_LETTERS, GRAVE] {
             self.note_fullness(place);
         }

@@ -21,6 +21,9 @@ pub(crate) const GROUPS: [&str; 3] = ["red", "green", "blue"];
 /// A message keeps no more memory than this beside its body.
 pub(crate) const OVERHEAD: usize = 1500;
 
+/// Most of them so small that messages are read back all the time.
+const MEMORIES: [usize; 5] = [0, 0, 1500, 5000, 16 << 20];
+
 /// What becomes of a message that finds its queue full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overflow {
@@ -47,6 +50,8 @@ pub(crate) struct Policy {
     pub(crate) has_one_active: bool,
     pub(crate) max_groups: usize,
     pub(crate) prefetch: Option<u32>,
+    /// How many bytes of its stored messages are in memory too.
+    pub(crate) memory: usize,
 }
 
 /// The queue that gets what this one cannot keep.
@@ -85,6 +90,7 @@ impl Policy {
             has_one_active: false,
             max_groups: 1000,
             prefetch: None,
+            memory: random.pick(&MEMORIES),
         }
     }
 
@@ -150,6 +156,7 @@ impl Policy {
             exclusive: self.is_exclusive,
             single_active_consumer: self.has_one_active,
             max_groups: self.max_groups,
+            memory: self.memory,
             ..QueueOptions::default()
         }
     }

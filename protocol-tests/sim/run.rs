@@ -120,6 +120,7 @@ fn drain(world: &mut World) -> Check {
         consumers.push(world.model.subscriptions.len() - 1);
         world.ask(session, frame, effect, true);
     }
+    consumers.extend(world.drain_lasting());
     let longest = world.model.setup.longest_wait();
     let mut quiet = Duration::ZERO;
     loop {
@@ -128,6 +129,7 @@ fn drain(world: &mut World) -> Check {
         for consumer in &consumers {
             while !world.model.subscriptions[*consumer].unsettled.is_empty() {
                 let outcome = if world.random.percent(25) { Outcome::Rejected } else { Outcome::Consumed };
+                let outcome = world.bearable(*consumer, 0, outcome);
                 world.settle_delivery(*consumer, 0, outcome, None, true);
                 is_idle = false;
             }

@@ -35,7 +35,7 @@ impl World {
         if is_queue(destination) && self.random.percent(45) {
             message.wishes = self.wishes(transaction.is_none());
         }
-        message.wishes.persistent = is_plain && self.model.setup.has_disk && self.random.percent(45);
+        message.wishes.persistent = !is_temporary(destination) && self.model.setup.has_disk && self.random.percent(45);
         message.brings = message.wishes.reply_to.and_then(|queue| self.bring(session, queue));
         self.send_message(message, transaction.as_deref());
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gumboot::broker::{self, QueuePolicy, TopicPolicy};
+use gumboot::broker::{self, DurableOptions, QueuePolicy, TopicPolicy};
 use gumboot::destination::{Pattern, Style};
 use gumboot::message::WhenSlow;
 use gumboot::worker::Options;
 use gumboot::{session, stomp};
 
+use crate::lasting::LASTING;
 use crate::policy::{Policy, QUEUES, TEMPORARY};
 use crate::random::Random;
 
@@ -23,6 +24,44 @@ pub(crate) const PATTERNS: [&str; 6] =
 /// Of a client who asks for the oldest to be dropped or the latest to be kept, no more than the order is certain.
 pub(crate) fn may_lose(destination: &str) -> bool {
     destination.starts_with("/topic/old/") || destination.starts_with("/topic/new/")
+}
+
+/// What holds for durable subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastingRules {
+    /// Of each worker.
+    pub(crate) max_subscriptions: usize,
+    /// Of each subscription.
+    pub(crate) max_messages: usize,
+    pub(crate) drops_oldest: bool,
+    pub(crate) idle_expiry: Option<Duration>,
+}
+
+impl LastingRules {
+    fn random(random: &mut Random) -> LastingRules {
+        LastingRules {
+            max_subscriptions: random.pick(&[1, 10, 10, 10]),
+            max_messages: random.pick(&[3, 8, 1000, 1000]),
+            drops_oldest: random.percent(60),
+            idle_expiry: random.pick(&[None, None, Some(Duration::from_secs(2)), Some(Duration::from_secs(9))]),
+        }
+    }
+
+    /// The most that one keeps: what waits for the disk is sure of its place, and by then what was to be dropped for it may be
+    /// with a session.
+    pub(crate) fn most(self, has_disk: bool) -> usize {
+        if self.drops_oldest && has_disk { self.max_messages * 2 } else { self.max_messages }
+    }
+
+    fn options(self) -> DurableOptions {
+        DurableOptions {
+            max_subscriptions: self.max_subscriptions,
+            max_messages: self.max_messages,
+            overflow: if self.drops_oldest { broker::Overflow::DropOldest } else { broker::Overflow::Reject },
+            idle_expiry: self.idle_expiry,
+            ..DurableOptions::default()
+        }
+    }
 }
 
 /// The configuration of one run.
@@ -45,6 +84,7 @@ pub(crate) struct Setup {
     pub(crate) is_quick: bool,
     /// The queue that most is about.
     pub(crate) favourite: &'static str,
+    pub(crate) lasting: LastingRules,
     /// What holds for temporary queues.
     usual: Policy,
     /// What holds for each of the others.
@@ -70,6 +110,7 @@ impl Setup {
             has_disk: random.percent(60),
             is_quick: random.percent(50),
             favourite: random.pick(&QUEUES[..3]),
+            lasting: LastingRules::random(random),
             usual: Policy::usual(random),
             policies: QUEUES.iter().map(|_| Policy::random(random)).collect(),
         }
@@ -112,7 +153,7 @@ impl Setup {
             prefetch: self.prefetch,
             max_prefetch: self.max_prefetch,
             // Some are made by `reply-to`.
-            max_subscriptions: self.max_subscriptions + TEMPORARY.len(),
+            max_subscriptions: self.max_subscriptions + TEMPORARY.len() + LASTING.len(),
             queue_prefetches: prefetches.collect(),
             max_pending_receipts: self.pending_receipts,
             max_transactions: 2,
@@ -129,6 +170,7 @@ impl Setup {
         let mut broker = broker::Options { max_routes: 4, ..broker::Options::default() };
         broker.topics.policies = policies.collect();
         broker.queues = self.usual.options("");
+        broker.durable = self.lasting.options();
         let own = QUEUES.iter().zip(&self.policies).filter_map(|(queue, policy)| {
             let pattern = Pattern::parse(*queue, Style::Ant, '/').ok()?;
             Some(QueuePolicy { pattern, options: policy.options(queue) })

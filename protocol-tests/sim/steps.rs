@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::browse::Look;
+use crate::lasting::LASTING;
 use crate::laws::Check;
 use crate::message::Outcome;
 use crate::model::{self, Ack, Effect, Subscription, takes};
@@ -24,6 +25,8 @@ enum Step {
     Burst,
     Subscribe,
     Unsubscribe,
+    Attach,
+    Forget,
     Settle,
     Begin,
     Finish,
@@ -42,17 +45,20 @@ enum Step {
     Sync,
     FillDisk,
     FailDisk,
+    FailReader,
     Crash,
     Restart,
 }
 
 /// How often each happens, in proportion.
-const STEPS: [(Step, usize); 25] = [
+const STEPS: [(Step, usize); 28] = [
     (Step::Connect, 60),
     (Step::Send, 300),
     (Step::Burst, 12),
     (Step::Subscribe, 140),
     (Step::Unsubscribe, 25),
+    (Step::Attach, 60),
+    (Step::Forget, 10),
     (Step::Settle, 260),
     (Step::Begin, 45),
     (Step::Finish, 35),
@@ -71,6 +77,7 @@ const STEPS: [(Step, usize); 25] = [
     (Step::Sync, 80),
     (Step::FillDisk, 8),
     (Step::FailDisk, 6),
+    (Step::FailReader, 12),
     (Step::Crash, 8),
     (Step::Restart, 2),
 ];
@@ -96,7 +103,9 @@ impl World {
                 return self.advance(Duration::from_millis(time));
             }
             Step::Rest => return self.settle(),
-            Step::Sync | Step::FillDisk | Step::FailDisk | Step::Crash | Step::Restart => return self.disturb(*step),
+            Step::Sync | Step::FillDisk | Step::FailDisk | Step::FailReader | Step::Crash | Step::Restart => {
+                return self.disturb(*step);
+            }
             Step::Resume => {
                 let stalled = self.sessions(|own| own.is_stalled && !own.is_over);
                 return self.random.pick_any(&stalled).map_or(Ok(()), |session| self.stall(session, None));
@@ -115,6 +124,7 @@ impl World {
         match step {
             Step::FillDisk => self.fill_disk(),
             Step::FailDisk => self.fail_disk(),
+            Step::FailReader => self.fail_reader(),
             Step::Crash => return self.crash(),
             Step::Restart => {
                 self.shut_down()?;
@@ -139,6 +149,8 @@ impl World {
             }
             Step::Subscribe => self.subscribe(session),
             Step::Unsubscribe => self.unsubscribe(session),
+            Step::Attach => self.attach(session),
+            Step::Forget => self.forget(session),
             Step::Settle => self.settle_one(session),
             Step::Begin => self.begin(session),
             Step::Finish => self.finish_transaction(session),
@@ -239,6 +251,8 @@ impl World {
         let mut id = format!("s{}", self.random.below(self.model.setup.max_subscriptions));
         if self.random.percent(10) {
             id = self.random.pick(&TEMPORARY).to_owned();
+        } else if self.random.percent(20) {
+            id = self.random.pick(&LASTING).id.to_owned();
         }
         let effect = match self.model.live_subscription(session, &id) {
             Some(subscription) => {
@@ -269,6 +283,7 @@ impl World {
             31..=36 if version != Version::V1_0 => Outcome::Discarded,
             _ => Outcome::Consumed,
         };
+        let outcome = self.bearable(subscription, place, outcome);
         let open: Vec<String> = self.model.sessions[session].transactions.keys().cloned().collect();
         let transaction = self.random.pick_any(&open).filter(|_| self.random.percent(40));
         let with_receipt = self.random.percent(60);

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use crate::lasting::LASTING;
 use crate::laws::Law;
 use crate::model::Session;
 use crate::policy::{Overflow, Policy};
-use crate::setup::Setup;
+use crate::setup::{LastingRules, Setup};
 use crate::wire::{Frame, Received};
 
 /// What a tap does: to what is received once, to the rest always.
@@ -28,6 +29,10 @@ pub(crate) enum Fault {
     OtherReplyTo,
     ShowFullName,
     OtherReason,
+    /// Something that a durable subscription kept is lost.
+    DropKept,
+    /// What should end a durable subscription ends only the session's part of it.
+    ForgetNothing,
     /// These headers of what clients send are never read.
     Ignore(&'static [&'static str]),
     /// The broker does not know this part of its policies.
@@ -53,6 +58,18 @@ pub(crate) enum Lie {
     ForgetsEnds,
     /// When it is full, nobody hears of it.
     SaysNothing,
+    /// After a restart there are no durable subscriptions.
+    LosesBindings,
+    /// Durable subscriptions never end.
+    KeepsBindings,
+    /// What is read back is each time another message,
+    MixesUp,
+    /// half of one,
+    ReadsHalf,
+    /// none,
+    ReadsNothing,
+    /// or it is never said.
+    NeverReads,
 }
 
 /// A part of a policy.
@@ -70,11 +87,17 @@ pub(crate) enum Rule {
     Exclusive,
     Active,
     Prefetch,
+    /// How much durable subscriptions keep, which of it, and how long.
+    Kept,
+    KeptOverflow,
+    KeptExpiry,
+    /// How much of a queue is in memory.
+    Memory,
 }
 
 impl Fault {
     /// All faults, and as what the model reports each.
-    pub(crate) const ALL: [(Fault, &[Law]); 42] = [
+    pub(crate) const ALL: [(Fault, &[Law]); 55] = [
         (Fault::DropTopicMessage, &[Law::Lost]),
         (Fault::DropQueueMessage, &[Law::Lost, Law::Stuck, Law::Order]),
         (Fault::DoubleMessage, &[Law::Duplicate, Law::TwoConsumers, Law::Browse]),
@@ -91,7 +114,7 @@ impl Fault {
         (Fault::OtherReplyTo, &[Law::Temporary]),
         (Fault::ShowFullName, &[Law::Stray]),
         (Fault::OtherReason, &[Law::DeadLetter]),
-        (Fault::Ignore(&["expires", "expiration"]), &[Law::Expiry, Law::Browse]),
+        (Fault::Ignore(&["expires", "expiration"]), &[Law::Expiry, Law::Browse, Law::DeadLetter]),
         (
             Fault::Ignore(&["delay", "AMQ_SCHEDULED_DELAY", "deliver-at"]),
             &[Law::Delay, Law::Redelivery, Law::Limit, Law::Browse],
@@ -99,7 +122,7 @@ impl Fault {
         (Fault::Ignore(&["group", "JMSXGroupID"]), &[Law::Group]),
         (Fault::Ignore(&["priority"]), &[Law::Order]),
         (Fault::Ignore(&["requeue"]), &[Law::DeadLetter, Law::Redelivery]),
-        (Fault::Ignore(&["browser"]), &[Law::Browse, Law::Stuck, Law::Refusal, Law::Order]),
+        (Fault::Ignore(&["browser"]), &[Law::Browse, Law::Stuck, Law::Refusal, Law::Order, Law::Lost]),
         (Fault::Ignore(&["no-local"]), &[Law::Stray]),
         (Fault::Misread(Rule::Limits), &[Law::Limit]),
         (Fault::Misread(Rule::Overflow), &[Law::Refusal]),
@@ -115,13 +138,29 @@ impl Fault {
         (Fault::Misread(Rule::Prefetch), &[Law::Credit]),
         (Fault::ForgetRestored, &[Law::Redelivery, Law::Order]),
         (Fault::Lie(Lie::AnswersEarly), &[Law::Lost, Law::Duplicate, Law::Receipt, Law::Stuck]),
-        (Fault::Lie(Lie::KeepsSettled), &[Law::Duplicate, Law::Refusal, Law::Idle]),
-        (Fault::Lie(Lie::Reorders), &[Law::Order, Law::Browse]),
-        (Fault::Lie(Lie::StoresHalf), &[Law::Lost, Law::Transaction, Law::Duplicate, Law::Stuck]),
+        (Fault::Lie(Lie::KeepsSettled), &[Law::Duplicate, Law::Refusal, Law::Idle, Law::Browse]),
+        (Fault::Lie(Lie::Reorders), &[Law::Order, Law::Browse, Law::Stuck]),
+        (Fault::Lie(Lie::StoresHalf), &[Law::Lost, Law::Transaction, Law::Duplicate, Law::Stuck, Law::Redelivery]),
         (Fault::Lie(Lie::ForgetsEnds), &[Law::Expiry, Law::Browse]),
         (Fault::Lie(Lie::SaysNothing), &[Law::Receipt, Law::Stuck, Law::Idle]),
+        (Fault::DropKept, &[Law::Lost, Law::Stuck]),
+        (Fault::ForgetNothing, &[Law::Durable]),
+        (Fault::Ignore(&["durable", "durable-subscription-name", "activemq.subscriptionName"]), &[Law::Durable]),
+        (Fault::Lie(Lie::LosesBindings), &[Law::Durable, Law::Receipt]),
+        (Fault::Lie(Lie::KeepsBindings), &[Law::Durable]),
+        (Fault::Misread(Rule::Kept), &[Law::Limit]),
+        (Fault::Misread(Rule::KeptOverflow), &[Law::Receipt]),
+        (Fault::Misread(Rule::KeptExpiry), &[Law::Idle]),
+        (Fault::Misread(Rule::Memory), &[Law::Limit]),
+        (Fault::Lie(Lie::MixesUp), &[Law::Order, Law::Stray, Law::Redelivery]),
+        (Fault::Lie(Lie::ReadsHalf), &[Law::Stray]),
+        (Fault::Lie(Lie::ReadsNothing), &[Law::Stuck, Law::Lost, Law::Order]),
+        (Fault::Lie(Lie::NeverReads), &[Law::Stuck, Law::Lost]),
     ];
 }
+
+/// By these headers an UNSUBSCRIBE ends a durable subscription.
+const FORGETTING: [&str; 3] = ["durable", "durable-subscription-name", "activemq.subscriptionName"];
 
 /// Sits between the broker and the model.
 #[derive(Clone, Debug, Default)]
@@ -147,15 +186,22 @@ impl Tap {
             for policy in told.policies() {
                 self.has_acted |= misread(policy, rule);
             }
+            misread_lasting(&mut told.lasting, rule);
+            self.has_acted |= told.lasting != setup.lasting;
         }
         told
     }
 
     /// Perhaps changes what a client is about to send.
     pub(crate) fn send(&mut self, frame: &mut Frame) {
-        if let Some(Fault::Ignore(names)) = self.fault {
+        let ignored: &[&str] = match self.fault {
+            Some(Fault::Ignore(names)) => names,
+            Some(Fault::ForgetNothing) if frame.command == "UNSUBSCRIBE" => &FORGETTING,
+            _ => &[],
+        };
+        if !ignored.is_empty() {
             let before = frame.headers.len();
-            frame.headers.retain(|(name, _)| !names.contains(&&**name));
+            frame.headers.retain(|(name, _)| !ignored.contains(&&**name));
             self.has_acted |= frame.headers.len() < before;
         }
     }
@@ -166,8 +212,9 @@ impl Tap {
             return;
         };
         self.has_acted = match fault {
-            Fault::DropTopicMessage => drop_first(batch, |frame| is_message(frame, "/topic/")),
+            Fault::DropTopicMessage => drop_first(batch, |frame| is_message(frame, "/topic/") && !is_kept(frame)),
             Fault::DropQueueMessage => drop_first(batch, |frame| is_message(frame, "/queue/")),
+            Fault::DropKept => drop_first(batch, is_kept),
             Fault::DropReceipt => drop_first(batch, |frame| frame.command == "RECEIPT"),
             Fault::DropError => drop_first(batch, |frame| frame.command == "ERROR"),
             Fault::DoubleMessage => double(batch),
@@ -209,7 +256,7 @@ impl Tap {
                 frame.headers.retain(|(name, _)| !is_it || !name.starts_with("redeliver"));
                 is_it
             }),
-            Fault::Ignore(_) | Fault::Misread(_) | Fault::Lie(_) => false,
+            Fault::ForgetNothing | Fault::Ignore(_) | Fault::Misread(_) | Fault::Lie(_) => false,
         };
     }
 }
@@ -231,12 +278,29 @@ fn misread(policy: &mut Policy, rule: Rule) -> bool {
         Rule::Exclusive => policy.is_exclusive = false,
         Rule::Active => policy.has_one_active = false,
         Rule::Prefetch => policy.prefetch = policy.prefetch.map(|_| 8),
+        Rule::Memory => policy.memory = 1 << 30,
+        Rule::Kept | Rule::KeptOverflow | Rule::KeptExpiry => {}
     }
     before != format!("{policy:?}")
 }
 
+fn misread_lasting(rules: &mut LastingRules, rule: Rule) {
+    match rule {
+        Rule::Kept => rules.max_messages = 1_000_000,
+        Rule::KeptOverflow => rules.drops_oldest = false,
+        Rule::KeptExpiry => rules.idle_expiry = None,
+        _ => {}
+    }
+}
+
 fn is_message(frame: &Frame, prefix: &str) -> bool {
     frame.command == "MESSAGE" && frame.header("destination").is_some_and(|to| to.starts_with(prefix))
+}
+
+/// Whether it is what a durable subscription kept.
+fn is_kept(frame: &Frame) -> bool {
+    let id = frame.header("subscription").filter(|_| is_message(frame, "/topic/"));
+    LASTING.iter().any(|known| Some(known.id) == id)
 }
 
 fn find(batch: &[Received], is_it: impl Fn(&Frame) -> bool) -> Option<usize> {

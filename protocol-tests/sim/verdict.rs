@@ -11,6 +11,12 @@ use crate::model::{Ack, Model};
 use crate::policy::{Overflow, QUEUES, is_temporary};
 use crate::setup::may_lose;
 
+/// No message keeps less memory than this.
+const LEAST_FOOTPRINT: usize = 150;
+
+/// How many consumers leave a queue so soon one after the other that none of them has had anything.
+const MOST_LEAVING: usize = 2;
+
 impl Model {
     /// All posts have arrived, and everybody who reads has read all there was.
     pub(crate) fn check_quiet(&mut self) -> Check {
@@ -28,6 +34,8 @@ impl Model {
         self.check_topics()?;
         self.check_queues()?;
         self.check_limits()?;
+        self.ascertain_all();
+        self.check_copies()?;
         self.note_quiet();
         self.note_stored();
         Ok(())
@@ -115,10 +123,33 @@ impl Model {
         Ok(())
     }
 
+    /// Of a queue whose messages are all stored, no more are in memory than have room there, are read ahead, or are on their
+    /// way to consumers.
+    fn check_memory(&self, stats: &[QueueStats]) -> Check {
+        for queue in stats.iter().filter(|queue| QUEUES.contains(&queue.name.as_str())) {
+            let policy = self.policy_at(queue.name.as_str());
+            // What was read for consumers who left is still there.
+            let had_consumers = self.subscriptions.iter().any(|each| {
+                each.destination == queue.name.as_str() && each.look.is_none() && each.asked_at > self.crashed_at
+            });
+            let left = if had_consumers { MOST_LEAVING * self.setup.max_prefetch as usize } else { 1 };
+            let underway = queue.unsettled + left;
+            let most = policy.memory / LEAST_FOOTPRINT + underway;
+            let here = queue.messages - queue.away;
+            if policy.is_durable && here > most {
+                let text = format!("{} has {here} messages in memory, {most} may be there", queue.name);
+                return Err(Violation::new(Law::Limit, text, []));
+            }
+        }
+        Ok(())
+    }
+
     /// A queue that nobody needs is there as long as its policy says; a temporary one as long as its session needs it.
     pub(crate) fn check_idle(&mut self, stats: &[QueueStats]) -> Check {
+        self.check_lasting(stats)?;
         let wrong = |name: &str, text: &str| Err(Violation::new(Law::Idle, format!("{name} {text}"), []));
-        for queue in stats {
+        self.check_memory(stats)?;
+        for queue in stats.iter().filter(|queue| !queue.name.is_reserved()) {
             let name = queue.name.as_str();
             if self.may_be_used(name) {
                 self.idle.remove(name);
@@ -279,6 +310,7 @@ impl Model {
             }
         }
         self.check_remains()?;
+        self.check_copies_end()?;
         self.check_commits()
     }
 
@@ -292,10 +324,12 @@ impl Model {
                 continue;
             }
             let is_simple = |message: &&Message| {
-                message.place == *place && !message.is_letter() && message.wishes.due.is_none() && message.refusals == 0
+                let is_simple = !message.is_letter() && message.wishes.due.is_none() && message.refusals == 0;
+                message.place == *place && is_simple && !message.was_unreadable
             };
             let dropped = self.messages.iter().filter(|message| {
                 let is_lost = message.fate == Fate::Accepted && message.hold == Hold::Free && !message.discarded;
+                let is_lost = is_lost && !message.is_forgotten;
                 is_simple(message) && is_lost && message.seen == 0 && !message.may_be_expired(policy, self.now)
             });
             // Never handed out before.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gumboot::worker::{Framing, Post};
 
 use crate::disk::Disk;
+use crate::lasting::CLIENT;
 use crate::laws::{Check, Law, Violation};
 use crate::model::{Effect, Model};
 use crate::random::Random;
@@ -65,6 +66,12 @@ impl World {
 
     /// A new connection, whose CONNECT is on its way.
     pub(crate) fn connect(&mut self, version: Version, wants_beats: bool) -> usize {
+        let client = if self.random.percent(60) { Some(CLIENT) } else { None };
+        self.connect_as(version, wants_beats, client)
+    }
+
+    /// The same for a client that calls itself so.
+    pub(crate) fn connect_as(&mut self, version: Version, wants_beats: bool, client: Option<&'static str>) -> usize {
         let is_websocket = self.random.percent(50);
         let hub = self.random.below(self.broker.workers());
         let framing = if is_websocket { Framing::Packets(None) } else { Framing::Stream };
@@ -92,6 +99,8 @@ impl World {
             frame = frame.with("heart-beat", "10000,10000");
             self.model.sessions[session].beat = Some(Duration::from_secs(10));
         }
+        self.model.sessions[session].client = client;
+        frame = client.map_or(frame.clone(), |client| frame.with("client-id", client));
         if asks {
             frame = frame.with("on-error", "continue");
         }

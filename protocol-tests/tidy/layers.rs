@@ -8,12 +8,13 @@ use crate::source::Source;
 const ROOMS: &[(&str, &[&str])] = &[
     ("app", &["destination", "hash", "headers", "message"]),
     ("clock", &[]),
+    ("digits", &[]),
     ("hash", &[]),
     ("headers", &[]),
     ("destination", &[]),
-    ("message", &["destination", "headers"]),
-    ("stomp", &["headers"]),
-    ("session", &["destination", "hash", "headers", "message", "stomp"]),
+    ("message", &["destination", "digits", "headers"]),
+    ("stomp", &["digits", "headers"]),
+    ("session", &["destination", "digits", "hash", "headers", "message", "stomp"]),
     ("broker", &["clock", "destination", "hash", "headers", "message"]),
     ("store", &["destination", "headers", "message"]),
     ("websocket", &[]),
@@ -26,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "broker",
             "clock",
             "destination",
+            "digits",
             "hash",
             "headers",
             "message",
@@ -108,6 +110,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hyper", &["admin", "app", "sockjs", "transport"]),
     ("hyper_util", &["admin", "app", "transport"]),
     ("hyper_rustls", &["app"]),
+    ("md5", &["websocket"]),
     ("memchr", &["stomp"]),
     ("nom", &["stomp"]),
     ("redb", &["store"]),
@@ -123,7 +126,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
 
 /// Rooms that know no socket, no clock, no runtime and no disk.
 const PURE_ROOMS: &[&str] =
-    &["broker", "clock", "destination", "hash", "headers", "message", "session", "stomp", "websocket"];
+    &["broker", "clock", "destination", "digits", "hash", "headers", "message", "session", "stomp", "websocket"];
 
 /// The part of a worker that is as pure, but for the address of a peer, which it hands on to the log.
 const PURE_WORKER_FILES: &[&str] = &[
@@ -142,7 +145,7 @@ const PURE_WORKER_FILES: &[&str] = &[
 ];
 
 /// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.
-const PURE_SOCKJS_FILES: &[&str] = &["conduit", "framing", "pipe"];
+const PURE_SOCKJS_FILES: &[&str] = &["conduit", "dialect", "framing", "pipe"];
 
 /// The part of HTTP hooks that is values and decisions.
 const PURE_HOOK_FILES: &[&str] = &["answer", "backoff", "breaker", "options", "request", "signature"];

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::destination::{Destination, OwnStream, Pattern};
 use crate::message::{
-    Binding, Content, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, SubscriptionKey, Tag,
+    Binding, Delivery, Message, Operation, Outcome, Refusal, SessionId, SubscriberId, SubscriptionKey, Tag, Tags,
     Ticket, Verdict, WhenSlow, WorkerId,
 };
 
@@ -66,23 +66,12 @@ pub struct TransactionId {
     pub ticket: Ticket,
 }
 
-/// What a shard can be asked to do. The driver gives every command of a session to the shard of that session's worker;
-/// commands from [`Effects::post`] go to the shard named there.
+/// What a shard can be asked to do, besides [`Shard::publish`](super::Shard::publish). The driver gives every command of a
+/// session to the shard of that session's worker; commands from [`Effects::post`] go to the shard named there.
+///
+/// Small, since many are moved from worker to worker.
 #[derive(Debug)]
 pub enum Command {
-    /// Route what a session sent, by the kind of its destination.
-    ///
-    /// What the broker says by itself goes this way too, with [`SessionId::of_broker`] for its sender. To answer one
-    /// session it sends to `/user/{the session's name}/...`, and to a user `/user/{the user's name}/...` with `%2F` for
-    /// each `/` in the name, as a client would.
-    Publish {
-        /// The sender.
-        origin: SessionId,
-        /// What it sent.
-        content: Content,
-        /// With a ticket there is always a verdict; without one only a refusal is told.
-        ticket: Option<Ticket>,
-    },
     /// Fan a topic message of another worker out to this worker's subscribers.
     Relay {
         /// The message.
@@ -114,7 +103,7 @@ pub enum Command {
     Enqueue {
         /// The message.
         message: Arc<Message>,
-        /// As in `Publish`; the verdict goes to the message's origin.
+        /// As in [`Shard::publish`](super::Shard::publish); the verdict goes to the message's origin.
         ticket: Option<Ticket>,
     },
     /// Put a message into the dead-letter queue that lives here, since its own queue is full. If this one is too, the
@@ -219,14 +208,14 @@ pub enum Command {
         /// Who has them.
         session: SessionId,
         /// Which deliveries.
-        tags: Vec<Tag>,
+        tags: Tags,
     },
     /// Settle deliveries of one consumer; all tags have one home. Tags that are not unsettled any more are ignored.
     Settle {
         /// Who settles.
         session: SessionId,
         /// Which deliveries.
-        tags: Vec<Tag>,
+        tags: Tags,
         /// What became of them.
         outcome: Outcome,
         /// Answered when it is done.
@@ -248,7 +237,7 @@ pub enum Command {
         messages: Vec<Arc<Message>>,
         /// Deliveries of queues that live here to settle: held for the transaction from now on, so that the end of
         /// the session cannot take them out of it.
-        settles: Vec<(Vec<Tag>, Outcome)>,
+        settles: Vec<(Tags, Outcome)>,
     },
     /// A home's answer to `Prepare`, for the worker of the committing session.
     Prepared {

@@ -107,6 +107,13 @@ impl Cargo {
         }
     }
 
+    /// The same message, as the store has brought it back: of who sent it, that knows nothing.
+    pub(super) fn here(&self, message: Arc<Message>) -> Cargo {
+        let mut message = Arc::unwrap_or_clone(message);
+        message.origin = self.origin();
+        Cargo::Here(Arc::new(message))
+    }
+
     /// The same message, but only in the store.
     pub(super) fn away(&self) -> Cargo {
         let SessionId { worker, key } = self.origin();

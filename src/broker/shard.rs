@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Space, Unknown};
 use crate::message::{
     Content, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, SubscriptionKey, Tag,
-    Ticket, Verdict, WorkerId,
+    Tags, Ticket, Verdict, WorkerId,
 };
 
 /// The subscriptions of one worker's sessions to topics and to their own streams, and the queues whose names hash to it.
@@ -99,6 +99,26 @@ impl Shard {
         }
     }
 
+    /// Routes what a session of this worker sent, by the kind of its destination. With a ticket there is always a verdict;
+    /// without one only a refusal is told.
+    ///
+    /// What the broker says by itself goes this way too, with [`SessionId::of_broker`] for its sender. To answer one session
+    /// it sends to `/user/{the session's name}/...`, and to a user `/user/{the user's name}/...` with `%2F` for each `/` in
+    /// the name, as a client would.
+    pub fn publish<E: Effects>(
+        &mut self,
+        now: Instant,
+        origin: SessionId,
+        content: Content,
+        ticket: Option<Ticket>,
+        effects: &mut E,
+    ) {
+        self.route(now, origin, content, ticket, effects);
+        if self.queues.has_notices() {
+            self.follow_up(effects);
+        }
+    }
+
     /// When [`Shard::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.queues.poll_timeout()
@@ -130,7 +150,6 @@ impl Shard {
 
     fn perform<E: Effects>(&mut self, now: Instant, command: Command, effects: &mut E) {
         match command {
-            Command::Publish { origin, content, ticket } => self.publish(now, origin, content, ticket, effects),
             Command::Relay { message, ticket } => self.relay(now, &message, ticket, effects),
             Command::RelayToUser { recipient, message, ticket } => {
                 let reached = self.users.relay(&recipient, &message, &self.options.topics, effects);
@@ -202,7 +221,7 @@ impl Shard {
         }
     }
 
-    fn publish<E: Effects>(
+    fn route<E: Effects>(
         &mut self,
         now: Instant,
         origin: SessionId,
@@ -325,7 +344,7 @@ impl Shard {
         &mut self,
         now: Instant,
         session: SessionId,
-        tags: Vec<Tag>,
+        tags: Tags,
         outcome: Outcome,
         ticket: Option<Ticket>,
         effects: &mut E,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::command::{Change, Recipient, TransactionId};
 use crate::hash::Keyed;
-use crate::message::{Message, Outcome, Refusal, Tag, WorkerId};
+use crate::message::{Message, Outcome, Refusal, Tags, WorkerId};
 
 /// A message for all who subscribed.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Plan {
 #[derive(Debug, Default)]
 pub(super) struct Part {
     pub(super) messages: Vec<Arc<Message>>,
-    pub(super) settles: Vec<(Vec<Tag>, Outcome)>,
+    pub(super) settles: Vec<(Tags, Outcome)>,
 }
 
 impl Plan {
@@ -43,7 +43,7 @@ impl Plan {
         self.queued = self.queued.saturating_add(1);
     }
 
-    pub(super) fn settle(&mut self, tags: Vec<Tag>, outcome: Outcome) {
+    pub(super) fn settle(&mut self, tags: Tags, outcome: Outcome) {
         if let Some(tag) = tags.first() {
             self.parts.entry(tag.home).or_default().settles.push((tags, outcome));
         }

@@ -297,6 +297,7 @@ fn read_deflate(section: &mut Section<'_>, deflate: &mut deflate::Options) {
 fn read_sockjs(section: &mut Section<'_>, sockjs: &mut sockjs::Options) {
     section.flag("enabled", &mut sockjs.enabled);
     section.flag("websocket", &mut sockjs.websocket);
+    section.flag("websocket_draft_76", &mut sockjs.websocket_draft_76);
     section.duration("disconnect_delay", &mut sockjs.disconnect_delay, millis(100)..=hours(1));
     section.duration_or_never("heartbeat", &mut sockjs.heartbeat, hours(1));
     section.size("stream_bytes", &mut sockjs.stream_bytes, KIB..=GIB);

@@ -17,7 +17,7 @@ use crate::app::Table;
 use crate::broker::Interest;
 use crate::clock::Clock;
 use crate::message::WorkerId;
-use crate::sockjs::{Endpoints, Opened, Registry};
+use crate::sockjs::{Endpoints, Opened, Registry, Spoken};
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
 use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Port, Storage, Worker};
@@ -205,12 +205,15 @@ impl Door {
     }
 
     fn take_upgraded(&self, upgraded: Upgraded, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        let Upgraded { stream, early, deflate, framed } = upgraded;
-        match self.sockjs.as_ref().filter(|_| framed) {
-            Some(sockjs) => {
-                tokio::task::spawn_local(sockjs.serve_socket(stream, &early, peer, permit));
+        let Upgraded { stream, early, spoken } = upgraded;
+        match spoken {
+            Spoken::SockJs(challenge) => {
+                // Only with SockJS is this ever spoken.
+                if let Some(sockjs) = &self.sockjs {
+                    tokio::task::spawn_local(sockjs.serve_socket(stream, challenge, &early, peer, permit));
+                }
             }
-            None => {
+            Spoken::WebSocket(deflate) => {
                 let peer = Peer { transport: "websocket", address: Some(peer) };
                 self.worker.adopt(Box::new(stream), peer, Framing::Packets(deflate), &early, permit);
             }

@@ -1,10 +1,12 @@
 //! What a session asks its driver to do.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytestring::ByteString;
 
 use crate::destination::{Destination, OwnStream, Pattern};
+use crate::digits::Digits;
 use crate::headers::Headers;
 use crate::message::{Ask, Binding, Content, Message, Operation, SubscriptionKey, Tag, Ticket};
 use crate::stomp::Frame;
@@ -193,11 +195,39 @@ pub struct Outgoing {
     /// clients settle by that text.
     pub message: Arc<Message>,
     /// The value of the `ack` header, where the client must settle it.
-    pub ack: Option<ByteString>,
+    pub ack: Option<AckId>,
     /// How often it was handed out before.
     pub redeliveries: u32,
     /// A queue message in ack mode `auto`: to be settled as consumed once it is written to the transport (Q2).
     pub settle_when_written: Option<Tag>,
+}
+
+/// Names a delivery to a client that must settle it: `<subscription's key>-<number>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckId {
+    /// Which of the session's subscriptions it was for.
+    pub subscription: SubscriptionKey,
+    /// Which of that subscription's deliveries it is; the first is 1.
+    pub number: u64,
+}
+
+impl AckId {
+    /// Reads what [`AckId`] displays.
+    pub fn parse(text: &str) -> Option<AckId> {
+        let (key, number) = text.split_once('-')?;
+        Some(AckId { subscription: SubscriptionKey(key.parse().ok()?), number: number.parse().ok()? })
+    }
+
+    /// What it displays.
+    pub(crate) fn text(self) -> Digits<31> {
+        Digits::new().decimal(self.number).letter('-').decimal(u64::from(self.subscription.0))
+    }
+}
+
+impl fmt::Display for AckId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text().as_str())
+    }
 }
 
 /// Why and how a session ends.

@@ -41,20 +41,30 @@ fn may_be_text(content_type: Option<&str>) -> bool {
     let Some(content_type) = content_type else {
         return true;
     };
-    let lower = content_type.to_ascii_lowercase();
-    let (kind, parameters) = lower.split_once(';').unwrap_or((&lower, ""));
+    let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     let kind = kind.trim();
     let is_utf8 = |parameter: &str| {
-        let charset = parameter.trim().strip_prefix("charset=").map(|name| name.trim_matches('"'));
-        matches!(charset, Some("utf-8" | "utf8" | "us-ascii"))
+        let charset = strip_prefix(parameter.trim(), "charset=").map(|name| name.trim_matches('"'));
+        charset.is_some_and(|charset| is_one_of(charset, &["utf-8", "utf8", "us-ascii"]))
+    };
+    let is_text = |subtype: &str| {
+        let suffix = subtype.rsplit_once('+').map_or(subtype, |(_, suffix)| suffix);
+        is_one_of(suffix, &["json", "xml", "javascript"])
     };
     kind.is_empty()
-        || kind.starts_with("text/")
-        || ["json", "xml", "javascript"].iter().any(|text| {
-            let subtype = kind.strip_prefix("application/").unwrap_or_default();
-            subtype == *text || subtype.strip_suffix(text).is_some_and(|rest| rest.ends_with('+'))
-        })
+        || strip_prefix(kind, "text/").is_some()
+        || strip_prefix(kind, "application/").is_some_and(is_text)
         || parameters.split(';').any(is_utf8)
+}
+
+fn is_one_of(text: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| text.eq_ignore_ascii_case(known))
+}
+
+/// What follows a prefix, in whatever case of letters that is written.
+fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
+    let (start, rest) = text.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::message::{MessageId, Tag};
+use crate::message::{MessageId, Tag, Tags};
 
 /// Unsettled deliveries in the order they were made. As many as the subscription's credit allows.
 #[derive(Debug, Default)]
@@ -77,8 +77,8 @@ impl Ledger {
 
     /// Strikes out the delivery at `place`, and with `cumulative` all before it that are in no transaction. Remembers
     /// up to `memory` of them by their message. Gives their tags.
-    pub(super) fn settle(&mut self, place: usize, cumulative: bool, memory: usize) -> Vec<Tag> {
-        let mut tags = Vec::new();
+    pub(super) fn settle(&mut self, place: usize, cumulative: bool, memory: usize) -> Tags {
+        let mut tags = Tags::new();
         if !cumulative {
             if let Some(entry) = self.unsettled.remove(place) {
                 self.strike(&entry, memory, &mut tags);
@@ -99,10 +99,10 @@ impl Ledger {
     }
 
     /// As [`Ledger::settle`], but only notes it for the transaction.
-    pub(super) fn reserve(&mut self, place: usize, cumulative: bool, transaction: u64) -> Vec<Tag> {
+    pub(super) fn reserve(&mut self, place: usize, cumulative: bool, transaction: u64) -> Tags {
         let start = if cumulative { 0 } else { place };
         let count = place.saturating_add(1) - start;
-        let mut tags = Vec::new();
+        let mut tags = Tags::new();
         for entry in self.unsettled.iter_mut().skip(start).take(count) {
             if entry.transaction.is_none() {
                 entry.transaction = Some(transaction);
@@ -117,7 +117,7 @@ impl Ledger {
         let all = std::mem::take(&mut self.unsettled);
         for entry in all {
             if entry.transaction == Some(transaction) {
-                self.strike(&entry, memory, &mut Vec::new());
+                self.strike(&entry, memory, &mut Tags::new());
             } else {
                 self.unsettled.push_back(entry);
             }
@@ -134,7 +134,7 @@ impl Ledger {
         }
     }
 
-    fn strike(&mut self, entry: &Entry, memory: usize, tags: &mut Vec<Tag>) {
+    fn strike(&mut self, entry: &Entry, memory: usize, tags: &mut Tags) {
         tags.extend(entry.tag);
         if memory > 0 {
             while self.recent.len() >= memory {

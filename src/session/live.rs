@@ -18,7 +18,7 @@ use super::subscriptions::Subscriptions;
 use super::temporary::{ends_queue, own_queue};
 use super::terms::{delay_of, terms_of, topic_terms_of};
 use super::transaction::Transactions;
-use super::{Action, Note, Options, Subscribe, Target};
+use super::{AckId, Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
 use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{self, AckMode, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
@@ -420,11 +420,9 @@ impl Live {
         self.subscriptions.find(key).is_some_and(|subscription| subscription.is_cumulative())
     }
 
-    /// By `<subscription's key>-<number>`, as the `ack` header had it.
+    /// As the `ack` header had it.
     fn find_by_ack(&mut self, text: &str) -> Option<(SubscriptionKey, Found)> {
-        let (key, number) = text.split_once('-')?;
-        let key = SubscriptionKey(key.parse().ok()?);
-        let number = number.parse().ok()?;
+        let AckId { subscription: key, number } = AckId::parse(text)?;
         Some((key, self.subscriptions.find(key)?.find(Name::Number(number))))
     }
 

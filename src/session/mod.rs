@@ -32,7 +32,7 @@ use bytestring::ByteString;
 use crate::message::{Delivery, SubscriptionKey, Ticket, Verdict};
 use crate::stomp::{Command, DecodeError, Frame, Request, Version};
 
-pub use action::{Action, Browse, Close, CloseCode, Note, Opened, Outgoing, Subscribe, Target};
+pub use action::{AckId, Action, Browse, Close, CloseCode, Note, Opened, Outgoing, Subscribe, Target};
 pub use identity::{Relay, Secret};
 pub use options::{Options, WorkRight};
 
@@ -76,6 +76,15 @@ pub struct Session {
     options: Arc<Options>,
 }
 
+/// Memory for actions, which goes from session to session: none keeps some for itself.
+#[derive(Debug, Default)]
+pub struct Room(VecDeque<Action>);
+
+impl Room {
+    /// More than so many actions at a time are rare, and their memory is given back.
+    const MOST: usize = 64;
+}
+
 /// Each state holds only what it needs. They follow one another downwards; any of the first three can end.
 #[derive(Debug)]
 enum State {
@@ -117,7 +126,7 @@ impl Session {
         let receipt = frame.headers.find_shared("receipt");
         let outcome = match &mut self.state {
             State::Waiting { .. } => self.connect(now, frame),
-            State::Live(_) => self.request(now, frame),
+            State::Live(_) => self.request(now, frame, receipt.as_deref()),
             State::Leaving { .. } | State::Closed => Ok(()),
         };
         if let Err(fault) = outcome {
@@ -143,8 +152,12 @@ impl Session {
         let outcome = live.subscriptions.offer(subscription, delivery, room, &self.options);
         match outcome {
             Ok(offered) => {
-                self.actions.extend(offered.action(subscription));
-                self.actions.extend(live.subscriptions.next_page());
+                if let Some(action) = offered.action(subscription) {
+                    self.actions.push_back(action);
+                }
+                if let Some(browse) = live.subscriptions.next_page() {
+                    self.actions.push_back(browse);
+                }
             }
             Err(slow) => self.refuse(&Fault::Slow(slow), None),
         }
@@ -259,12 +272,28 @@ impl Session {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        let action = self.actions.pop_front();
-        if self.actions.is_empty() {
-            // An idle session keeps no memory for actions.
-            self.actions = VecDeque::new();
+        self.poll_action_leaving(&mut Room::default())
+    }
+
+    /// As [`Session::poll_action`]. The memory in which the actions were is left in `room` with the last of them.
+    pub fn poll_action_leaving(&mut self, room: &mut Room) -> Option<Action> {
+        if self.actions.len() > 1 {
+            return self.actions.pop_front();
         }
-        action
+        // An idle session keeps no memory for actions.
+        let mut left = std::mem::take(&mut self.actions);
+        if left.capacity() == 0 || left.capacity() > Room::MOST {
+            return left.pop_front();
+        }
+        room.0 = left;
+        room.0.pop_front()
+    }
+
+    /// Lends memory for actions, before they come: whoever drives many sessions need not allocate it for each frame.
+    pub fn lend(&mut self, room: &mut Room) {
+        if self.actions.capacity() == 0 {
+            std::mem::swap(&mut self.actions, &mut room.0);
+        }
     }
 
     /// When to call [`Session::handle_timeout`].
@@ -358,17 +387,16 @@ impl Session {
     }
 
     /// What a frame asks for between CONNECTED and the end.
-    fn request(&mut self, now: Instant, frame: Frame) -> Result<(), Fault> {
+    fn request(&mut self, now: Instant, frame: Frame, receipt: Option<&str>) -> Result<(), Fault> {
         let State::Live(live) = &mut self.state else {
             return Ok(());
         };
-        let receipt = frame.headers.find_shared("receipt");
         let request = Request::parse(frame, live.version)?;
         let survives = live.survives_refusal_of(&request);
         let is_last = matches!(request, Request::Disconnect(_));
         match live.request(request, &mut self.actions, &self.options) {
             Err(fault) if survives && fault.is_refusal() => {
-                live::go_on_after(&fault, receipt.as_deref(), &mut self.actions);
+                live::go_on_after(&fault, receipt, &mut self.actions);
             }
             Err(fault) => return Err(fault),
             Ok(()) if is_last => self.leave_for(now, "disconnect"),

@@ -7,9 +7,9 @@ use bytestring::ByteString;
 
 use super::fault::Slow;
 use super::ledger::{Found, Ledger, Name};
-use super::{Action, Browse, Note, Options, Outgoing, Target};
+use super::{AckId, Action, Browse, Note, Options, Outgoing, Target};
 use crate::destination::Destination;
-use crate::message::{APP_DESTINATION, Delivery, SubscriptionKey, Tag, Ticket, WhenSlow};
+use crate::message::{APP_DESTINATION, Delivery, SubscriptionKey, Tags, Ticket, WhenSlow};
 use crate::stomp::{AckBy, AckMode};
 
 /// A live subscription.
@@ -150,13 +150,13 @@ impl Subscription {
     }
 
     /// The delivery at `place` is settled, under `client` with all before it. Gives the tags for the queue.
-    pub(super) fn settle(&mut self, place: usize) -> Vec<Tag> {
+    pub(super) fn settle(&mut self, place: usize) -> Tags {
         let (cumulative, memory) = (self.is_cumulative(), self.memory());
         self.flow().ledger.settle(place, cumulative, memory)
     }
 
     /// As [`Subscription::settle`], for when the transaction is committed.
-    pub(super) fn reserve(&mut self, place: usize, transaction: u64) -> Vec<Tag> {
+    pub(super) fn reserve(&mut self, place: usize, transaction: u64) -> Tags {
         let cumulative = self.is_cumulative();
         self.flow().ledger.reserve(place, cumulative, transaction)
     }
@@ -194,7 +194,7 @@ impl Subscription {
         let tag = tag.filter(|_| self.page.is_none());
         let ack = (self.mode != AckMode::Auto).then(|| {
             let number = self.flow().ledger.enter(message.id, tag);
-            ByteString::from(format!("{}-{number}", self.key.0))
+            AckId { subscription: self.key, number }
         });
         Outgoing {
             subscription: self.key,

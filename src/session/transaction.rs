@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::fault::{Fault, Limit, Violation};
-use crate::message::{Content, Operation, Outcome, SubscriptionKey, Tag};
+use crate::message::{Content, Operation, Outcome, SubscriptionKey, Tags};
 
 /// The open transactions of a session.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ impl Transaction {
     }
 
     /// Adds an ACK or NACK of a subscription's deliveries.
-    pub(super) fn settle(&mut self, subscription: SubscriptionKey, tags: Vec<Tag>, outcome: Outcome) {
+    pub(super) fn settle(&mut self, subscription: SubscriptionKey, tags: Tags, outcome: Outcome) {
         if !tags.is_empty() {
             self.operations.push((Some(subscription), Operation::Settle(tags, outcome)));
         }

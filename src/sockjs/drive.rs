@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::conduit::Conduit;
 use super::framing::{self, STILL_OPEN, Wrapping};
@@ -14,6 +15,10 @@ use super::registry::{Arrival, Listing, Post};
 /// How long a client may take nothing at all of what is there for it. Between two pieces of a large message over a bad
 /// network it may be long.
 pub(super) const STALL: Duration = Duration::from_secs(60);
+
+/// How long a receiver has to show that it is gone when the next one comes: of a client that breaks a request off and sends
+/// the next one at once, we may hear in either order.
+const OVERLAP: Duration = Duration::from_millis(50);
 
 /// A conduit at run time.
 #[derive(Debug)]
@@ -60,7 +65,7 @@ impl Drive {
                 None => self.conduit.poll_timeout(),
             };
             tokio::select! {
-                Some(arrival) = self.listing.arrivals.recv() => self.attach(arrival),
+                Some(arrival) = self.listing.arrivals.recv() => self.attach(arrival).await,
                 Some(post) = self.listing.posts.recv(), if self.link.is_idle() => self.take(post),
                 () = self.link.step(self.conduit.wants_messages()) => {}
                 () = changed(self.receiver.as_ref(), self.blocked.is_some()) => {}
@@ -69,8 +74,14 @@ impl Drive {
         }
     }
 
-    fn attach(&mut self, arrival: Arrival) {
+    async fn attach(&mut self, arrival: Arrival) {
         let Arrival { takes, wrapping, frames } = arrival;
+        if let Some(receiver) = &self.receiver
+            && timeout(OVERLAP, receiver.frames.closed()).await.is_ok()
+        {
+            self.conduit.interrupt(Instant::now());
+            self.receiver = None;
+        }
         if self.conduit.attach(Instant::now(), takes).is_ok() {
             self.receiver = Some(Receiver { wrapping, frames });
             return;

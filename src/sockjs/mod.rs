@@ -9,6 +9,7 @@
 
 mod body;
 pub mod conduit;
+mod dialect;
 mod drive;
 mod endpoints;
 pub mod framing;
@@ -16,10 +17,12 @@ mod link;
 pub mod pipe;
 mod registry;
 mod socket;
+mod unread;
 
 pub use body::Body;
-pub use endpoints::{Answer, Endpoints, Opened, Upgrade};
+pub use endpoints::{Answer, Endpoints, Opened, Spoken, Upgrade};
 pub use registry::Registry;
+pub(crate) use unread::drain;
 
 use std::time::Duration;
 
@@ -30,6 +33,9 @@ pub struct Options {
     pub enabled: bool,
     /// Whether clients may use WebSocket before they try other transports. Default: true. Key `sockjs.websocket`.
     pub websocket: bool,
+    /// Whether they may use the draft of WebSocket from 2010, see [`crate::websocket::draft76`]. Default: false. Key
+    /// `sockjs.websocket_draft_76`.
+    pub websocket_draft_76: bool,
     /// How long a conduit waits for its client's next request. Default: 5 s. Key `sockjs.disconnect_delay`.
     pub disconnect_delay: Duration,
     /// After how much silence a waiting client gets a heart-beat; none: never. Default: 25 s. Key `sockjs.heartbeat`.
@@ -55,6 +61,7 @@ impl Default for Options {
         Options {
             enabled: true,
             websocket: true,
+            websocket_draft_76: false,
             disconnect_delay: Duration::from_secs(5),
             heartbeat: Some(Duration::from_secs(25)),
             stream_bytes: 128 * 1024,

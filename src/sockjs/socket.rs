@@ -1,20 +1,21 @@
 //! The task of a conduit that is served by one WebSocket connection, and lives as long as that.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::Options;
 use super::conduit::{Conduit, Takes};
+use super::dialect::Dialect;
 use super::drive::{STALL, at};
 use super::framing::json;
 use super::link::Link;
 use super::pipe;
-use crate::websocket::deflate::Codec;
-use crate::websocket::packet::{Event, Kind, Receiver};
+use crate::websocket::draft76::Challenge;
+use crate::websocket::packet::Event;
 use crate::websocket::{CloseCode, send};
 
 /// How long the last bytes may take.
@@ -23,13 +24,31 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Bytes read at once.
 const SCRATCH: usize = 8 * 1024;
 
+/// Ends a handshake of the draft: waits for the nonce, and answers the challenge with it. What came behind the nonce is the
+/// result; `early` is what has come already.
+pub(super) async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    early: Vec<u8>,
+    challenge: Challenge,
+) -> io::Result<Vec<u8>> {
+    let mut input = early;
+    loop {
+        if let Some((nonce, rest)) = input.split_first_chunk() {
+            stream.write_all(&challenge.answer(*nonce)).await?;
+            return Ok(rest.to_vec());
+        }
+        if stream.read_buf(&mut input).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
 /// A conduit within a WebSocket connection.
 pub(super) struct Socket<S> {
     stream: S,
+    dialect: Dialect,
     conduit: Conduit,
     link: Link,
-    receiver: Receiver,
-    codec: Codec,
     max_packet_bytes: usize,
     /// A packet that is not whole yet.
     packet: Vec<u8>,
@@ -42,13 +61,12 @@ pub(super) struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub(super) fn new(stream: S, link: Link, options: &Options, max_packet_bytes: usize) -> Socket<S> {
+    pub(super) fn new(stream: S, dialect: Dialect, conduit: Conduit, link: Link, max_packet_bytes: usize) -> Socket<S> {
         Socket {
             stream,
-            conduit: Conduit::new(Instant::now(), options),
+            dialect,
+            conduit,
             link,
-            receiver: Receiver::new(false),
-            codec: Codec::new(1),
             max_packet_bytes,
             packet: Vec::new(),
             outbound: Vec::new(),
@@ -67,7 +85,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         while !self.ended {
             let now = Instant::now();
             if let Some(ping) = self.link.deliver(now, &mut self.conduit) {
-                send::write_ping(&mut self.outbound, &ping);
+                if self.dialect.has_pings() {
+                    send::write_ping(&mut self.outbound, &ping);
+                } else {
+                    self.link.write_pong(&ping);
+                }
             }
             self.transmit(now);
             if self.ended {
@@ -114,11 +136,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn transmit(&mut self, now: Instant) {
         while self.outbound.is_empty() || self.conduit.is_closed() {
             let Some(frame) = self.conduit.poll_frame(now, |frame| frame) else { break };
-            send::write_packet(&mut self.outbound, Kind::Text, frame.as_bytes(), None, 0);
+            self.dialect.write_packet(&mut self.outbound, &frame);
         }
         if self.conduit.is_receiver_done() {
             let code = self.conduit.close_code().unwrap_or(1000);
-            send::write_close(&mut self.outbound, CloseCode::from(code), "");
+            self.dialect.write_close(&mut self.outbound, CloseCode::from(code), "");
             self.ended = true;
         }
     }
@@ -126,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes what the client sent.
     fn receive(&mut self, mut input: &mut [u8]) {
         while !self.ended {
-            match self.receiver.next(&mut input, self.max_packet_bytes, &mut self.codec) {
+            match self.dialect.next(&mut input, self.max_packet_bytes) {
                 Ok(Some(Event::Data { payload, fin, .. })) => {
                     self.packet.extend_from_slice(payload);
                     if fin {
@@ -138,12 +160,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Ok(Some(Event::Pong(payload))) => self.link.write_pong(payload),
                 Ok(Some(Event::Close(reason))) => {
                     let code = reason.map_or(CloseCode::Normal, |(code, _)| code);
-                    send::write_close(&mut self.outbound, code, "");
+                    self.dialect.write_close(&mut self.outbound, code, "");
                     self.ended = true;
                 }
                 Ok(None) => return,
                 Err(violation) => {
-                    send::write_close(&mut self.outbound, violation.close_code(), &violation.to_string());
+                    self.dialect.write_close(&mut self.outbound, violation.close_code(), &violation.to_string());
                     self.ended = true;
                 }
             }
@@ -159,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         match json::read_messages(packet, |message| pipe::write_message(&mut bytes, message)) {
             Ok(()) => self.link.write(&bytes),
             Err(broken) => {
-                send::write_close(&mut self.outbound, CloseCode::Invalid, &broken.to_string());
+                self.dialect.write_close(&mut self.outbound, CloseCode::Invalid, &broken.to_string());
                 self.ended = true;
             }
         }

@@ -5,6 +5,7 @@
 
 use super::frame::{Command, Frame};
 use super::version::Version;
+use crate::digits::Digits;
 use crate::headers::Headers;
 
 /// The headers that [`encode_message`] writes from its own arguments. Take them out of a SEND's headers before these
@@ -114,9 +115,9 @@ impl Escapes {
     }
 
     fn text(self, text: &[u8], is_name: bool, out: &mut Vec<u8>) {
-        // One pass without a branch per octet: almost no header needs more.
-        let special = text.iter().fold(false, |found, octet| found | is_special(*octet));
-        if !special {
+        // Almost no header has one.
+        // Invariant: the table has a place for each octet.
+        if !text.iter().any(|octet| SPECIAL[usize::from(*octet)]) {
             return out.extend_from_slice(text);
         }
         for octet in text {
@@ -140,31 +141,22 @@ impl Escapes {
     }
 }
 
-fn is_special(octet: u8) -> bool {
-    (octet == b'\n') | (octet == b'\r') | (octet == b':') | (octet == b'\\') | (octet == 0)
-}
+/// The octets that some header or version must not have as they are. Header text is short: to look each up is quicker than
+/// to compare it with five others, many at a time.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    // Invariant: the table has a place for each octet.
+    (table[0], table[b'\n' as usize], table[b'\r' as usize]) = (true, true, true);
+    (table[b':' as usize], table[b'\\' as usize]) = (true, true);
+    table
+};
 
 fn number_header(name: &str, number: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.push(b':');
-    decimal(number, out);
+    // No platform counts its memory in more than 64 bits.
+    out.extend_from_slice(Digits::<20>::new().decimal(number as u64).as_str().as_bytes());
     out.push(b'\n');
-}
-
-/// Appends the number in decimal, without the detour over `fmt`.
-fn decimal(mut number: usize, out: &mut Vec<u8>) {
-    let start = out.len();
-    loop {
-        // The remainder of ten is one digit.
-        out.push(b'0' + (number % 10) as u8);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    if let Some(digits) = out.get_mut(start..) {
-        digits.reverse();
-    }
 }
 
 #[cfg(test)]

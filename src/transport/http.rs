@@ -14,9 +14,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::sockjs::{Answer, Body, Endpoints, Upgrade};
+use crate::sockjs::{self, Answer, Body, Endpoints, Spoken, Upgrade};
 use crate::websocket;
-use crate::websocket::deflate::Agreement;
 use crate::websocket::handshake::{self, Subprotocol};
 use crate::websocket::origin::Listener;
 
@@ -46,10 +45,8 @@ pub struct Upgraded {
     pub stream: TcpStream,
     /// What the client sent behind its request.
     pub early: Bytes,
-    /// What compression was agreed on.
-    pub deflate: Option<Agreement>,
-    /// Whether there is SockJS in its packets: then it is for [`Endpoints::serve_socket`].
-    pub framed: bool,
+    /// What is spoken on it.
+    pub spoken: Spoken,
 }
 
 /// Serves an HTTP connection until it becomes a WebSocket connection, or ends. Without `sockjs` there is none.
@@ -88,11 +85,28 @@ pub async fn serve(
     let upgraded = upgrade.pending.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
     let stream = parts.io.into_inner();
-    Some(Upgraded { stream, early: parts.read_buf, deflate: upgrade.deflate, framed: upgrade.framed })
+    Some(Upgraded { stream, early: parts.read_buf, spoken: upgrade.spoken })
 }
 
 fn respond(
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    options: &Options,
+    websocket: &websocket::Options,
+    listener: Listener,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let mut request = Request::from_parts(parts, ());
+    let mut answer = answer_to(&mut request, peer, options, websocket, listener);
+    if answer.upgrade.is_none() {
+        let (limit, time) = (websocket.max_packet_bytes, options.request_timeout);
+        sockjs::drain(body, request.headers(), limit, time, &mut answer.response);
+    }
+    answer
+}
+
+fn answer_to(
+    request: &mut Request<()>,
     peer: SocketAddr,
     options: &Options,
     websocket: &websocket::Options,
@@ -102,14 +116,14 @@ fn respond(
         let text = format!("Gumboot speaks STOMP over WebSocket at {}\n", options.path);
         return Answer { response: plain(StatusCode::NOT_FOUND, text), upgrade: None };
     }
-    match handshake::accept(&request, websocket, listener) {
+    match handshake::accept(request, websocket, listener) {
         Ok(accepted) => {
             if accepted.subprotocol == Subprotocol::AllUnknown {
                 let offered = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
                 tracing::info!(%peer, ?offered, "served a client that offered only unknown sub-protocols");
             }
-            let pending = hyper::upgrade::on(&mut request);
-            let upgrade = Some(Upgrade { pending, deflate: accepted.deflate, framed: false });
+            let pending = hyper::upgrade::on(request);
+            let upgrade = Some(Upgrade { pending, spoken: Spoken::WebSocket(accepted.deflate) });
             Answer { response: accepted.response.map(|()| Body::from(Bytes::new())), upgrade }
         }
         Err(rejection) => {

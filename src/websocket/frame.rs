@@ -137,7 +137,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Violation> {
 }
 
 /// Cuts up to `count` bytes off the front of `input`.
-fn take<'i>(input: &mut &'i mut [u8], count: usize) -> &'i mut [u8] {
+pub(super) fn take<'i>(input: &mut &'i mut [u8], count: usize) -> &'i mut [u8] {
     let all = std::mem::take(input);
     let count = count.min(all.len());
     let (front, back) = all.split_at_mut(count);

@@ -61,6 +61,15 @@ pub enum Rejection {
     /// No `Sec-WebSocket-Key`, or not 16 bytes in base64: 400.
     #[error("a request needs the header \"Sec-WebSocket-Key\" with 16 random bytes in base64")]
     Key,
+    /// In the draft of 2010, keys that are no such numbers as it wants: 400.
+    #[error(
+        "a request of this draft needs the headers \"Sec-WebSocket-Key1\" and \"Sec-WebSocket-Key2\", each with a number of \
+         32 bits that the count of its spaces divides"
+    )]
+    DraftKeys,
+    /// In the draft of 2010, whose answer has the address in it, a request without one: 400.
+    #[error("a request of this draft needs the header \"Host\"")]
+    Host,
     /// A page from elsewhere: 403.
     #[error(transparent)]
     Origin(#[from] origin::Refused),
@@ -102,7 +111,7 @@ impl Rejection {
             Rejection::Method => StatusCode::METHOD_NOT_ALLOWED,
             Rejection::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Rejection::NotAnUpgrade | Rejection::Version => StatusCode::UPGRADE_REQUIRED,
-            Rejection::Key => StatusCode::BAD_REQUEST,
+            Rejection::Key | Rejection::DraftKeys | Rejection::Host => StatusCode::BAD_REQUEST,
             Rejection::Origin(_) => StatusCode::FORBIDDEN,
         }
     }
@@ -122,13 +131,15 @@ impl Rejection {
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Rejection::HttpVersion | Rejection::Key | Rejection::Origin(_) => {}
+            Rejection::HttpVersion | Rejection::Key | Rejection::DraftKeys | Rejection::Host | Rejection::Origin(_) => {
+            }
         }
         response
     }
 }
 
-fn choose_subprotocol(headers: &HeaderMap, spoken: &[String]) -> Subprotocol {
+/// Chooses among what the client offers.
+pub(super) fn choose_subprotocol(headers: &HeaderMap, spoken: &[String]) -> Subprotocol {
     let mut offered = headers
         .get_all(SEC_WEBSOCKET_PROTOCOL)
         .iter()
@@ -147,7 +158,7 @@ fn choose_subprotocol(headers: &HeaderMap, spoken: &[String]) -> Subprotocol {
 }
 
 /// Adds a header whose value is made of text that came in headers or is our own.
-fn insert(response: &mut Response<()>, name: http::HeaderName, value: &str) {
+pub(super) fn insert(response: &mut Response<()>, name: http::HeaderName, value: &str) {
     // Invariant: text taken from a header value, and digits and tokens of our own, are fit for a header value.
     let value = HeaderValue::from_str(value);
     debug_assert!(value.is_ok());

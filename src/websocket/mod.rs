@@ -9,6 +9,7 @@
 //! - [`send`] writes what the server sends, the header always apart from the payload, so that one encoding can be
 //!   shared by many connections.
 //! - [`deflate`] negotiates compression and does it, with one [`deflate::Codec`] for all connections of a thread.
+//! - [`draft76`] is what browsers spoke before there was RFC 6455, for who asks for it.
 //!
 //! A *packet* is what RFC 6455 calls a message: the word message is taken by STOMP. A *frame* is a fragment of a packet
 //! or a control frame, as in RFC 6455, and is not seen outside of this module.
@@ -27,6 +28,7 @@
 //! ```
 
 pub mod deflate;
+pub mod draft76;
 mod frame;
 pub mod handshake;
 mod mask;

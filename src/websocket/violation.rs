@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::CloseCode;
 
-/// A client broke the rules of RFC 6455 or RFC 7692. The connection is beyond repair: send a close frame with
+/// A client broke the rules of RFC 6455 or RFC 7692, or of the draft that it speaks. The connection is beyond repair: send a close frame with
 /// [`Violation::close_code`] and the violation's text as the reason, then close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Violation {
@@ -41,6 +41,9 @@ pub enum Violation {
     /// A close code that must not be sent.
     #[error("close code {0} must not be sent")]
     CloseCodeForbidden(u16),
+    /// In the draft of 2010, a frame that is neither text nor the end.
+    #[error("a frame of type {0:#04x} means nothing in this draft")]
+    FrameType(u8),
     /// Text, or the reason of a close frame, is not UTF-8.
     #[error("text is not valid UTF-8")]
     InvalidUtf8,

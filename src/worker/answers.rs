@@ -9,7 +9,7 @@ use crate::app::{
     Answer, Attributes, Call, CallId, Change, Done, Failure, Purpose, RESERVED_HEADERS, Reply, Then, To, WhenLate,
     plain_content,
 };
-use crate::broker::{Command, Effects, Note};
+use crate::broker::{Effects, Note};
 use crate::destination::{Destination, Kind};
 use crate::headers::Headers;
 use crate::message::{APP_DESTINATION, Ask, Content, Refusal, SessionId, Ticket, Verdict};
@@ -60,7 +60,7 @@ impl Hub {
         self.applications.calls.route(call, session, ticket, then, contents.len());
         for (index, content) in contents.into_iter().enumerate() {
             let ticket = Some(Ticket::internal(call.number_of(index)));
-            self.apply(Command::Publish { origin: session, content, ticket });
+            self.route(session, content, ticket);
         }
     }
 
@@ -156,7 +156,7 @@ impl Hub {
         let call = self.applications.calls.name();
         self.applications.calls.route(call, session, ticket, Then::Complain(refusal), 1);
         let ticket = Some(Ticket::internal(call.number_of(0)));
-        self.apply(Command::Publish { origin: session, content, ticket });
+        self.route(session, content, ticket);
     }
 
     /// Refuses what nobody has tried to handle.

@@ -268,7 +268,7 @@ impl Hub {
                 Some(Found::Route(route, captures)) => {
                     let destination = content.destination.clone();
                     match self.take_route(session, route, &captures, content) {
-                        Ok(content) => self.apply(Command::Publish { origin: session, content, ticket }),
+                        Ok(content) => self.route(session, content, ticket),
                         Err(refusal) => self.complain(session, ticket, &destination, refusal),
                     }
                 }
@@ -279,7 +279,7 @@ impl Hub {
                 }
                 Some(Found::Worker(worker)) => {
                     let content = self.for_workers(session, worker.queue.clone(), content, None);
-                    self.apply(Command::Publish { origin: session, content, ticket });
+                    self.route(session, content, ticket);
                 }
             },
             Work::Ask(ask) => self.start_ask(session, &table, ask),
@@ -312,7 +312,7 @@ impl Hub {
                 let destination = ask.destination.clone();
                 self.applications.calls.run(self.peers.now, call, session, Purpose::Ask(ask), destination, limit);
                 let ticket = Some(Ticket::internal(call.number_of(0)));
-                self.apply(Command::Publish { origin: session, content, ticket });
+                self.route(session, content, ticket);
             }
         }
     }
@@ -342,12 +342,12 @@ impl Hub {
             if let Some(content) =
                 announcement.content(&scene, self.spaces()).filter(|it| self.is_open(&it.destination))
             {
-                self.apply(Command::Publish { origin: session, content, ticket: None });
+                self.route(session, content, None);
             }
         }
         if let Some(topic) = &options.events {
             let content = event(topic, occasion, destination, &facts, epoch_ms);
-            self.apply(Command::Publish { origin: session, content, ticket: None });
+            self.route(session, content, None);
         }
     }
 

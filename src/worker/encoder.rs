@@ -1,10 +1,10 @@
 //! Frames and messages to the bytes of a connection's framing.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 
+use crate::digits::Digits;
 use crate::message::Message;
+use crate::session::AckId;
 use crate::stomp::{self, Frame, Version};
 use crate::websocket::deflate::{self, Agreement, Codec};
 use crate::websocket::packet::Kind;
@@ -47,7 +47,7 @@ impl Shape {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Envelope<'a> {
     pub(super) subscription: &'a str,
-    pub(super) ack: Option<&'a str>,
+    pub(super) ack: Option<AckId>,
     pub(super) redeliveries: u32,
 }
 
@@ -58,12 +58,11 @@ pub(super) struct Encoder {
     deflate: deflate::Options,
     /// The STOMP bytes of what is being put into a packet.
     plain: Vec<u8>,
-    message_id: String,
 }
 
 impl Encoder {
     pub(super) fn new(deflate: deflate::Options) -> Encoder {
-        Encoder { codec: Codec::new(deflate.level), deflate, plain: Vec::new(), message_id: String::new() }
+        Encoder { codec: Codec::new(deflate.level), deflate, plain: Vec::new() }
     }
 
     /// Appends a MESSAGE to `out`.
@@ -75,15 +74,13 @@ impl Encoder {
         envelope: Envelope<'_>,
         message: &Message,
     ) -> Shape {
-        self.message_id.clear();
-        // Invariant: writing to a `String` cannot fail.
-        let _ = write!(self.message_id, "{}", message.id);
         let content = &message.content;
+        let (message_id, ack) = (message.id.text(), envelope.ack.map(AckId::text));
         let head = stomp::Message {
             subscription: envelope.subscription,
-            message_id: &self.message_id,
+            message_id: message_id.as_str(),
             destination: content.destination.as_str(),
-            ack: envelope.ack,
+            ack: ack.as_ref().map(Digits::as_str),
             redelivery_count: envelope.redeliveries,
             headers: &content.headers,
         };

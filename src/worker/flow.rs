@@ -7,7 +7,7 @@ use super::hub::{Event, Hub};
 use super::peers::{ConnectionKey, Phase};
 use crate::app::Occasion;
 use crate::broker::{Command, Consumer, Subscriber};
-use crate::message::{Operation, Outcome, SubscriberId, SubscriptionKey, Tag, Ticket};
+use crate::message::{Content, Operation, Outcome, SessionId, SubscriberId, SubscriptionKey, Tags, Ticket};
 use crate::session::{Action, Browse, Close, CloseCode, Note, Subscribe, Target};
 use crate::stomp::{Decoded, Decoder};
 use crate::websocket::deflate::Codec;
@@ -58,6 +58,7 @@ impl Hub {
             match decoder.decode(&mut bytes) {
                 Ok(Some(Decoded::Frame(frame))) => {
                     self.peers.counters.frames_in.add(1);
+                    connection.session.lend(&mut self.peers.room);
                     connection.session.handle_frame(self.peers.now, frame);
                     self.peers.stirred.push(key);
                     self.settle_sessions();
@@ -119,11 +120,16 @@ impl Hub {
     }
 
     fn next_action(&mut self, key: ConnectionKey) -> Option<Action> {
-        self.peers.connections.get_mut(key)?.session.poll_action()
+        self.peers.connections.get_mut(key)?.session.poll_action_leaving(&mut self.peers.room)
     }
 
     pub(super) fn apply(&mut self, command: Command) {
         self.shard.apply(self.peers.now, command, &mut self.peers);
+    }
+
+    /// Routes what a session has sent.
+    pub(super) fn route(&mut self, session: SessionId, content: Content, ticket: Option<Ticket>) {
+        self.shard.publish(self.peers.now, session, content, ticket, &mut self.peers);
     }
 
     fn perform(&mut self, key: ConnectionKey, action: Action) {
@@ -133,7 +139,7 @@ impl Hub {
             Action::Heartbeat => self.peers.write(key, Encoder::heart_beat),
             Action::Deliver(outgoing) => self.peers.send_message(key, &outgoing),
             Action::Perform { operation: Operation::Send(content), ticket } => {
-                self.apply(Command::Publish { origin: session, content, ticket });
+                self.route(session, content, ticket);
             }
             Action::Perform { operation: Operation::Settle(tags, outcome), ticket } => {
                 self.apply(Command::Settle { session, tags, outcome, ticket });
@@ -242,7 +248,7 @@ impl Hub {
     }
 
     /// Settles deliveries in ack mode `auto`. They may be of several queues with several homes.
-    pub(super) fn settle(&mut self, key: ConnectionKey, tags: Vec<Tag>, outcome: Outcome) {
+    pub(super) fn settle(&mut self, key: ConnectionKey, tags: Tags, outcome: Outcome) {
         let session = self.peers.session_id(key);
         for tags in by_home(tags) {
             self.apply(Command::Settle { session, tags, outcome, ticket: None });
@@ -463,7 +469,7 @@ impl Hub {
 }
 
 /// Tags by where they are to be settled, in order.
-fn by_home(tags: Vec<Tag>) -> impl Iterator<Item = Vec<Tag>> {
+fn by_home(tags: Tags) -> impl Iterator<Item = Tags> {
     let mut rest = tags;
     std::iter::from_fn(move || {
         let home = rest.first()?.home;

@@ -21,7 +21,7 @@ use super::outbox::Outbox;
 use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase, Submission};
 use super::post::{Post, Posts};
 use super::timers::Timers;
-use crate::broker::{Command, Effects, Interest, QueueStats, Shard};
+use crate::broker::{Effects, Interest, QueueStats, Shard};
 use crate::clock::Clock;
 use crate::message::{Content, Outcome, Sequences, SessionId, WorkerId};
 use crate::session::Session;
@@ -198,8 +198,7 @@ impl Hub {
     /// told what became of it.
     pub fn publish(&mut self, now: Instant, content: Content) {
         self.peers.now = now;
-        let origin = SessionId::of_broker(self.peers.worker);
-        self.apply(Command::Publish { origin, content, ticket: None });
+        self.route(SessionId::of_broker(self.peers.worker), content, None);
         self.settle_sessions();
     }
 

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::message::{SubscriptionKey, Tag};
+use crate::message::{SubscriptionKey, Tag, Tags};
 
 /// Capacity that an empty outbox may keep; more is given back, or idle connections would remember their busiest moment.
 const KEPT_CAPACITY: usize = 4;
@@ -153,7 +153,7 @@ impl Outbox {
     }
 
     /// The first `count` bytes went out. Answers with the deliveries that are now consumed.
-    pub(super) fn wrote(&mut self, count: usize) -> Vec<Tag> {
+    pub(super) fn wrote(&mut self, count: usize) -> Tags {
         let mut left = count.min(self.queued);
         self.queued -= left;
         self.written += left as u64;
@@ -174,18 +174,18 @@ impl Outbox {
     }
 
     /// The deliveries of a subscription that are not written.
-    pub(super) fn marks_of(&self, subscription: SubscriptionKey) -> Vec<Tag> {
+    pub(super) fn marks_of(&self, subscription: SubscriptionKey) -> Tags {
         let own = self.marks.iter().filter(|mark| mark.subscription == subscription);
         own.map(|mark| mark.tag).collect()
     }
 
     /// Takes all deliveries that are not written, since it does not matter any more whether they will be.
-    pub(super) fn give_up_marks(&mut self) -> Vec<Tag> {
+    pub(super) fn give_up_marks(&mut self) -> Tags {
         std::mem::take(&mut self.marks).into_iter().map(|mark| mark.tag).collect()
     }
 
-    fn take_marks(&mut self) -> Vec<Tag> {
-        let mut tags = Vec::new();
+    fn take_marks(&mut self) -> Tags {
+        let mut tags = Tags::new();
         while self.marks.front().is_some_and(|mark| mark.end <= self.written) {
             tags.extend(self.marks.pop_front().map(|mark| mark.tag));
         }
@@ -277,14 +277,14 @@ mod tests {
         outbox.push_run(run(LABEL, 4, 8));
         outbox.mark(SubscriptionKey(2), tag(2));
         outbox.seal(sealed, false);
-        assert_eq!(outbox.wrote(3), []);
-        assert_eq!(outbox.wrote(1), [tag(1)]);
-        assert_eq!(outbox.wrote(4), [tag(2)]);
+        assert_eq!(outbox.wrote(3).as_slice(), []);
+        assert_eq!(outbox.wrote(1).as_slice(), [tag(1)]);
+        assert_eq!(outbox.wrote(4).as_slice(), [tag(2)]);
         outbox.push_bytes(Bytes::from_static(b"x"));
         outbox.mark(SubscriptionKey(1), tag(3));
-        assert_eq!(outbox.marks_of(SubscriptionKey(2)), []);
-        assert_eq!(outbox.marks_of(SubscriptionKey(1)), [tag(3)]);
-        assert_eq!(outbox.give_up_marks(), [tag(3)]);
-        assert_eq!(outbox.wrote(1), []);
+        assert_eq!(outbox.marks_of(SubscriptionKey(2)).as_slice(), []);
+        assert_eq!(outbox.marks_of(SubscriptionKey(1)).as_slice(), [tag(3)]);
+        assert_eq!(outbox.give_up_marks().as_slice(), [tag(3)]);
+        assert_eq!(outbox.wrote(1).as_slice(), []);
     }
 }

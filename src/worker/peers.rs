@@ -15,9 +15,12 @@ use crate::broker::{Change, Command, Effects, Note, Subscriber, UNAWAITED};
 use crate::message::{
     Delivery, Message, SessionId, SubscriberId, SubscriptionKey, Ticket, Verdict, WhenSlow, WorkerId,
 };
-use crate::session::{Outgoing, Session};
+use crate::session::{Outgoing, Room, Session};
 use crate::stomp::{Decoder, Frame, Version};
 use crate::websocket::packet::Receiver;
+
+/// How many bytes are allocated for a turn at most before it has begun.
+const FORESEEN: usize = 64 * 1024;
 
 slotmap::new_key_type! {
     /// Names a connection of one worker; never used again for another.
@@ -144,6 +147,8 @@ pub(super) struct Peers {
     dirty: Vec<ConnectionKey>,
     /// Connections whose sessions may have actions.
     pub(super) stirred: Vec<ConnectionKey>,
+    /// Memory for the actions of the next one.
+    pub(super) room: Room,
     /// Answers to tickets of the worker itself.
     pub(super) routed: Vec<(u64, Verdict)>,
     pub(super) posts: Posts,
@@ -175,6 +180,7 @@ impl Peers {
             private: Vec::new(),
             dirty: Vec::new(),
             stirred: Vec::new(),
+            room: Room::default(),
             routed: Vec::new(),
             posts,
             submissions: Vec::new(),
@@ -215,8 +221,7 @@ impl Peers {
     /// Writes a MESSAGE that a session gave out.
     pub(super) fn send_message(&mut self, key: ConnectionKey, outgoing: &Outgoing) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let envelope =
-            Envelope { subscription: &outgoing.id, ack: outgoing.ack.as_deref(), redeliveries: outgoing.redeliveries };
+        let envelope = Envelope { subscription: &outgoing.id, ack: outgoing.ack, redeliveries: outgoing.redeliveries };
         let (framing, version) = (connection.framing, connection.version());
         let shape = self.encoder.message(&mut self.private, framing, version, envelope, &outgoing.message);
         push_shape(&mut connection.outbox, Source::Private, &shape);
@@ -245,7 +250,9 @@ impl Peers {
             return dirty;
         }
         self.labels.seal();
-        let private = bytes::Bytes::from(std::mem::take(&mut self.private));
+        // The next turn is likely to be like this one.
+        let next = Vec::with_capacity(self.private.len().min(FORESEEN));
+        let private = bytes::Bytes::from(std::mem::replace(&mut self.private, next));
         let labels = &self.labels;
         let connections = &mut self.connections;
         dirty.retain(|key| {
@@ -320,6 +327,7 @@ impl Peers {
                 None => connection.has_room_for_topic(size, limit),
                 Some(_) => connection.outbox.has_room(size, limit),
             };
+            connection.session.lend(&mut self.room);
             connection.session.handle_delivery(self.now, subscription, delivery, room);
             self.stirred.push(key);
         }

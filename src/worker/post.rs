@@ -4,6 +4,9 @@ use crate::app::{Answer, CallId};
 use crate::broker::Command;
 use crate::message::{Delivery, SessionId, SubscriberId, Ticket, Verdict, WorkerId};
 
+/// For how many posts memory is allocated at most before there are any.
+const FORESEEN: usize = 64;
+
 /// One thing for another worker.
 #[derive(Debug)]
 pub enum Post {
@@ -48,7 +51,9 @@ impl Posts {
 
     /// Everything for `worker`.
     pub(super) fn take(&mut self, worker: WorkerId) -> Vec<Post> {
-        let posts = self.to.get_mut(worker.index()).map(std::mem::take).unwrap_or_default();
+        let Some(to) = self.to.get_mut(worker.index()).filter(|to| !to.is_empty()) else { return Vec::new() };
+        // The next turn is likely to be like this one.
+        let posts = std::mem::replace(to, Vec::with_capacity(to.len().min(FORESEEN)));
         self.pending -= posts.len();
         posts
     }

@@ -244,3 +244,17 @@ fn the_broker_itself_can_answer_a_session() {
         assert!(!heard.contains(name), "{heard}");
     }
 }
+
+/// U9: an UNSUBSCRIBE that ends a durable subscription, with messages of it unwritten, ends the session's own part first.
+#[test]
+fn what_is_asked_after_an_unsubscribe_comes_after_it() {
+    let mut player = Player::new(Options::default());
+    let client = player.connect();
+    let subscribe = "SUBSCRIBE\nid:a\ndestination:/topic/a\ndurable:true\nauto-delete:false\nprefetch-count:1\n\n\0";
+    player.say(client, subscribe);
+    player.say(client, &"SEND\ndestination:/topic/a\n\nm\0".repeat(3));
+    player.say(client, "UNSUBSCRIBE\nid:a\ndurable:true\nreceipt:r\n\n\0");
+    let heard = player.hear(client);
+    assert!(heard.contains("MESSAGE\n") && heard.contains("receipt-id:r\n"), "{heard}");
+    assert!(!heard.contains("ERROR\n"), "{heard}");
+}

@@ -12,6 +12,10 @@ use crate::message::{Delivery, Refusal, SubscriberId, Tag, WhenSlow};
 #[derive(Debug)]
 pub(super) struct Page {
     reader: SubscriberId,
+    /// How many it asked for.
+    credit: usize,
+    /// The place of the last one that was found for it.
+    last: Option<Place>,
     /// Whether nothing comes behind it.
     is_last: bool,
     pub(super) seen: Vec<Seen>,
@@ -45,7 +49,8 @@ impl Queue {
         let seen = self.backlog.look(after.map(Place::at_cursor), reader.credit as usize);
         let is_last = seen.len() < reader.credit as usize;
         if seen.iter().any(|seen| seen.message.is_none()) {
-            self.pages.push(Page { reader: reader.id, is_last, seen });
+            let (credit, last) = (reader.credit as usize, seen.last().map(|seen| seen.place));
+            self.pages.push(Page { reader: reader.id, credit, last, is_last, seen });
             return Shown::Later;
         }
         deliver(reader.id, seen, &tag, effects);
@@ -59,7 +64,15 @@ impl Queue {
         effects: &mut E,
     ) -> Vec<SubscriberId> {
         let mut done = Vec::new();
-        for page in std::mem::take(&mut self.pages) {
+        for mut page in std::mem::take(&mut self.pages) {
+            // In place of what could not be read come others: a reader goes on only when it has as many as it asked for.
+            let missing = page.credit.saturating_sub(page.seen.len());
+            if missing > 0 && !page.is_last {
+                let more = self.backlog.look(page.last, missing);
+                page.is_last = more.len() < missing;
+                page.last = more.last().map_or(page.last, |seen| Some(seen.place));
+                page.seen.extend(more);
+            }
             if page.seen.iter().any(|seen| seen.message.is_none()) {
                 self.pages.push(page);
                 continue;

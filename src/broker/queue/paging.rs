@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::hand_out::Unsettled;
 use super::{Queue, after};
-use crate::broker::entry::{Cargo, Entry, Place};
+use crate::broker::entry::{Entry, Place};
 use crate::message::Message;
 
 /// How many messages are read ahead, in messages and in bytes; and with how many left the next ones are.
@@ -137,7 +137,7 @@ impl Queue {
             None => self.dying.get_mut(&sequence).map(|dying| &mut dying.entry.cargo),
         };
         if let Some(cargo) = cargo.or_else(|| self.backlog.cargo_at(place)).filter(|cargo| cargo.is_away()) {
-            *cargo = Cargo::Here(message);
+            *cargo = cargo.here(message);
             self.resident += cargo.footprint();
             self.away = self.away.saturating_sub(1);
         }

@@ -125,14 +125,16 @@ impl Queue {
 
     /// Keeps a dying message after all, and tries again after the longest delay; answers as [`Queue::bury`] does.
     pub(in crate::broker) fn revive(&mut self, now: Instant, sequence: u64) -> Option<u64> {
-        let Dying { entry, awaited, .. } = self.dying.remove(&sequence)?;
+        let Dying { mut entry, awaited, .. } = self.dying.remove(&sequence)?;
+        // It was read for the dead letters.
+        self.page_out_if_full(&mut entry);
         self.backlog.delay(now, after(now, self.rules.options.redelivery_delay_max), sequence, entry);
         awaited
     }
 
     /// Settles what was claimed, or is known to be held; answers as [`Queue::settle`] does.
     pub(in crate::broker) fn conclude(&mut self, now: Instant, clock: &Clock, sequence: u64, outcome: Outcome) -> bool {
-        let Some(Unsettled { mut entry, consumer, .. }) = self.unsettled.remove(&sequence) else {
+        let Some(Unsettled { mut entry, consumer, is_kept, .. }) = self.unsettled.remove(&sequence) else {
             return false;
         };
         if self.unsettled.is_empty() && self.unsettled.capacity() > 1024 {
@@ -146,6 +148,8 @@ impl Queue {
         }
         match outcome {
             Outcome::Consumed => self.forget(&entry),
+            // Its consumer is gone.
+            Outcome::Returned if is_kept => self.backlog.put_back(sequence, entry),
             Outcome::Returned => {
                 entry.returned = entry.returned.saturating_add(1);
                 // Once at once; but a consumer who stays and cannot be reached must not make a loop without rest.

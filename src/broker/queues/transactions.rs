@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{QueueKey, Queues, key_of, nobody};
 use crate::broker::command::{Change, Effects, Note, TransactionId};
 use crate::broker::entry::Entry;
-use crate::message::{Message, Outcome, Refusal, Tag};
+use crate::message::{Message, Outcome, Refusal, Tags};
 
 /// One transaction's part here.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Queues {
         now: Instant,
         transaction: TransactionId,
         messages: Vec<Arc<Message>>,
-        settles: Vec<(Vec<Tag>, Outcome)>,
+        settles: Vec<(Tags, Outcome)>,
         effects: &mut E,
     ) -> Result<Vec<Change>, Refusal> {
         let (mut prepared, mut changes) = (Prepared::default(), Vec::new());

@@ -6,6 +6,7 @@ mod route;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,17 +17,22 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::Options;
 use super::body::Body;
 use super::conduit::{Conduit, Takes};
+use super::dialect::Dialect;
 use super::drive::Drive;
 use super::framing::{Callback, Wrapping, json};
 use super::link::Link;
 use super::pipe;
 use super::registry::{Arrival, Found, Handle, Post, Registry};
-use super::socket::Socket;
+use super::socket::{self, Socket};
+use super::unread::drain;
 use crate::websocket;
+use crate::websocket::deflate::Agreement;
+use crate::websocket::draft76::{self, Challenge};
 use crate::websocket::handshake::{self, Rejection};
 use crate::websocket::origin::{self, Listener};
 use route::{Route, Transport};
@@ -66,10 +72,17 @@ pub struct Answer {
 pub struct Upgrade {
     /// Gives the connection when the response is written.
     pub pending: OnUpgrade,
-    /// What compression was agreed on.
-    pub deflate: Option<websocket::deflate::Agreement>,
-    /// Whether there is SockJS within: then it is for [`Endpoints::serve_socket`].
-    pub framed: bool,
+    /// What is spoken then.
+    pub spoken: Spoken,
+}
+
+/// What a connection speaks behind its `101` response.
+#[derive(Clone, Copy, Debug)]
+pub enum Spoken {
+    /// WebSocket, with the compression that was agreed on.
+    WebSocket(Option<Agreement>),
+    /// WebSocket with SockJS in it, for [`Endpoints::serve_socket`]. In the draft of 2010 there is a challenge left to answer.
+    SockJs(Option<Challenge>),
 }
 
 /// One SockJS service, as one worker serves it.
@@ -81,7 +94,7 @@ pub struct Endpoints {
     framed: websocket::Options,
     request_timeout: Duration,
     registry: Arc<Registry>,
-    open: Box<dyn Fn(Opened)>,
+    open: Rc<dyn Fn(Opened)>,
 }
 
 impl Endpoints {
@@ -104,7 +117,7 @@ impl Endpoints {
             framed,
             request_timeout,
             registry,
-            open,
+            open: Rc::from(open),
         }
     }
 
@@ -120,44 +133,78 @@ impl Endpoints {
 
     /// Answers a request. What receives is answered when there is something, so this may take long.
     pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, listener: Listener) -> Answer {
+        let (parts, mut body) = request.into_parts();
+        let mut request = Request::from_parts(parts, ());
+        let mut answer = self.answer_to(&mut request, &mut body, peer, listener).await;
+        if answer.upgrade.is_none() {
+            let (limit, time) = (self.framed.max_packet_bytes, self.request_timeout);
+            drain(body, request.headers(), limit, time, &mut answer.response);
+        }
+        answer
+    }
+
+    /// As [`Endpoints::answer`]. What is not read of the body plays no part in the answer.
+    async fn answer_to(
+        &self,
+        request: &mut Request<()>,
+        body: &mut Incoming,
+        peer: SocketAddr,
+        listener: Listener,
+    ) -> Answer {
         let path = request.uri().path().to_owned();
         let rest = path.strip_prefix(&self.path).unwrap_or_default();
         let route = route::route(rest);
         let response = match route {
             None => answers::not_found(),
-            Some(Route::Greeting) => get_only(&request, || answers::text(StatusCode::OK, "Welcome to SockJS!\n")),
-            Some(Route::Iframe) => get_only(&request, || {
+            Some(Route::Greeting) => get_only(request, || answers::text(StatusCode::OK, "Welcome to SockJS!\n")),
+            Some(Route::Iframe) => get_only(request, || {
                 let framed_by_all = origin::is_open_to_all(&self.raw.allowed_origins);
                 answers::iframe(request.headers(), &self.options.client_library_url, framed_by_all)
             }),
-            Some(Route::Info) => self.info(&request, listener),
+            Some(Route::Info) => self.info(request, listener),
             Some(Route::RawWebSocket) if self.options.websocket => return self.shake_hands(request, listener, false),
             Some(Route::Session { transport: Transport::WebSocket, .. }) if self.options.websocket => {
                 return self.shake_hands(request, listener, true);
             }
             Some(Route::RawWebSocket | Route::Session { transport: Transport::WebSocket, .. }) => answers::not_found(),
             Some(Route::Session { session, transport }) => {
-                self.serve_session(request, peer, listener, session, transport).await
+                self.serve_session(request, body, peer, listener, session, transport).await
             }
         };
         Answer { response, upgrade: None }
     }
 
     /// Serves a connection that speaks WebSocket with SockJS in it, until its end. `early` is what came behind the
-    /// handshake; `permit` is what the application gets.
+    /// `101` response, and `challenge` that of [`Spoken::SockJs`]; `permit` is what the application gets.
     pub fn serve_socket<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
+        challenge: Option<Challenge>,
         early: &[u8],
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<S> {
-        let (link, far) = Link::new();
-        (self.open)(Opened { stream: far, peer, permit });
-        Socket::new(stream, link, &self.options, self.framed.max_packet_bytes).run(early.to_vec())
+        let conduit = Conduit::new(Instant::now(), &self.options);
+        let (limit, patience) = (self.framed.max_packet_bytes, self.request_timeout);
+        let (open, mut early) = (Rc::clone(&self.open), early.to_vec());
+        async move {
+            let mut stream = stream;
+            let mut dialect = Dialect::standard();
+            if let Some(challenge) = challenge {
+                let proof = timeout(patience, socket::prove(&mut stream, early, challenge)).await;
+                let Ok(Ok(rest)) = proof else {
+                    tracing::debug!(%peer, "a handshake in a draft of WebSocket was not ended");
+                    return;
+                };
+                (dialect, early) = (Dialect::draft76(), rest);
+            }
+            let (link, far) = Link::new();
+            open(Opened { stream: far, peer, permit });
+            Socket::new(stream, dialect, conduit, link, limit).run(early).await;
+        }
     }
 
-    fn info(&self, request: &Request<Incoming>, listener: Listener) -> Response<Body> {
+    fn info(&self, request: &Request<()>, listener: Listener) -> Response<Body> {
         if let Some(refusal) = self.refusal(request.headers(), listener) {
             return refusal;
         }
@@ -180,17 +227,14 @@ impl Endpoints {
         response
     }
 
-    fn shake_hands(&self, mut request: Request<Incoming>, listener: Listener, framed: bool) -> Answer {
+    fn shake_hands(&self, request: &mut Request<()>, listener: Listener, framed: bool) -> Answer {
         if framed && request.method() != Method::GET {
             return Answer { response: answers::method_not_allowed("GET"), upgrade: None };
         }
-        let options = if framed { &self.framed } else { &self.raw };
-        let response = match handshake::accept(&request, options, listener) {
-            Ok(accepted) => {
-                let pending = hyper::upgrade::on(&mut request);
-                let response = accepted.response.map(|()| Body::Whole(Full::default()));
-                let upgrade = Some(Upgrade { pending, deflate: accepted.deflate, framed });
-                return Answer { response, upgrade };
+        let response = match self.agree(request, listener, framed) {
+            Ok((response, spoken)) => {
+                let upgrade = Some(Upgrade { pending: hyper::upgrade::on(request), spoken });
+                return Answer { response: response.map(|()| Body::Whole(Full::default())), upgrade };
             }
             Err(Rejection::NotAnUpgrade) if framed => {
                 answers::text(StatusCode::BAD_REQUEST, "Can \"Upgrade\" only to \"WebSocket\".\n")
@@ -203,9 +247,29 @@ impl Endpoints {
         Answer { response, upgrade: None }
     }
 
+    /// Finds what to speak.
+    fn agree(
+        &self,
+        request: &Request<()>,
+        listener: Listener,
+        framed: bool,
+    ) -> Result<(Response<()>, Spoken), Rejection> {
+        if !framed {
+            let accepted = handshake::accept(request, &self.raw, listener)?;
+            return Ok((accepted.response, Spoken::WebSocket(accepted.deflate)));
+        }
+        if self.options.websocket_draft_76 && draft76::is_offered(request.headers()) {
+            let accepted = draft76::accept(request, &self.framed, listener)?;
+            return Ok((accepted.response, Spoken::SockJs(Some(accepted.challenge))));
+        }
+        let accepted = handshake::accept(request, &self.framed, listener)?;
+        Ok((accepted.response, Spoken::SockJs(None)))
+    }
+
     async fn serve_session(
         &self,
-        request: Request<Incoming>,
+        request: &Request<()>,
+        body: &mut Incoming,
         peer: SocketAddr,
         listener: Listener,
         session: &str,
@@ -217,11 +281,11 @@ impl Endpoints {
         if let Some(refusal) = self.refusal(request.headers(), listener) {
             return refusal;
         }
-        let headers = request.headers().clone();
+        let headers = request.headers();
         let mut response = match (request.method(), transport) {
-            (&Method::OPTIONS, _) => answers::preflight(&headers, transport.methods()),
+            (&Method::OPTIONS, _) => answers::preflight(headers, transport.methods()),
             (_, Transport::XhrSend | Transport::JsonpSend) => {
-                let mut response = self.send(request, session, transport).await;
+                let mut response = self.send(headers, body, session, transport).await;
                 answers::uncached(&mut response);
                 response
             }
@@ -229,7 +293,7 @@ impl Endpoints {
                 let callback = callback(request.uri().query());
                 // A body means nothing here, but whatever of it was not read when the response ends would make the system
                 // reset the connection, and the client would lose what it has not read of the response.
-                let mut response = match self.read(request.into_body()).await {
+                let mut response = match self.read(body).await {
                     Ok(_) => self.receive(callback, peer, session, transport).await,
                     Err(status) => answers::text(status, UNREAD),
                 };
@@ -238,9 +302,9 @@ impl Endpoints {
             }
         };
         if let Some(fresh) = &self.options.session_cookie {
-            answers::set_cookie(&headers, &mut response, fresh);
+            answers::set_cookie(headers, &mut response, fresh);
         }
-        answers::allow_origin(&headers, &mut response);
+        answers::allow_origin(headers, &mut response);
         response
     }
 
@@ -303,10 +367,16 @@ impl Endpoints {
         false
     }
 
-    async fn send(&self, request: Request<Incoming>, session: &str, transport: Transport) -> Response<Body> {
+    async fn send(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Incoming,
+        session: &str,
+        transport: Transport,
+    ) -> Response<Body> {
         let Some(handle) = self.registry.find(session) else { return answers::not_found() };
-        let form = transport == Transport::JsonpSend && is_form(request.headers());
-        let body = match self.read(request.into_body()).await {
+        let form = transport == Transport::JsonpSend && is_form(headers);
+        let body = match self.read(body).await {
             Ok(body) => body,
             Err(status) => return answers::text(status, UNREAD),
         };
@@ -331,9 +401,9 @@ impl Endpoints {
         }
     }
 
-    async fn read(&self, body: Incoming) -> Result<Bytes, StatusCode> {
+    async fn read(&self, body: &mut Incoming) -> Result<Bytes, StatusCode> {
         let limited = Limited::new(body, self.framed.max_packet_bytes);
-        let collected = tokio::time::timeout(self.request_timeout, limited.collect()).await;
+        let collected = timeout(self.request_timeout, limited.collect()).await;
         let collected = collected.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
         collected.map(|body| body.to_bytes()).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
     }
@@ -352,7 +422,7 @@ async fn post(handle: &Handle, bytes: Vec<u8>) -> bool {
     handle.posts.send(Post { bytes, taken }).await.is_ok() && answer.await.is_ok()
 }
 
-fn get_only(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+fn get_only(request: &Request<()>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
     if request.method() == Method::GET { answer() } else { answers::method_not_allowed("GET") }
 }
 

@@ -96,15 +96,6 @@ fn the_head_is_written_into_one_allocation() {
 }
 
 #[test]
-fn numbers_in_decimal() {
-    for number in [0, 9, 10, 99, 100, 12345, usize::MAX] {
-        let mut out = Vec::new();
-        decimal(number, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
-    }
-}
-
-#[test]
 fn own_headers_are_what_is_written() {
     let headers = Headers::default();
     let message = Message {
