@@ -186,10 +186,7 @@ impl Shard {
                 self.browse(now, reader, queue, after, ticket, effects);
             }
             Command::Cancel { consumer, queue, ticket } => self.cancel(now, consumer, queue, ticket, effects),
-            Command::Keep { session, tags } => match self.home_of_all(&tags) {
-                Some(home) => effects.post(home, Command::Keep { session, tags }),
-                None => self.queues.keep(session, &tags),
-            },
+            Command::Keep { session, tags } => self.keep(session, tags, effects),
             Command::Settle { session, tags, outcome, ticket } => {
                 self.settle(now, session, tags, outcome, ticket, effects);
             }
@@ -356,6 +353,13 @@ impl Shard {
                     answer(session, ticket, Ok(0), effects);
                 }
             }
+        }
+    }
+
+    fn keep<E: Effects>(&mut self, session: SessionId, tags: Tags, effects: &mut E) {
+        match self.home_of_all(&tags) {
+            Some(home) => effects.post(home, Command::Keep { session, tags }),
+            None => self.queues.keep(session, &tags),
         }
     }
 
