@@ -55,7 +55,12 @@ impl<const ROOM: usize> Digits<ROOM> {
     /// The text.
     pub(crate) fn as_str(&self) -> &str {
         // Invariant: every octet that was put is ASCII.
-        self.text.get(self.start..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The octets of the text.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.text.get(self.start..).unwrap_or_default()
     }
 
     #[inline]

@@ -76,7 +76,7 @@ fn stores_move_between_engines() {
 
 fn started(place: &Scratch, arguments: &[&str]) -> Child {
     let mut command = command(place, arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs")
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program runs")
 }
 
 #[test]
@@ -209,7 +209,10 @@ fn a_killed_import_leaves_no_store() {
             let mut input = importing.stdin.take().expect("its input");
             // All but a part of what the program has to see before it is done.
             let part = &whole[..chance.below(whole.len() as u64 - 1) as usize];
-            input.write_all(part).expect("it reads");
+            if let Err(error) = input.write_all(part) {
+                let said = importing.wait_with_output().expect("its end").stderr;
+                panic!("it reads no more: {error}; {}", String::from_utf8_lossy(&said));
+            }
             importing.kill().expect("it runs");
             importing.wait().expect("it ends");
             assert!(content(engine, &place.path.join("new")).is_empty());

@@ -19,6 +19,7 @@ fn refused(engine: Engine, harm: impl FnOnce(&Path)) -> OpenError {
     let scratch = Scratch::new("opened");
     let options = options(engine, &scratch.path);
     commit(&*open(&options).expect("a new store"), (1..=3).map(|sequence| append(sequence, 5_000)));
+    drop(open(&options).expect("a store"));
     harm(&scratch.path);
     let before = files(&scratch.path);
     let error = open(&options).expect_err("a store that is harmed");
@@ -79,6 +80,7 @@ fn unclosed(engine: Engine, scratch: &Scratch) -> Options {
     let options = options(engine, &scratch.path.join("copy"));
     let store = open(&self::options(engine, &scratch.path.join("store"))).expect("a new store");
     (1..=9).for_each(|sequence| commit(&*store, [append(sequence, 5_000)]));
+    store.note_safe();
     fs::create_dir(&options.path).expect("a directory");
     copy(&scratch.path.join("store"), &options.path);
     options

@@ -366,7 +366,7 @@ impl Live {
         options: &Options,
     ) -> Result<(), Fault> {
         let receipt = settle.receipt.as_deref();
-        let (key, place) = match self.locate(&settle.name, outcome)? {
+        let (key, place) = match self.locate(settle.name(), outcome)? {
             Located::Unsettled(key, place) => (key, place),
             Located::SettledBefore => {
                 if let Some(name) = &settle.transaction {
@@ -400,11 +400,11 @@ impl Live {
     }
 
     /// The delivery that an ACK or NACK names (Q8).
-    fn locate(&mut self, name: &AckName, outcome: Outcome) -> Result<Located, Fault> {
+    fn locate(&mut self, name: AckName<'_>, outcome: Outcome) -> Result<Located, Fault> {
         let (text, found) = match name {
             AckName::AckId(text) => (text, self.find_by_ack(text)),
             AckName::MessageId { message_id, subscription } => {
-                (message_id, self.find_by_message(message_id, subscription.as_deref()))
+                (message_id, self.find_by_message(message_id, subscription))
             }
         };
         match found {
@@ -412,7 +412,7 @@ impl Live {
             Some((key, Found::Settled)) if outcome == Outcome::Consumed && self.is_cumulative(key) => {
                 Ok(Located::SettledBefore)
             }
-            _ => Err(Violation::UnknownAck((&**text).into()).into()),
+            _ => Err(Violation::UnknownAck(text.into()).into()),
         }
     }
 

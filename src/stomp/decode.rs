@@ -82,6 +82,9 @@ impl Decoder {
     /// Takes bytes from the front of `input` up to the end of the next frame or run of line ends. Call it until it
     /// answers `None`: then all of `input` is taken. After an error it answers that error for ever.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Decoded>, DecodeError> {
+        if input.is_empty() && !matches!(self.state, State::Failed(_)) {
+            return Ok(None);
+        }
         let rules = Rules { limits: self.limits, version: self.version };
         let state = std::mem::replace(&mut self.state, State::Between { after_cr: false });
         let outcome = match state {
@@ -102,10 +105,6 @@ impl Decoder {
             *input = rest;
             self.state = State::Between { after_cr };
             return Ok(beats.then_some(Decoded::Heartbeat));
-        }
-        if input.is_empty() {
-            self.state = State::Between { after_cr };
-            return Ok(None);
         }
         let mut progress = Progress::default();
         match progress.advance(input, rules)? {

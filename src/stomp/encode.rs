@@ -155,7 +155,7 @@ fn number_header(name: &str, number: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.push(b':');
     // No platform counts its memory in more than 64 bits.
-    out.extend_from_slice(Digits::<20>::new().decimal(number as u64).as_str().as_bytes());
+    out.extend_from_slice(Digits::<20>::new().decimal(number as u64).as_bytes());
     out.push(b'\n');
 }
 

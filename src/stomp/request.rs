@@ -144,8 +144,8 @@ pub struct Unsubscribe {
 /// ACK or NACK: a message is dealt with, or is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settle {
-    /// The message.
-    pub name: AckName,
+    /// How the message is named.
+    pub by: AckBy,
     /// The transaction it belongs to.
     pub transaction: Option<ByteString>,
     /// The receipt asked for.
@@ -154,19 +154,37 @@ pub struct Settle {
     pub headers: Headers,
 }
 
+impl Settle {
+    /// The message. What the version wants of it is there.
+    pub fn name(&self) -> AckName<'_> {
+        let text = |header| self.headers.find(header).unwrap_or_default();
+        match self.by {
+            AckBy::AckId => AckName::AckId(text(ACK_ID)),
+            AckBy::MessageId | AckBy::MessageIdAndSubscription => {
+                AckName::MessageId { message_id: text(MESSAGE_ID), subscription: self.headers.find(SUBSCRIPTION) }
+            }
+        }
+    }
+}
+
 /// How an ACK or NACK names its message; which of both is the version's matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AckName {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckName<'s> {
     /// The value of the message's `ack` header.
-    AckId(ByteString),
+    AckId(&'s str),
     /// The message's `message-id`, and its subscription unless a 1.0 client left it out.
     MessageId {
         /// The value of the message's `message-id` header.
-        message_id: ByteString,
+        message_id: &'s str,
         /// The subscription it was delivered to.
-        subscription: Option<ByteString>,
+        subscription: Option<&'s str>,
     },
 }
+
+/// The headers by which an ACK or NACK names its message.
+const ACK_ID: &str = "id";
+const MESSAGE_ID: &str = "message-id";
+const SUBSCRIPTION: &str = "subscription";
 
 /// BEGIN, COMMIT or ABORT.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,10 +271,13 @@ impl Request {
     pub fn parse(frame: Frame, version: Version) -> Result<Request, Refusal> {
         let receipt = frame.headers.find_shared("receipt");
         let fields = Fields { command: frame.command, headers: frame.headers, receipt: receipt.clone() };
-        fields
-            .check(&frame.body, version)
-            .and_then(|()| fields.request(frame.body, version))
-            .map_err(|error| Refusal { error, receipt })
+        if let Err(error) = fields.check(&frame.body, version) {
+            return Err(Refusal { error, receipt });
+        }
+        match fields.request(frame.body, version) {
+            Ok(request) => Ok(request),
+            Err(error) => Err(Refusal { error, receipt }),
+        }
     }
 
     /// The receipt asked for. CONNECT has none: CONNECTED answers it.
@@ -281,6 +302,7 @@ struct Fields {
 }
 
 impl Fields {
+    #[inline]
     fn check(&self, body: &Bytes, version: Version) -> Result<(), RequestError> {
         let command = self.command;
         if command.is_servers() {
@@ -296,6 +318,7 @@ impl Fields {
         Ok(())
     }
 
+    #[inline]
     fn request(self, body: Bytes, version: Version) -> Result<Request, RequestError> {
         match self.command {
             Command::Connect | Command::Stomp => self.connect().map(Request::Connect),
@@ -330,6 +353,7 @@ impl Fields {
         })
     }
 
+    #[inline]
     fn send(self, body: Bytes) -> Result<Send, RequestError> {
         Ok(Send {
             destination: self.required("destination")?,
@@ -358,20 +382,19 @@ impl Fields {
         Ok(Unsubscribe { id: self.subscription_id(version)?, receipt: self.receipt, headers: self.headers })
     }
 
+    #[inline]
     fn settle(self, version: Version) -> Result<Settle, RequestError> {
-        let name = match version.ack_by() {
-            AckBy::AckId => AckName::AckId(self.required("id")?),
-            AckBy::MessageId => AckName::MessageId {
-                message_id: self.required("message-id")?,
-                subscription: self.optional("subscription"),
-            },
-            AckBy::MessageIdAndSubscription => AckName::MessageId {
-                message_id: self.required("message-id")?,
-                subscription: Some(self.required("subscription")?),
-            },
+        let by = version.ack_by();
+        let wanted: &[&'static str] = match by {
+            AckBy::AckId => &[ACK_ID],
+            AckBy::MessageId => &[MESSAGE_ID],
+            AckBy::MessageIdAndSubscription => &[MESSAGE_ID, SUBSCRIPTION],
         };
+        if let Some(header) = wanted.iter().find(|header| self.headers.find(header).is_none()) {
+            return Err(self.missing(header));
+        }
         let transaction = self.optional("transaction");
-        Ok(Settle { name, transaction, receipt: self.receipt, headers: self.headers })
+        Ok(Settle { by, transaction, receipt: self.receipt, headers: self.headers })
     }
 
     fn transaction(self) -> Result<Transaction, RequestError> {

@@ -100,7 +100,7 @@ impl Default for CommitterOptions {
         CommitterOptions {
             sync: Sync::Always,
             max_waiting: 65_536,
-            max_waiting_bytes: 16 << 20,
+            max_waiting_bytes: 8 << 20,
             batch_operations: 4_096,
             batch_bytes: 4 << 20,
             unawaited_pause: Duration::from_millis(20),

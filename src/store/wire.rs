@@ -63,6 +63,11 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         let (array, rest) = self.0.split_first_chunk::<N>().ok_or(RecordError::Truncated)?;
         self.0 = rest;

@@ -18,11 +18,15 @@ impl Mask {
         for block in blocks {
             *block = (u128::from_ne_bytes(*block) ^ wide).to_ne_bytes();
         }
-        for (byte, key) in rest.iter_mut().zip(self.0.iter().cycle()) {
+        let (words, rest) = rest.as_chunks_mut::<4>();
+        for word in words {
+            *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(self.0)).to_ne_bytes();
+        }
+        for (byte, key) in rest.iter_mut().zip(self.0) {
             *byte ^= key;
         }
-        // A block is a multiple of the key's length, so only the rest turns the key.
-        self.0.rotate_left(rest.len() % 4);
+        // Only the rest turns the key: by less than four bytes, whose number fits.
+        self.0 = u32::from_le_bytes(self.0).rotate_right(8 * rest.len() as u32).to_le_bytes();
     }
 }
 

@@ -353,8 +353,20 @@ impl State {
     fn write(&mut self, key: ConnectionKey, context: &mut Context<'_>) {
         loop {
             let Some(socket) = self.sockets.get_mut(key) else { return };
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = self.hub.slices(key, &mut slices);
+            let (mut one, mut many);
+            // Most connections have one piece, or none any more, and room for many takes a while to make.
+            let slices: &mut [IoSlice<'_>] = match self.hub.pieces(key) {
+                0 => return,
+                1 => {
+                    one = [IoSlice::new(&[])];
+                    &mut one
+                }
+                _ => {
+                    many = [IoSlice::new(&[]); SLICES];
+                    &mut many
+                }
+            };
+            let filled = self.hub.slices(key, slices);
             let Some(slices) = slices.get(..filled).filter(|slices| !slices.is_empty()) else { return };
             match write_slices(&mut socket.stream, context, slices) {
                 Poll::Ready(Ok(count)) => {

@@ -290,6 +290,11 @@ impl Hub {
         self.peers.seal()
     }
 
+    /// In how many pieces lies what the connection is to be sent.
+    pub(crate) fn pieces(&self, key: ConnectionKey) -> usize {
+        self.peers.connections.get(key).map_or(0, |connection| connection.outbox.pieces())
+    }
+
     /// Fills `slices` with what the connection is to be sent next; none: there is nothing.
     pub fn slices<'a>(&'a self, key: ConnectionKey, slices: &mut [IoSlice<'a>]) -> usize {
         self.peers.connections.get(key).map_or(0, |connection| connection.outbox.slices(slices))

@@ -85,19 +85,27 @@ impl Labels {
     }
 
     /// Where this turn's encoding of `message` for the label lies; encodes it if nobody asked before.
+    #[inline]
     pub(super) fn encoding(&mut self, number: u32, message: &Message, encoder: &mut Encoder) -> Option<&Shape> {
-        let label = self.slots.get_mut(number as usize)?.as_mut()?;
-        if !matches!(&label.last, Some((id, _)) if *id == message.id) {
-            if !label.touched {
-                label.touched = true;
-                self.touched.push(number);
-            }
-            let envelope = Envelope { subscription: &label.key.subscription, ack: None, redeliveries: 0 };
-            let shape = encoder.message(&mut label.open, label.key.framing, label.key.version, envelope, message);
-            self.fresh += shape.len();
-            label.last = Some((message.id, shape));
+        let last = |label: &Label| matches!(&label.last, Some((id, _)) if *id == message.id);
+        if !self.slots.get(number as usize)?.as_ref().is_some_and(last) {
+            self.encode(number, message, encoder);
         }
+        let label = self.slots.get(number as usize)?.as_ref()?;
         label.last.as_ref().map(|(_, shape)| shape)
+    }
+
+    #[inline(never)]
+    fn encode(&mut self, number: u32, message: &Message, encoder: &mut Encoder) {
+        let Some(label) = self.slots.get_mut(number as usize).and_then(Option::as_mut) else { return };
+        if !label.touched {
+            label.touched = true;
+            self.touched.push(number);
+        }
+        let envelope = Envelope { subscription: &label.key.subscription, ack: None, redeliveries: 0 };
+        let shape = encoder.message(&mut label.open, label.key.framing, label.key.version, envelope, message);
+        self.fresh += shape.len();
+        label.last = Some((message.id, shape));
     }
 
     /// Bytes encoded since the last [`Labels::seal`].

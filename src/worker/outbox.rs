@@ -80,6 +80,11 @@ impl Outbox {
         self.queued
     }
 
+    /// In how many pieces they are.
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queued == 0
     }

@@ -87,8 +87,8 @@ fn fields_are_read() {
 
     let request = parse("ACK\nmessage-id:m\nsubscription:s\ntransaction:t", Version::V1_1);
     let Ok(Request::Ack(settle)) = request else { panic!("{request:?}") };
-    let name = AckName::MessageId { message_id: "m".into(), subscription: Some("s".into()) };
-    assert_eq!((settle.name, settle.transaction.as_deref()), (name, Some("t")));
+    let name = AckName::MessageId { message_id: "m", subscription: Some("s") };
+    assert_eq!((settle.name(), settle.transaction.as_deref()), (name, Some("t")));
 
     let text = "STOMP\naccept-version:1.0,1.1\nlogin:me\npasscode:\nheart-beat:10000,5000";
     let request = parse(text, Version::V1_2);

@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use self::index::Index;
-use self::pack::Packed;
+use self::pack::{Packed, Recent};
 use super::engine::Engine;
 use super::error::{Damage, StoreError};
 use super::format::{size_of_tree, sync_directory, sync_tree};
@@ -41,11 +41,19 @@ const SEGMENT_BYTES: usize = 2 << 20;
 /// Bytes of a value, at most: nineteen of them are a page that is smaller than a quarter of a segment.
 const VALUE_BYTES: usize = 22 << 10;
 
-/// Memory for pages. The operating system keeps what does not fit.
-const CACHE_BYTES: u64 = 32 << 20;
+/// Memory for pages, beyond those that the cache keeps in any case. The operating system keeps what does not fit.
+const CACHE_BYTES: u64 = 8 << 20;
 
 /// Accesses for each value, so that those of a full page are some more than the 64 that the cache gathers.
 const TOUCHES: u32 = 4;
+
+/// The file that holds the tree.
+const FILE: &str = "db";
+
+/// Stands for the engine's files in a store that was never open. They are not made sooner, since that takes to open the engine and
+/// to close it again, and glibc takes the large blocks of memory that it frees then as reason to keep others; see
+/// `journal::release`.
+const UNMADE: &str = "unmade";
 
 /// How often to try to open files that the engine's own threads may still hold from before, and the pause between.
 const OPENINGS: u32 = 100;
@@ -59,6 +67,8 @@ pub(super) struct Sled {
     file: File,
     /// Changed together with the tree, so that who reads it finds what it says.
     index: RwLock<Index>,
+    /// For who reads message by message. A chunk never changes, nor does another one get its number.
+    recent: Mutex<Recent>,
     last_batch: AtomicU64,
     directory: Box<Path>,
 }
@@ -67,28 +77,42 @@ impl Engine for Sled {
     type Place = ();
 
     fn create(directory: &Path, (): &()) -> Result<(), StoreError> {
-        let database = configuration(directory).open().map_err(failed)?;
-        database.flush().map_err(failed)?;
-        Ok(())
+        File::create(directory.join(UNMADE))?.sync_all()?;
+        Ok(sync_directory(directory)?)
     }
 
     fn open(directory: &Path, (): &()) -> Result<Sled, StoreError> {
-        let file = File::open(directory.join("db"))?;
+        let is_unmade = directory.join(UNMADE).try_exists()?;
+        if is_unmade {
+            remove_begun(directory)?;
+        } else {
+            // The engine would make one in place of one that is lost.
+            File::open(directory.join(FILE))?;
+        }
         remove_unfinished(directory)?;
         let database = patiently(|| configuration(directory).open().map_err(failed))?;
+        let file = File::open(directory.join(FILE))?;
+        if is_unmade {
+            database.flush().map_err(failed)?;
+        }
         sync_tree(directory)?;
+        if is_unmade {
+            fs::remove_file(directory.join(UNMADE))?;
+            sync_directory(directory)?;
+        }
         directory.parent().map(sync_directory).transpose()?;
         let (last_batch, expected) = match database.get(keys::LAST_BATCH).map_err(failed)? {
             None => (0, 0),
             Some(bytes) => read_last_batch(&bytes).ok_or_else(stray)?,
         };
         let index = Index::of(&database)?;
-        let found = index.len() as u64;
+        let found = index.len();
         if found != expected {
             return Err(StoreError::Damaged(Damage::Count { expected, found }));
         }
         let index = RwLock::new(index);
-        Ok(Sled { database, file, index, last_batch: AtomicU64::new(last_batch), directory: directory.into() })
+        let (last_batch, recent) = (AtomicU64::new(last_batch), Mutex::default());
+        Ok(Sled { database, file, index, recent, last_batch, directory: directory.into() })
     }
 
     fn last_batch(&self) -> u64 {
@@ -151,22 +175,26 @@ impl Engine for Sled {
                 return Ok(());
             }
         }
-        let mut sequences = self.index.read().sequences();
-        sequences.sort_unstable();
-        let mut chunks = pack::Recent::default();
-        for sequence in sequences {
+        // What comes meanwhile is not of interest.
+        let highest = self.index.read().highest();
+        let (mut from, mut recent) = (0, Recent::default());
+        while from <= highest {
             let index = self.index.read();
-            // Gone since the list was made.
-            let Some(home) = index.home(sequence) else { continue };
-            let bytes = pack::fetch(&self.database, sequence, home, Some(&mut chunks));
-            let message = or_damage(bytes.and_then(|bytes| decode(sequence, &bytes)))?;
-            let has_state = message.is_ok() && index.has_state(sequence);
-            let state = if has_state { or_damage(self.state(sequence))?.transpose() } else { None };
+            let messages = index.next(from);
+            let Some((last, _)) = messages.last() else { break };
+            from = last.saturating_add(1);
+            let mut records = Vec::with_capacity(messages.len());
+            for (sequence, home) in messages {
+                let message =
+                    pack::fetch(&self.database, (sequence, home), &mut recent, |bytes| decode(sequence, bytes));
+                let message = or_damage(message)?;
+                let has_state = message.is_ok() && index.has_state(sequence);
+                let state = if has_state { or_damage(self.state(sequence))?.transpose() } else { None };
+                records.extend(std::iter::once(message).chain(state));
+            }
             drop(index);
-            for record in std::iter::once(message).chain(state) {
-                if visit(record).is_break() {
-                    return Ok(());
-                }
+            if records.into_iter().try_for_each(&mut *visit).is_break() {
+                return Ok(());
             }
         }
         Ok(())
@@ -175,7 +203,8 @@ impl Engine for Sled {
     fn read(&self, sequence: u64) -> Result<Option<MessageRecord>, StoreError> {
         let index = self.index.read();
         let Some(home) = index.home(sequence) else { return Ok(None) };
-        match decode(sequence, &pack::fetch(&self.database, sequence, home, None)?)? {
+        let mut recent = self.recent.lock();
+        match pack::fetch(&self.database, (sequence, home), &mut recent, |bytes| decode(sequence, bytes))? {
             Record::Message(message) => Ok(Some(message)),
             Record::State(_) | Record::Mark(_) => Err(damaged(sequence, RecordError::Misplaced)),
         }
@@ -183,7 +212,7 @@ impl Engine for Sled {
 
     fn usage(&self) -> Usage {
         let index = self.index.read();
-        Usage { messages: index.len() as u64, bytes: size_of_tree(&self.directory), highest_sequence: index.highest() }
+        Usage { messages: index.len(), bytes: size_of_tree(&self.directory), highest_sequence: index.highest() }
     }
 }
 
@@ -211,6 +240,18 @@ fn read_last_batch(bytes: &[u8]) -> Option<(u64, u64)> {
 
 fn configuration(directory: &Path) -> sled::Config {
     sled::Config::new().path(directory).segment_size(SEGMENT_BYTES).cache_capacity(CACHE_BYTES)
+}
+
+/// Removes what is there of files that were never all made. Nothing was stored in them.
+fn remove_begun(directory: &Path) -> io::Result<()> {
+    let begun = |name: &str| name == FILE || name == "conf" || name.starts_with("snap.");
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| begun(&name.to_string_lossy())) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what the engine was about to replace a snapshot with. It says nothing that is not in `db`.

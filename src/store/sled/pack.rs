@@ -4,18 +4,23 @@
 //! move out, so that one message that waits for long does not hold the space of hundreds.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use super::super::error::{Damage, StoreError};
 use super::super::record::{MessageRecord, RecordError, encode_message};
 use super::super::wire::{Reader, push_length};
-use super::index::{Changes, Chunk, Home, Index};
+use super::index::{Changes, Chunk, Home, Index, Run};
 use super::{VALUE_BYTES, damaged, failed, keys, touch};
 
 /// Messages move out of a chunk when no more than one in so many is left.
 const DISSOLVE: u16 = 8;
 
-/// Records above this lie alone: they would fill a chunk with few.
-const SMALL_BYTES: usize = VALUE_BYTES / 4;
+/// Bytes of a chunk, at most. The cache keeps one page for each of its 256 parts, however large: with larger chunks that would be
+/// most of the memory that the store takes.
+const CHUNK_BYTES: usize = 8 << 10;
+
+/// Records above this lie alone: no two of them would fit into a chunk.
+const SMALL_BYTES: usize = CHUNK_BYTES / 2;
 
 /// Bytes of a chunk's entry beyond its record, at most.
 const ENTRY_BYTES: usize = 13;
@@ -24,13 +29,15 @@ const ENTRY_BYTES: usize = 13;
 const WHOLE: u8 = 0;
 const IN_PIECES: u8 = 1;
 
-/// Chunks that a scan keeps at hand: sequences follow each other closely, but not exactly, from chunk to chunk.
+/// Chunks that a reader keeps at hand: sequences follow each other closely, but not exactly, from chunk to chunk.
 const RECENT: usize = 16;
 
 /// A message in a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
     pub(super) sequence: u64,
+    /// Bytes before its record.
+    head: usize,
     pub(super) record: &'a [u8],
 }
 
@@ -40,63 +47,76 @@ pub(super) fn entries(number: u64, value: &[u8]) -> Result<Vec<Entry<'_>>, Store
         let mut reader = Reader::new(value);
         let mut entries = Vec::new();
         while !reader.is_empty() {
+            let before = reader.left();
             let sequence = reader.number()?;
             let length = reader.length()?;
-            entries.push(Entry { sequence, record: reader.bytes(length)? });
+            let left = reader.left();
+            entries.push(Entry { sequence, head: before - left, record: reader.bytes(length)? });
         }
         if entries.is_empty() || entries.len() > usize::from(u16::MAX) { Err(RecordError::Length) } else { Ok(entries) }
     };
     read().map_err(|error| StoreError::Damaged(Damage::Chunk { chunk: number, error }))
 }
 
-/// The chunks that a scan read last.
+/// The chunks that were read last.
 #[derive(Debug, Default)]
-pub(super) struct Recent(VecDeque<(u64, sled::IVec)>);
+pub(super) struct Recent(VecDeque<Known>);
+
+/// A chunk, and where in it each message is.
+#[derive(Debug)]
+struct Known {
+    number: u64,
+    value: sled::IVec,
+    places: Vec<(u64, Range<usize>)>,
+}
 
 impl Recent {
-    fn chunk(&mut self, tree: &sled::Tree, number: u64) -> Result<Option<sled::IVec>, StoreError> {
-        if let Some((_, value)) = self.0.iter().find(|(known, _)| *known == number) {
-            return Ok(Some(value.clone()));
+    /// The chunk with this number, if there is one.
+    fn chunk(&mut self, tree: &sled::Tree, number: u64) -> Result<Option<&Known>, StoreError> {
+        if let Some(at) = self.0.iter().position(|known| known.number == number) {
+            return Ok(self.0.get(at));
         }
         let key = keys::chunk(number);
         let Some(value) = tree.get(key).map_err(failed)? else { return Ok(None) };
         touch(tree, &key)?;
+        let mut end = 0;
+        let place = |entry: Entry<'_>| {
+            let start = end + entry.head;
+            end = start + entry.record.len();
+            (entry.sequence, start..end)
+        };
+        let places = entries(number, &value)?.into_iter().map(place).collect();
         self.0.truncate(RECENT - 1);
-        self.0.push_front((number, value.clone()));
-        Ok(Some(value))
+        self.0.push_front(Known { number, value, places });
+        Ok(self.0.front())
     }
 }
 
-/// The stored form of a message that lies at `home`.
-pub(super) fn fetch(
+/// Hands the stored form of a message that lies at `home` to `read`.
+pub(super) fn fetch<T>(
     tree: &sled::Tree,
-    sequence: u64,
-    home: Home,
-    recent: Option<&mut Recent>,
-) -> Result<Vec<u8>, StoreError> {
+    (sequence, home): (u64, Home),
+    recent: &mut Recent,
+    read: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let missing = || StoreError::Damaged(Damage::Missing(sequence));
     match home {
         Home::Chunk { number, position } => {
-            let value = match recent {
-                Some(recent) => recent.chunk(tree, number)?,
-                None => tree.get(keys::chunk(number)).map_err(failed)?,
-            };
-            let value = value.ok_or_else(missing)?;
-            let entries = entries(number, &value)?;
-            let entry = entries.get(usize::from(position)).filter(|entry| entry.sequence == sequence);
-            entry.map(|entry| entry.record.to_vec()).ok_or_else(missing)
+            let Known { value, places, .. } = recent.chunk(tree, number)?.ok_or_else(missing)?;
+            let place = places.get(usize::from(position)).filter(|(of, _)| *of == sequence);
+            read(place.and_then(|(_, place)| value.get(place.clone())).ok_or_else(missing)?)
         }
         Home::Alone => {
             let value = tree.get(keys::message(sequence)).map_err(failed)?.ok_or_else(missing)?;
             let Some(pieces) = pieces(sequence, &value)? else {
-                return Ok(value.get(1..).unwrap_or_default().to_vec());
+                return read(value.get(1..).unwrap_or_default());
             };
             let mut bytes = Vec::new();
             for piece in 0..pieces {
                 let value = tree.get(keys::piece(sequence, piece)).map_err(failed)?;
                 bytes.extend_from_slice(&value.ok_or_else(missing)?);
             }
-            Ok(bytes)
+            read(&bytes)
         }
     }
 }
@@ -147,7 +167,7 @@ impl<'a> Packed<'a> {
         match self.index.home(sequence) {
             None => return Ok(()),
             Some(Home::Chunk { number, position }) => {
-                let known = || self.index.chunk(number).cloned().unwrap_or_default();
+                let known = || self.index.chunk(number).unwrap_or_default();
                 self.touched.entry(number).or_insert_with(known).kill(position);
             }
             Some(Home::Alone) => {
@@ -165,12 +185,12 @@ impl<'a> Packed<'a> {
 
     /// Adds a message; what was there with its sequence is forgotten already.
     pub(super) fn append(&mut self, message: &MessageRecord) {
-        self.changes.appended += 1;
         let record = encode_message(message);
         if record.len() > SMALL_BYTES {
-            return self.put_alone(message.sequence, &record);
+            self.put_alone(message.sequence, &record);
+            return self.changes.alone.push(message.sequence);
         }
-        if self.filling_bytes + record.len() + ENTRY_BYTES > VALUE_BYTES {
+        if self.filling_bytes + record.len() + ENTRY_BYTES > CHUNK_BYTES {
             self.close_chunk();
         }
         self.filling_bytes += record.len() + ENTRY_BYTES;
@@ -192,6 +212,7 @@ impl<'a> Packed<'a> {
                 let survivors = (0..chunk.total).zip(entries(number, &value)?);
                 for (_, entry) in survivors.filter(|(position, _)| !chunk.is_dead(*position)) {
                     self.put_alone(entry.sequence, entry.record);
+                    self.changes.moved.push(entry.sequence);
                 }
             }
             self.batch.remove(&keys::chunk(number));
@@ -218,27 +239,27 @@ impl<'a> Packed<'a> {
             }
             self.batch.insert(&key, [&[IN_PIECES], count.to_be_bytes().as_slice()].concat());
         }
-        self.changes.homes.push((sequence, Home::Alone));
     }
 
     fn close_chunk(&mut self) {
         let filling = std::mem::take(&mut self.filling);
         self.filling_bytes = 0;
         if let [(sequence, record)] = filling.as_slice() {
-            return self.put_alone(*sequence, record);
+            self.put_alone(*sequence, record);
+            return self.changes.alone.push(*sequence);
         }
         if filling.is_empty() {
             return;
         }
         let number = self.next_chunk;
         self.next_chunk += 1;
-        let mut value = Vec::with_capacity(VALUE_BYTES);
-        for (position, (sequence, record)) in (0..u16::MAX).zip(&filling) {
+        let mut value = Vec::with_capacity(CHUNK_BYTES);
+        for (sequence, record) in &filling {
             value.extend_from_slice(&sequence.to_be_bytes());
             push_length(&mut value, record.len());
             value.extend_from_slice(record);
-            self.changes.homes.push((*sequence, Home::Chunk { number, position }));
         }
+        self.changes.runs.extend(Run::of(number, filling.iter().map(|(sequence, _)| *sequence)));
         self.batch.insert(&keys::chunk(number), value);
         let chunk = Chunk { total: filling.len() as u16, dead: Vec::new() };
         self.changes.chunks.push((number, Some(chunk)));
