@@ -249,6 +249,6 @@ fn m2_a_refused_mark_is_asked_for_again_by_who_needs_it() {
         // What may be known, or become known, is forgotten when it is of no use.
         let mut disk = crate::harness::Disk::default();
         net.close(&mut disk);
-        assert!(disk.messages.is_empty() && disk.marks.get(&queue).is_none());
+        assert!(disk.messages.is_empty() && !disk.marks.contains_key(&queue));
     }
 }
