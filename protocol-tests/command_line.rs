@@ -226,16 +226,20 @@ fn serves_until_it_is_told_to_stop() {
     assert!(first.ends_with("configuration: defaults, as there is no ./config.toml"), "{first}");
     let client = broker.connected();
 
-    let ask = |path: &str| {
+    let ask_for = |host: &str, path: &str| {
         let mut http = TcpStream::connect(&broker.admin).unwrap();
-        write!(http, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(http, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         http.read_to_string(&mut answer).unwrap();
         answer
     };
+    let ask = |path: &str| ask_for("localhost:15672", path);
     assert!(ask("/health").starts_with("HTTP/1.1 200 OK"));
     assert!(ask("/metrics").contains("gumboot_connections{worker=\"0\"} 1\n"));
     assert!(ask("/").starts_with("HTTP/1.1 404"));
+    // A page that had its own name resolved to this machine learns nothing; a health check by name does.
+    assert!(ask_for("rebound.example", "/metrics").starts_with("HTTP/1.1 421"));
+    assert!(ask_for("rebound.example", "/health").starts_with("HTTP/1.1 200"));
 
     broker.tell_to_stop();
     assert!(broker.log.any(|line| line.contains("SIGTERM: draining")));

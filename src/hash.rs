@@ -1,6 +1,6 @@
 //! The hasher of every map whose keys come from peers.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
 /// Builds keyed AES hashers: as fast as the unkeyed ones, but a peer that does not know this process's seeds cannot
@@ -28,6 +28,13 @@ impl Default for Keyed {
         let [a, b, c, d] = *SEEDS;
         Keyed(ahash::RandomState::with_seeds(a, b, c, d))
     }
+}
+
+/// A number that only this process can know to belong to `what`, and nobody can guess: the standard library's own keyed hash, whose
+/// keys are drawn once.
+pub(crate) fn seal(what: impl Hash) -> u64 {
+    static KEYS: LazyLock<std::hash::RandomState> = LazyLock::new(std::hash::RandomState::new);
+    KEYS.hash_one(what)
 }
 
 impl BuildHasher for Keyed {

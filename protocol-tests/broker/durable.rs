@@ -228,3 +228,27 @@ fn q6_a_mark_that_was_not_stored_comes_with_the_next_message() {
     answer_store(&mut net, &["+4 four"], true);
     net.expect_queue(&[(reader_here(), "three", 0), (reader_here(), "four", 0)]);
 }
+
+/// M2: a mark that was refused with its message is no leave to hand out others beyond what the store knows.
+#[test]
+fn m2_a_refused_mark_is_asked_for_again_by_who_needs_it() {
+    for works in [true, false] {
+        let mut net = Net::durable(2, Options::default());
+        let queue = net.queue_on(1, 0);
+        net.publish(alice(), persistent(&queue, "one"));
+        answer_store(&mut net, &["+1 one"], true);
+        // A consumer who does not take it, so that a message brings a mark.
+        net.consume(subscription(alice(), 0), &queue, 9, true);
+        net.publish(alice(), persistent(&queue, "two"));
+        answer_store(&mut net, &["+2 two, mark"], false);
+        net.consume(reader(), &queue, 9, false);
+        net.expect_queue(&[]);
+        // If there is no room for it alone either, handing out must go on.
+        answer_store(&mut net, &["mark"], works);
+        net.expect_queue(&[(reader(), "one", 0)]);
+        // What may be known, or become known, is forgotten when it is of no use.
+        let mut disk = crate::harness::Disk::default();
+        net.close(&mut disk);
+        assert!(disk.messages.is_empty() && !disk.marks.contains_key(&queue));
+    }
+}

@@ -6,7 +6,7 @@ use gumboot::broker::{Note, Options, Overflow, QueueOptions, QueuePolicy, WhenEx
 use gumboot::destination::Destination;
 use gumboot::message::{Content, Moment, Operation, Outcome, Refusal, SessionId, SubscriberId, Terms};
 
-use crate::harness::{Net, START_EPOCH_MS, body, content, pattern, session, subscription};
+use crate::harness::{Disk, Net, START_EPOCH_MS, body, content, pattern, session, subscription};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -444,4 +444,35 @@ fn an_idle_queue_may_stay_for_a_while() {
     assert_eq!(net.queues(), 1);
     net.advance(Duration::from_nanos(1));
     assert_eq!((net.queues(), net.next_due()), (0, None));
+}
+
+/// A message that is on its way into the store has its place already, and what was to be dropped for it may be handed out before it
+/// is there: no more than the limit comes on top of the limit.
+#[test]
+fn what_was_to_be_dropped_may_be_handed_out_first() {
+    let queues = QueueOptions { max_messages: 3, overflow: Overflow::DropOldest, ..QueueOptions::default() };
+    let mut net = Net::durable(1, Options { queues, ..Options::default() });
+    let (queue, mut disk) = (net.queue_on(0, 0), Disk::default());
+    let terms = || Terms { persistent: true, ..Terms::default() };
+    for body in ["a", "b", "c"] {
+        send(&mut net, &queue, body, terms());
+        net.oblige(&mut disk);
+    }
+    for round in 0..3 {
+        for _ in 0..3 {
+            send(&mut net, &queue, "late", terms());
+        }
+        assert_eq!(net.refusals(), [] as [&str; 0]);
+        send(&mut net, &queue, "too many at once", terms());
+        assert_eq!(net.refusals(), ["queue-full"]);
+        let one = consumer(0, round);
+        net.consume(one, &queue, 9, false);
+        net.oblige(&mut disk);
+        assert_eq!(net.queue_stats(&queue).expect("it has messages").messages, 6, "round {round}");
+        send(&mut net, &queue, "too much", terms());
+        assert_eq!(net.refusals(), ["queue-full"]);
+        // What comes back is there to be dropped.
+        net.cancel(one, &queue);
+    }
+    assert_eq!(net.log.notes.iter().filter(|note| matches!(note, Note::Dropped { count: 3, .. })).count(), 2);
 }

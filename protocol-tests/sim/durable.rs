@@ -71,7 +71,7 @@ impl Model {
         let places = self.places(message);
         let (is_stored, may_be_gone) = (self.is_stored(message), self.may_be_gone(message));
         let may_be_stored = places.iter().skip(1).any(|place| self.policy_at(place).is_durable);
-        let (now, longest, has_failed) = (self.now, self.setup.longest_wait(), self.has_failed_disk);
+        let (now, longest) = (self.now, self.setup.longest_wait());
         let message = &mut self.messages[number];
         let is_consumed = matches!(message.hold, Hold::Consumed(_));
         (message.waits_since, message.held_since, message.not_before) = (None, None, None);
@@ -89,8 +89,8 @@ impl Model {
                 _ => Hold::Free,
             };
             message.refused = message.kept_refused;
-            // Whatever somebody had comes again as such; but a disk that failed may not know how far the queue was handed out.
-            message.seen = message.refused.max(if has_failed { 0 } else { message.seen.min(1) });
+            // Whatever somebody had comes again as such.
+            message.seen = message.refused.max(message.seen.min(1));
             message.rests_until = now + longest + Duration::from_millis(2);
         }
     }

@@ -3,6 +3,7 @@
 //! `GET /health` answers `200` while the broker serves, `GET /metrics` with every count in the text format that
 //! Prometheus reads. A port of its own, because what is fit for clients is seldom fit for strangers.
 
+mod hosts;
 mod metrics;
 
 use std::convert::Infallible;
@@ -30,12 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Admin {
     counters: Vec<Arc<Counters>>,
     hooks: Vec<Monitor>,
+    hosts: Arc<[String]>,
 }
 
 impl Admin {
-    /// Tells of workers with these counts, and of these hooks.
-    pub fn new(counters: Vec<Arc<Counters>>, hooks: Vec<Monitor>) -> Admin {
-        Admin { counters, hooks }
+    /// Tells of workers with these counts, and of these hooks, to those who ask for one of `hosts`, for this machine or for an
+    /// address.
+    pub fn new(counters: Vec<Arc<Counters>>, hooks: Vec<Monitor>, hosts: &[String]) -> Admin {
+        Admin { counters, hooks, hosts: hosts.into() }
     }
 
     /// Answers one connection's requests.
@@ -60,10 +63,20 @@ impl Admin {
         }
         match request.uri().path() {
             "/health" => answer(StatusCode::OK, "ok\n".to_owned()),
+            _ if !hosts::is_ours(asked(request), &self.hosts) => {
+                let text = "this host is not one of ours: put its name into admin.hosts, or ask by address\n";
+                answer(StatusCode::MISDIRECTED_REQUEST, text.to_owned())
+            }
             "/metrics" => answer(StatusCode::OK, metrics::render(&self.counters, &self.hooks, Instant::now())),
             _ => answer(StatusCode::NOT_FOUND, "there are /health and /metrics\n".to_owned()),
         }
     }
+}
+
+/// The host that is asked for; none in HTTP/1.0.
+fn asked(request: &Request<Incoming>) -> Option<&str> {
+    let said = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    request.uri().authority().map(|authority| authority.as_str()).or(said)
 }
 
 fn answer(status: StatusCode, text: String) -> Response<Full<Bytes>> {

@@ -201,6 +201,15 @@ pub enum Command {
         /// Answered when it is gone.
         ticket: Option<Ticket>,
     },
+    /// These deliveries are on their way to a client that ends their subscription, and still reach it: that end is not to return
+    /// them. They are settled when they are written, as consumed, or as [`Outcome::Returned`] when they cannot be. All tags have
+    /// one home; those that are not unsettled are ignored.
+    Keep {
+        /// Who has them.
+        session: SessionId,
+        /// Which deliveries.
+        tags: Tags,
+    },
     /// Settle deliveries of one consumer; all tags have one home. Tags that are not unsettled any more are ignored.
     Settle {
         /// Who settles.

@@ -78,6 +78,8 @@ pub(super) struct Queue {
     dying: BTreeMap<u64, Dying>,
     kept: Load,
     reserved: Load,
+    /// How many were dropped to be within the limits again, and are not told yet.
+    trimmed: usize,
     /// Bytes of stored messages that are in memory too.
     resident: usize,
     /// How many messages are only in the store.
@@ -145,6 +147,7 @@ impl Queue {
             dying: BTreeMap::new(),
             kept: Load::default(),
             reserved: Load::default(),
+            trimmed: 0,
             resident: 0,
             away: 0,
             asked: Vec::new(),
@@ -202,7 +205,14 @@ impl Queue {
         self.check_delay(now, clock, message)?;
         match self.rules.options.overflow {
             // What is dropped for it is not dropped before it is certain that it comes; but there must be something.
-            Overflow::DropOldest => self.admit_beside(self.fixed(), message)?,
+            Overflow::DropOldest => {
+                // What was handed out and so not dropped may have come back.
+                while let Some(refusal) = self.beyond() {
+                    self.drop_oldest().map_err(|()| refusal)?;
+                    self.trimmed += 1;
+                }
+                self.admit_beside(self.fixed(), message)?;
+            }
             Overflow::Reject | Overflow::DeadLetter => self.admit(message)?,
         }
         self.reserved.add(message.content.footprint(), self.must_store(message));
@@ -213,9 +223,9 @@ impl Queue {
         self.reserved.subtract(message.content.footprint(), self.must_store(message));
     }
 
-    /// Adds a message for which there is space, and answers how many others were dropped for it.
+    /// Adds a message for which there is space, and answers how many others were dropped for it and since the last one.
     pub(super) fn push_reserved(&mut self, now: Instant, clock: &Clock, entry: Entry) -> usize {
-        let mut dropped = 0;
+        let mut dropped = std::mem::take(&mut self.trimmed);
         if let Some(message) = entry.cargo.message() {
             let message = Arc::clone(message);
             self.unreserve(&message);
@@ -246,14 +256,14 @@ impl Queue {
     }
 
     /// Takes a consumer away; what it had to settle goes back to its place (Q4), but for what a transaction will
-    /// settle.
+    /// settle, and what still reaches its client.
     pub(super) fn cancel(&mut self, consumer: SubscriberId) {
         let Some((key, held)) = self.consumers.remove(consumer) else {
             return;
         };
         self.backlog.leave(key);
         for sequence in held {
-            if self.unsettled.get(&sequence).is_some_and(|unsettled| !unsettled.is_claimed) {
+            if self.unsettled.get(&sequence).is_some_and(|unsettled| !unsettled.is_claimed && !unsettled.is_kept) {
                 self.put_back(sequence);
             }
         }
@@ -361,6 +371,18 @@ impl Queue {
         let dropped = self.backlog.take_oldest().ok_or(())?;
         self.forget(&dropped);
         Ok(())
+    }
+
+    /// The limit that is passed already, if one is.
+    fn beyond(&self) -> Option<Refusal> {
+        let (kept, options) = (self.kept, &self.rules.options);
+        if kept.messages > options.max_messages {
+            Some(self.rules.too_many_messages())
+        } else if kept.bytes > options.max_bytes {
+            Some(self.rules.too_many_bytes())
+        } else {
+            (kept.volatile > options.max_memory).then(|| self.rules.too_much_memory())
+        }
     }
 
     fn admit(&self, message: &Message) -> Result<(), Refusal> {

@@ -215,6 +215,15 @@ impl Queues {
         }
     }
 
+    /// What `session` holds of these stays its own when the subscription ends, until it is settled.
+    pub(super) fn keep(&mut self, session: SessionId, tags: &[Tag]) {
+        for tag in tags {
+            if let Some(queue) = self.queues.get_mut(key_of(tag)) {
+                queue.keep(session, tag.sequence);
+            }
+        }
+    }
+
     /// Settles what `session` holds; tags that name nothing it holds are ignored. False: it must be stored first, and the ticket
     /// is answered then.
     pub(super) fn settle<E: Effects>(

@@ -22,7 +22,7 @@ use super::users::Users;
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Space, Unknown};
 use crate::message::{
-    Content, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, SubscriptionKey,
+    Content, Message, MessageId, Operation, Outcome, Refusal, Sequences, SessionId, SubscriberId, SubscriptionKey, Tag,
     Tags, Ticket, Verdict, WorkerId,
 };
 
@@ -186,6 +186,7 @@ impl Shard {
                 self.browse(now, reader, queue, after, ticket, effects);
             }
             Command::Cancel { consumer, queue, ticket } => self.cancel(now, consumer, queue, ticket, effects),
+            Command::Keep { session, tags } => self.keep(session, tags, effects),
             Command::Settle { session, tags, outcome, ticket } => {
                 self.settle(now, session, tags, outcome, ticket, effects);
             }
@@ -345,7 +346,7 @@ impl Shard {
         ticket: Option<Ticket>,
         effects: &mut E,
     ) {
-        match tags.first().map(|tag| tag.home).filter(|home| *home != self.id) {
+        match self.home_of_all(&tags) {
             Some(home) => effects.post(home, Command::Settle { session, tags, outcome, ticket }),
             None => {
                 if self.queues.settle(now, session, &tags, outcome, ticket, effects) {
@@ -353,6 +354,18 @@ impl Shard {
                 }
             }
         }
+    }
+
+    fn keep<E: Effects>(&mut self, session: SessionId, tags: Tags, effects: &mut E) {
+        match self.home_of_all(&tags) {
+            Some(home) => effects.post(home, Command::Keep { session, tags }),
+            None => self.queues.keep(session, &tags),
+        }
+    }
+
+    /// Where deliveries are to be settled, if that is not here.
+    fn home_of_all(&self, tags: &[Tag]) -> Option<WorkerId> {
+        tags.first().map(|tag| tag.home).filter(|home| *home != self.id)
     }
 
     fn commit<E: Effects>(

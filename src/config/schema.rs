@@ -361,6 +361,10 @@ fn read_tcp(section: &mut Section<'_>, server: &mut server::Options) -> bool {
 fn read_admin(section: &mut Section<'_>, server: &mut server::Options) {
     read_listener(section, &mut server.admin);
     section.count("connections", &mut server.admin_connections, 1..=10_000);
+    let expected = r#"the name of a host without a port, such as "broker.internal", or "*" for any"#;
+    let is_name = |text: &str| !text.is_empty() && !text.contains([':', '/', ' ', '@']);
+    let name = |text: &str| is_name(text).then(|| text.to_owned());
+    section.texts("hosts", &mut server.admin_hosts, expected, name, String::clone);
 }
 
 fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {

@@ -160,9 +160,9 @@ impl Space {
         rest.get(..end)
     }
 
-    /// Where a worker sends the answer to what the session of this name asked, by the number of the question.
-    pub fn answer_to(&self, session: &str, number: u64) -> Destination {
-        Destination::new(format!("{}{ANSWER}{session}/{number}", self.prefix))
+    /// Where a worker sends the answer to what the session of this name asked, by what the question is called.
+    pub fn answer_to(&self, session: &str, question: &str) -> Destination {
+        Destination::new(format!("{}{ANSWER}{session}/{question}", self.prefix))
     }
 
     /// Whether a destination under this entry is that of an answer.
@@ -171,9 +171,8 @@ impl Space {
     }
 
     /// The session and the question that a destination answers.
-    pub fn answered<'t>(&self, text: &'t str) -> Option<(&'t str, u64)> {
-        let (session, number) = text.strip_prefix(&*self.prefix)?.strip_prefix(ANSWER)?.split_once('/')?;
-        Some((session, number.parse().ok()?))
+    pub fn answered<'t>(&self, text: &'t str) -> Option<(&'t str, &'t str)> {
+        text.strip_prefix(&*self.prefix)?.strip_prefix(ANSWER)?.split_once('/')
     }
 
     fn takes(&self, destination: &str) -> bool {
@@ -256,10 +255,10 @@ mod tests {
     fn answers_say_what_they_answer() {
         let spaces = Spaces::default();
         let space = spaces.resolve("/app/x").expect("it is configured");
-        let answer = space.answer_to("1-a", 7);
+        let answer = space.answer_to("1-a", "7");
         assert_eq!(answer.as_str(), "/app/@answer/1-a/7");
-        assert_eq!((space.is_answer(answer.as_str()), space.answered(answer.as_str())), (true, Some(("1-a", 7))));
-        for (text, is_answer) in [("/app/@answer/1-a", true), ("/app/@answer/1-a/x", true), ("/app/x", false)] {
+        assert_eq!((space.is_answer(answer.as_str()), space.answered(answer.as_str())), (true, Some(("1-a", "7"))));
+        for (text, is_answer) in [("/app/@answer/1-a", true), ("/app/x", false)] {
             assert_eq!((space.is_answer(text), space.answered(text)), (is_answer, None), "{text}");
         }
     }

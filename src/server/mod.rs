@@ -47,6 +47,8 @@ pub struct Options {
     pub new_connections: usize,
     /// Connections to the admin port at a time. Default: 64. Key `admin.connections`.
     pub admin_connections: usize,
+    /// Names by which the admin port may be asked, besides addresses and `localhost`; `*`: any. Default: none. Key `admin.hosts`.
+    pub admin_hosts: Vec<String>,
     /// After how much silence the system probes a TCP connection. Default: 60 s. Key `tcp.keepalive`.
     pub keepalive: Option<Duration>,
     /// How long clients have to take what is queued for them when the broker goes away. Default: 10 s. Key
@@ -73,6 +75,7 @@ impl Default for Options {
             connections: 100_000,
             new_connections: 256,
             admin_connections: 64,
+            admin_hosts: Vec::new(),
             keepalive: Some(Duration::from_secs(60)),
             drain_timeout: Duration::from_secs(10),
             http: http::Options::default(),
@@ -238,7 +241,7 @@ impl Server {
         let entrances = server.start_workers(&options, interest, storage, &application)?;
         let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
-        let admin = Admin::new(counters.clone(), hooks.monitors);
+        let admin = Admin::new(counters.clone(), hooks.monitors, &options.admin_hosts);
         let acceptor = accept::Acceptor::new(entrances, counters, admin, &options);
         let accepting = latch::Latch::default();
         let part = accepting.part();

@@ -61,7 +61,8 @@ pub enum Action {
         /// As in [`Subscribe::paced`].
         paced: bool,
         /// Whether the client asked for it, by UNSUBSCRIBE, by another SUBSCRIBE with the same id, or by DISCONNECT: then
-        /// what is already in the outbox still reaches it. Else its unwritten messages are anybody's.
+        /// what is already in the outbox still reaches it, as long as it can be written. Else its unwritten messages are
+        /// anybody's.
         by_client: bool,
         /// Answered when it is gone.
         ticket: Option<Ticket>,

@@ -249,6 +249,8 @@ enum Retried {
     InDoubt(Submission),
     /// A message that was refused and may be stored all the same.
     Undo(u64),
+    /// Marks that were refused: nobody waits for them any longer, and they are true all the same.
+    Marks(Submission),
 }
 
 impl Run {
@@ -313,7 +315,8 @@ impl Run {
             parts = match self.store_all(&kept) {
                 Ok(()) => kept,
                 Err(error) => {
-                    self.retried = kept;
+                    let reason = Failure::from(&error);
+                    self.retried = kept.into_iter().map(|part| stop_waiting(part, reason, &mut answers)).collect();
                     self.refuse_excess(Failure::from(&error), &mut answers);
                     Vec::new()
                 }
@@ -335,7 +338,7 @@ impl Run {
         let mut batch = Batch::default();
         for part in parts {
             match part {
-                Retried::Submitted(submission) | Retried::InDoubt(submission) => {
+                Retried::Submitted(submission) | Retried::InDoubt(submission) | Retried::Marks(submission) => {
                     batch.operations.extend_from_slice(&submission.operations)
                 }
                 Retried::Undo(sequence) => batch.operations.push(StoreOp::Delete(*sequence)),
@@ -368,7 +371,9 @@ impl Run {
         let mut operations = 0;
         let mut fits = |part: &Retried| {
             operations += match part {
-                Retried::Submitted(submission) | Retried::InDoubt(submission) => submission.operations.len().max(1),
+                Retried::Submitted(submission) | Retried::InDoubt(submission) | Retried::Marks(submission) => {
+                    submission.operations.len().max(1)
+                }
                 Retried::Undo(_) => 1,
             };
             operations <= self.options.max_retried
@@ -380,6 +385,7 @@ impl Run {
                 Retried::Undo(sequence) => {
                     tracing::error!(sequence, "a message that was refused may come back after a restart");
                 }
+                Retried::Marks(_) => tracing::warn!("after a crash, messages may come again and not say so"),
             }
         }
     }
@@ -412,15 +418,13 @@ impl Run {
 fn sort_out(part: Retried, reason: Failure, in_doubt: bool, kept: &mut Vec<Retried>, answers: &mut Answers) {
     let submission = match part {
         Retried::Submitted(submission) => submission,
-        Retried::InDoubt(_) | Retried::Undo(_) => return kept.push(part),
+        Retried::InDoubt(_) | Retried::Undo(_) | Retried::Marks(_) => return kept.push(part),
     };
     let stores_new = submission.operations.iter().any(|operation| matches!(operation, StoreOp::Append(_)));
     // A mark that is there by mistake does no harm.
     let settles = |operation: &StoreOp| matches!(operation, StoreOp::State(_) | StoreOp::Delete(_));
     let stores_only_new = !submission.operations.iter().any(settles);
     match (stores_new, in_doubt) {
-        // Who waits for a mark alone goes on without it: what it wants to hand out is what makes room.
-        (false, _) if stores_only_new => answers.add(&submission, Err(reason)),
         (false, _) => kept.push(Retried::Submitted(submission)),
         (true, false) => answers.add(&submission, Err(reason)),
         // It may be there all the same, and is then to go again.
@@ -430,6 +434,18 @@ fn sort_out(part: Retried, reason: Failure, in_doubt: bool, kept: &mut Vec<Retri
         }
         // A transaction that settles cannot be taken back, so it is carried through: its answer waits.
         (true, true) => kept.push(Retried::InDoubt(submission)),
+    }
+}
+
+/// Who waits for marks alone goes on without them: what it wants to hand out is what makes room. They are tried again.
+fn stop_waiting(part: Retried, reason: Failure, answers: &mut Answers) -> Retried {
+    let is_mark = |operation: &StoreOp| matches!(operation, StoreOp::Mark(_));
+    match part {
+        Retried::Submitted(submission) if submission.operations.iter().all(is_mark) => {
+            answers.add(&submission, Err(reason));
+            Retried::Marks(submission)
+        }
+        other => other,
     }
 }
 

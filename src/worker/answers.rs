@@ -11,6 +11,7 @@ use crate::app::{
 };
 use crate::broker::{Effects, Note};
 use crate::destination::{Destination, Kind};
+use crate::hash::seal;
 use crate::headers::Headers;
 use crate::message::{APP_DESTINATION, Ask, Content, Refusal, SessionId, Ticket, Verdict};
 use crate::session::Outgoing;
@@ -76,10 +77,17 @@ impl Hub {
     pub(super) fn answer_by_worker(&mut self, session: SessionId, content: &Content, ticket: Option<Ticket>) {
         let destination = &content.destination;
         let asked = self.space_of(destination).and_then(|space| space.answered(destination.as_str()));
-        let asked = asked.and_then(|(name, number)| Some((SessionId::parse_name(name)?, CallId(number))));
+        let asked = asked.and_then(|(name, question)| Some((SessionId::parse_name(name)?, question.split_once('-')?)));
         let asked = asked.filter(|((boot, asking), _)| *boot == self.boot && self.peers.has_worker(asking.worker));
-        let Some(((_, asking), call)) = asked else {
+        let Some(((_, asking), (number, said))) = asked else {
             return self.refuse(session, ticket, Refusal::NoHandler(destination.text().clone()));
+        };
+        let call = number.parse().ok().map(CallId).filter(|call| said == seal_of(asking, *call));
+        let Some(call) = call else {
+            self.peers.counters.false_answers.add(1);
+            let by = session.name(self.boot);
+            tracing::warn!(session = %by, %destination, "ignored an answer to a question that was not given to who sent it");
+            return self.tell(session, ticket, Ok(0));
         };
         let answer = match content.headers.find(APP_ERROR) {
             Some(text) => Err(Failure::Application(text.to_owned().into())),
@@ -112,7 +120,9 @@ impl Hub {
         // The session's own temporary queue is as good an address. Any other would be answered in its name.
         let own = said.filter(|said| self.spaces().resolve(said).is_some_and(|it| it.kind == Kind::TemporaryQueue));
         let reply_to = match (call, own, self.space_of(&content.destination)) {
-            (Some(call), _, Some(space)) => space.answer_to(&name, call.0).to_string(),
+            (Some(call), _, Some(space)) => {
+                space.answer_to(&name, &format!("{}-{}", call.0, seal_of(session, call))).to_string()
+            }
             (_, Some(own), _) => own.to_owned(),
             _ => self.to_sender(&name, &content.destination),
         };
@@ -268,6 +278,11 @@ impl Hub {
             },
         );
     }
+}
+
+/// What shows that somebody was given a question, and does not only know that it is asked.
+fn seal_of(session: SessionId, call: CallId) -> String {
+    format!("{:016x}", seal((session, call)))
 }
 
 fn without_reserved(headers: &Headers) -> Headers {

@@ -59,6 +59,8 @@ pub struct Counters {
     pub calls: Counter,
     /// Of these, those that failed.
     pub call_failures: Counter,
+    /// Answers that workers sent to questions which they were not given.
+    pub false_answers: Counter,
     /// Sessions ended, by reason. Locked once for each that ends, never for a message.
     closed: Mutex<BTreeMap<&'static str, u64>>,
     /// Limits reached, by code.
@@ -87,7 +89,7 @@ impl Counters {
     }
 
     /// Every single count with its name, as a metric would spell it.
-    pub fn all(&self) -> [(&'static str, u64); 15] {
+    pub fn all(&self) -> [(&'static str, u64); 16] {
         [
             ("connections", self.connections.read()),
             ("connections_opened_total", self.opened.read()),
@@ -103,6 +105,7 @@ impl Counters {
             ("messages_dead_lettered_total", self.dead_lettered.read()),
             ("application_calls_total", self.calls.read()),
             ("application_failures_total", self.call_failures.read()),
+            ("application_false_answers_total", self.false_answers.read()),
             ("messages_lost_total", self.lost.read()),
         ]
     }

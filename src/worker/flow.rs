@@ -158,7 +158,7 @@ impl Hub {
                 self.announce_unsubscribed(session, &target);
                 match &target {
                     Target::Topic(_) | Target::Own(_) if !paced => self.peers.release_label(key, id),
-                    Target::Queue(_) | Target::Durable(_) if by_client => self.consume_unwritten(key, subscription),
+                    Target::Queue(_) | Target::Durable(_) if by_client => self.keep_unwritten(key, subscription),
                     Target::Topic(_) | Target::Own(_) | Target::Queue(_) | Target::Durable(_) => {}
                 }
                 self.unsubscribe(key, subscription, target, ticket);
@@ -192,7 +192,7 @@ impl Hub {
                 let consumer = Consumer { id: name, credit, no_local, ends_queue };
                 if let Some(replaced) = replaces {
                     self.announce_unsubscribed(name.session, &Target::Queue(queue.clone()));
-                    self.consume_unwritten(key, replaced);
+                    self.keep_unwritten(key, replaced);
                 }
                 self.apply(Command::Consume { consumer, replaces, queue, ticket });
             }
@@ -222,12 +222,12 @@ impl Hub {
     }
 
     /// What is already on its way to a client that unsubscribed by its own wish will reach it, and must not reach another
-    /// consumer too.
-    fn consume_unwritten(&mut self, key: ConnectionKey, subscription: SubscriptionKey) {
-        if let Some(connection) = self.peers.connections.get_mut(key) {
-            let consumed = connection.outbox.take_marks_of(subscription);
-            // No session goes on meanwhile: what this one asked for next comes after its subscription's end.
-            self.consume(key, consumed);
+    /// consumer too, unless the connection is lost before.
+    fn keep_unwritten(&mut self, key: ConnectionKey, subscription: SubscriptionKey) {
+        let Some(connection) = self.peers.connections.get(key) else { return };
+        let (session, kept) = (self.peers.session_id(key), connection.outbox.marks_of(subscription));
+        for tags in by_home(kept) {
+            self.apply(Command::Keep { session, tags });
         }
     }
 
@@ -247,20 +247,13 @@ impl Hub {
         }
     }
 
-    /// Settles deliveries in ack mode `auto` as consumed. They may be of several queues with several homes.
-    pub(super) fn settle(&mut self, key: ConnectionKey, tags: Tags) {
-        self.consume(key, tags);
-        self.settle_sessions();
-    }
-
-    fn consume(&mut self, key: ConnectionKey, tags: Tags) {
+    /// Settles deliveries in ack mode `auto`. They may be of several queues with several homes.
+    pub(super) fn settle(&mut self, key: ConnectionKey, tags: Tags, outcome: Outcome) {
         let session = self.peers.session_id(key);
-        let mut rest = tags;
-        while let Some(home) = rest.first().map(|tag| tag.home) {
-            let (tags, others) = rest.into_iter().partition(|tag| tag.home == home);
-            rest = others;
-            self.apply(Command::Settle { session, tags, outcome: Outcome::Consumed, ticket: None });
+        for tags in by_home(tags) {
+            self.apply(Command::Settle { session, tags, outcome, ticket: None });
         }
+        self.settle_sessions();
     }
 
     /// Lets a session give out a message that waited for room in the outbox, if there is a message and there is room.
@@ -434,6 +427,8 @@ impl Hub {
             self.settle_sessions();
             self.depart(key);
             self.settle_sessions();
+            let unwritten = self.peers.connections.get_mut(key).map(|lost| lost.outbox.give_up_marks());
+            self.settle(key, unwritten.unwrap_or_default(), Outcome::Returned);
         }
     }
 
@@ -471,4 +466,15 @@ impl Hub {
             "session closed"
         );
     }
+}
+
+/// Tags by where they are to be settled, in order.
+fn by_home(tags: Tags) -> impl Iterator<Item = Tags> {
+    let mut rest = tags;
+    std::iter::from_fn(move || {
+        let home = rest.first()?.home;
+        let (own, others) = std::mem::take(&mut rest).into_iter().partition(|tag| tag.home == home);
+        rest = others;
+        Some(own)
+    })
 }

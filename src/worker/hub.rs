@@ -23,7 +23,7 @@ use super::post::{Post, Posts};
 use super::timers::Timers;
 use crate::broker::{Effects, Interest, QueueStats, Shard};
 use crate::clock::Clock;
-use crate::message::{Content, Sequences, SessionId, WorkerId};
+use crate::message::{Content, Outcome, Sequences, SessionId, WorkerId};
 use crate::session::Session;
 use crate::stomp::Decoder;
 use crate::websocket::deflate::Codec;
@@ -320,7 +320,7 @@ impl Hub {
         let consumed = connection.outbox.wrote(count);
         connection.note_written();
         if !consumed.is_empty() {
-            self.settle(key, consumed);
+            self.settle(key, consumed, Outcome::Consumed);
         }
         if self.peers.connections.get(key).is_some_and(|each| each.session.has_held()) {
             self.peers.stirred.push(key);

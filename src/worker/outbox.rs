@@ -178,16 +178,15 @@ impl Outbox {
         self.take_marks()
     }
 
-    /// Takes the deliveries of a subscription that ends by its own wish: their bytes still go out, so they count as
-    /// consumed.
-    pub(super) fn take_marks_of(&mut self, subscription: SubscriptionKey) -> Tags {
-        let mut tags = Tags::new();
-        self.marks.retain(|mark| {
-            let ends = mark.subscription == subscription;
-            tags.extend(ends.then_some(mark.tag));
-            !ends
-        });
-        tags
+    /// The deliveries of a subscription that are not written.
+    pub(super) fn marks_of(&self, subscription: SubscriptionKey) -> Tags {
+        let own = self.marks.iter().filter(|mark| mark.subscription == subscription);
+        own.map(|mark| mark.tag).collect()
+    }
+
+    /// Takes all deliveries that are not written, since it does not matter any more whether they will be.
+    pub(super) fn give_up_marks(&mut self) -> Tags {
+        std::mem::take(&mut self.marks).into_iter().map(|mark| mark.tag).collect()
     }
 
     fn take_marks(&mut self) -> Tags {
@@ -288,8 +287,9 @@ mod tests {
         assert_eq!(outbox.wrote(4).as_slice(), [tag(2)]);
         outbox.push_bytes(Bytes::from_static(b"x"));
         outbox.mark(SubscriptionKey(1), tag(3));
-        assert_eq!(outbox.take_marks_of(SubscriptionKey(2)).as_slice(), []);
-        assert_eq!(outbox.take_marks_of(SubscriptionKey(1)).as_slice(), [tag(3)]);
+        assert_eq!(outbox.marks_of(SubscriptionKey(2)).as_slice(), []);
+        assert_eq!(outbox.marks_of(SubscriptionKey(1)).as_slice(), [tag(3)]);
+        assert_eq!(outbox.give_up_marks().as_slice(), [tag(3)]);
         assert_eq!(outbox.wrote(1).as_slice(), []);
     }
 }

@@ -99,6 +99,35 @@ fn x5_all_that_was_queued_goes_out_before_the_end() {
     assert!(!player.hear(other).contains("MESSAGE"));
 }
 
+/// Q2, Q4: what is on its way to a client that says goodbye is its own if it is written, and else goes back to its place.
+#[test]
+fn q2_what_was_unwritten_at_the_end_of_its_subscription_is_not_lost() {
+    for goodbye in
+        ["UNSUBSCRIBE\nid:0\n\n\0", "DISCONNECT\nreceipt:bye\n\n\0", "SUBSCRIBE\nid:0\ndestination:/queue/a\n\n\0"]
+    {
+        for is_written in [true, false] {
+            let mut player = Player::new(Options::default());
+            let client = player.connect();
+            player.say(client, "SUBSCRIBE\nid:0\ndestination:/queue/a\n\n\0");
+            player.say(client, "SEND\ndestination:/queue/a\n\none\0");
+            player.say(client, goodbye);
+            let other = player.connect();
+            player.say(other, "SUBSCRIBE\nid:0\ndestination:/queue/a\nreceipt:r\n\n\0");
+            assert!(!player.hear(other).contains("MESSAGE"), "it still may reach the first");
+            if is_written {
+                assert!(player.hear(client).contains("MESSAGE"));
+            }
+            player.hub.failed(player.now, client);
+            let heard = player.hear(other);
+            assert_eq!(
+                heard.contains("MESSAGE") && heard.contains("redelivered:true"),
+                !is_written,
+                "{goodbye:?} {heard}"
+            );
+        }
+    }
+}
+
 #[test]
 fn b3_a_silent_websocket_peer_is_pinged_and_then_given_up() {
     let mut player = Player::new(Options::default());

@@ -11,9 +11,13 @@ impl Queue {
         match &self.life {
             Life::Usual => {}
             Life::Temporary => {
-                // Whoever waits for an answer about a message of it still gets one.
-                let is_awaited = self.reserved.messages > 0 || !self.unsettled.is_empty() || !self.dying.is_empty();
-                return self.consumers.is_empty() && !is_awaited;
+                // Whoever waits for an answer about a message of it still gets one. What only has to be written to its last
+                // client would have nowhere to go back to.
+                let is_awaited = |queue: &Queue| {
+                    let is_held = queue.unsettled.values().any(|unsettled| !unsettled.is_kept);
+                    is_held || queue.reserved.messages > 0 || !queue.dying.is_empty()
+                };
+                return self.consumers.is_empty() && !is_awaited(self);
             }
             Life::Bound(_) => return self.is_abandoned(now),
         }
@@ -41,6 +45,9 @@ impl Queue {
     pub(in crate::broker) fn give_up(&mut self) {
         while let Some(entry) = self.backlog.take_any() {
             self.forget(&entry);
+        }
+        for unsettled in std::mem::take(&mut self.unsettled).into_values() {
+            self.forget(&unsettled.entry);
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Unsettled {
     pub(super) is_sent: bool,
     /// A transaction that is being committed will settle it.
     pub(super) is_claimed: bool,
+    /// It still reaches its client when its consumer ends.
+    pub(super) is_kept: bool,
 }
 
 impl Queue {
@@ -94,7 +96,7 @@ impl Queue {
         } else if entry.stored.is_some() {
             self.page_out_if_full(&mut entry);
         }
-        let unsettled = Unsettled { entry, to: consumer.id, consumer: key, is_sent, is_claimed: false };
+        let unsettled = Unsettled { entry, to: consumer.id, consumer: key, is_sent, is_claimed: false, is_kept: false };
         self.unsettled.insert(sequence, unsettled);
     }
 

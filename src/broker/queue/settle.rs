@@ -45,6 +45,13 @@ impl Queue {
         is_theirs && self.conclude(now, clock, sequence, outcome)
     }
 
+    /// What `session` holds stays its own when its consumer ends, if it still holds it.
+    pub(in crate::broker) fn keep(&mut self, session: SessionId, sequence: u64) {
+        if let Some(unsettled) = self.unsettled.get_mut(&sequence).filter(|held| held.to.session == session) {
+            unsettled.is_kept = true;
+        }
+    }
+
     /// Keeps what `session` holds for a transaction, if it still holds it. Answers what the store is to know of it when the
     /// transaction applies.
     pub(in crate::broker) fn claim(
@@ -127,7 +134,7 @@ impl Queue {
 
     /// Settles what was claimed, or is known to be held; answers as [`Queue::settle`] does.
     pub(in crate::broker) fn conclude(&mut self, now: Instant, clock: &Clock, sequence: u64, outcome: Outcome) -> bool {
-        let Some(Unsettled { mut entry, consumer, .. }) = self.unsettled.remove(&sequence) else {
+        let Some(Unsettled { mut entry, consumer, is_kept, .. }) = self.unsettled.remove(&sequence) else {
             return false;
         };
         if self.unsettled.is_empty() && self.unsettled.capacity() > 1024 {
@@ -141,6 +148,8 @@ impl Queue {
         }
         match outcome {
             Outcome::Consumed => self.forget(&entry),
+            // Its consumer is gone.
+            Outcome::Returned if is_kept => self.backlog.put_back(sequence, entry),
             Outcome::Returned => {
                 entry.returned = entry.returned.saturating_add(1);
                 // Once at once; but a consumer who stays and cannot be reached must not make a loop without rest.

@@ -27,6 +27,8 @@ pub(super) struct Mark {
     asked: u64,
     /// What it does know.
     safe: u64,
+    /// The most that it was ever asked to know: what it refused may be there all the same, or be stored later.
+    told: u64,
     /// Whether it has not answered yet.
     is_asking: bool,
     /// What it knew when the broker started: nobody knows which of those were handed out.
@@ -157,7 +159,7 @@ impl Queue {
 
     /// Takes the mark over that the store has kept.
     pub(in crate::broker) fn restore_mark(&mut self, up_to: u64) {
-        self.mark = Mark { known: up_to, asked: up_to, safe: up_to, is_asking: false, inherited: up_to };
+        self.mark = Mark { known: up_to, asked: up_to, safe: up_to, told: up_to, is_asking: false, inherited: up_to };
     }
 
     /// The mark to be stored together with a new message, so that nobody has to wait for it later.
@@ -176,13 +178,27 @@ impl Queue {
     fn move_mark(&mut self, stored: u64) -> u64 {
         self.mark.is_asking = true;
         self.mark.asked = stored.saturating_add(MARK_AHEAD);
+        self.mark.told = self.mark.told.max(self.mark.asked);
         self.mark.asked
     }
 
-    /// The store knows this mark; or it cannot be stored, and nobody waits for it any longer: handing out is what makes room.
-    /// Then the next message to be stored brings it again.
+    /// The store has answered about a mark that was to be stored alone. If it cannot be stored, nobody waits for it any longer:
+    /// handing out is what makes room. The store tries again until it can, and the next message to be stored brings it too.
     pub(in crate::broker) fn marked(&mut self, up_to: u64, is_safe: bool) {
         self.mark.known = self.mark.known.max(up_to);
+        self.note_marked(up_to, is_safe);
+    }
+
+    /// The store has answered about a mark that came with a message. If it took neither, whoever has to wait for the mark asks
+    /// for it alone.
+    pub(in crate::broker) fn marked_with(&mut self, up_to: u64, is_safe: bool) {
+        match is_safe {
+            true => self.marked(up_to, true),
+            false => self.note_marked(up_to, false),
+        }
+    }
+
+    fn note_marked(&mut self, up_to: u64, is_safe: bool) {
         self.mark.is_asking &= up_to < self.mark.asked;
         if is_safe {
             self.mark.safe = self.mark.safe.max(up_to);
@@ -193,7 +209,7 @@ impl Queue {
 
     /// Whether the store has a mark, or will have.
     pub(in crate::broker) fn has_mark(&self) -> bool {
-        self.mark.asked.max(self.mark.safe) > 0
+        self.mark.told > 0
     }
 
     /// What has to be changed in the store since this was last asked.
@@ -218,7 +234,7 @@ impl Queue {
                 Some(Change::State { sequence: stored?.get(), redeliveries: handed_out, refused, not_before })
             })
             .collect();
-        if self.mark.asked > self.mark.inherited {
+        if self.mark.told > self.mark.inherited {
             changes.push(Change::Mark { queue: self.name.clone(), up_to: self.mark.inherited });
         }
         changes

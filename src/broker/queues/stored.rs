@@ -89,7 +89,7 @@ impl Queues {
         };
         let mut told = Vec::new();
         if let Some(up_to) = mark {
-            queue.marked(up_to, result.is_ok());
+            queue.marked_with(up_to, result.is_ok());
         }
         match result {
             Ok(()) => queue.stored(place),
