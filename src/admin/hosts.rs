@@ -5,18 +5,40 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whether a request for this host is meant for us: it names none, an address, this machine, or one of `allowed`, in which `*` is
-/// any.
-pub(super) fn is_ours(asked: Option<&str>, allowed: &[String]) -> bool {
-    let Some(asked) = asked else { return true };
+/// The names by which we may be asked, besides addresses and this machine's own.
+#[derive(Debug)]
+pub(super) enum Hosts {
+    Any,
+    These(Vec<String>),
+}
+
+impl Hosts {
+    /// Those that are `allowed`, in which `*` is any. Where none are, a port that other machines reach is known to them by names
+    /// that we cannot know.
+    pub(super) fn new(allowed: &[String], is_local: bool) -> Hosts {
+        if allowed.iter().any(|name| name == "*") || (allowed.is_empty() && !is_local) {
+            return Hosts::Any;
+        }
+        Hosts::These(allowed.to_vec())
+    }
+
+    /// Whether a request for this host is meant for us. One of HTTP/1.0 may name none.
+    pub(super) fn has(&self, asked: Option<&str>) -> bool {
+        match (self, asked) {
+            (Hosts::Any, _) | (_, None) => true,
+            (Hosts::These(names), Some(asked)) => is_among(asked, names),
+        }
+    }
+}
+
+fn is_among(asked: &str, names: &[String]) -> bool {
     let host = without_port(asked).trim_end_matches('.');
     let is_local = |name: &str| name == "localhost" || name.ends_with(".localhost");
     let is_address = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => host.parse::<IpAddr>().is_ok(),
     };
-    let is_allowed = |name: &String| name == "*" || name.eq_ignore_ascii_case(host);
-    is_address || is_local(&host.to_ascii_lowercase()) || allowed.iter().any(is_allowed)
+    is_address || is_local(&host.to_ascii_lowercase()) || names.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
 fn without_port(host: &str) -> &str {
@@ -51,8 +73,13 @@ mod tests {
             ("[::1].evil.example", false),
             ("", false),
         ] {
-            assert_eq!(is_ours(Some(asked), &["broker.internal".to_owned()]), is_it, "{asked:?}");
+            for is_local in [true, false] {
+                let hosts = Hosts::new(&["broker.internal".to_owned()], is_local);
+                assert_eq!(hosts.has(Some(asked)), is_it, "{asked:?}");
+            }
         }
-        assert!(is_ours(None, &[]) && is_ours(Some("any.example"), &["*".to_owned()]));
+        assert!(Hosts::new(&[], true).has(None) && !Hosts::new(&[], true).has(Some("any.example")));
+        assert!(Hosts::new(&[], false).has(Some("any.example")), "whatever other machines call it");
+        assert!(Hosts::new(&["*".to_owned()], true).has(Some("any.example")));
     }
 }

@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use self::hosts::Hosts;
 use crate::app::hook::Monitor;
 use crate::worker::Counters;
 
@@ -31,14 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Admin {
     counters: Vec<Arc<Counters>>,
     hooks: Vec<Monitor>,
-    hosts: Arc<[String]>,
+    hosts: Arc<Hosts>,
 }
 
 impl Admin {
     /// Tells of workers with these counts, and of these hooks, to those who ask for one of `hosts`, for this machine or for an
-    /// address.
-    pub fn new(counters: Vec<Arc<Counters>>, hooks: Vec<Monitor>, hosts: &[String]) -> Admin {
-        Admin { counters, hooks, hosts: hosts.into() }
+    /// address; where no host is named and the port `is_local`, reached by this machine alone, is not so, to all.
+    pub fn new(counters: Vec<Arc<Counters>>, hooks: Vec<Monitor>, hosts: &[String], is_local: bool) -> Admin {
+        Admin { counters, hooks, hosts: Arc::new(Hosts::new(hosts, is_local)) }
     }
 
     /// Answers one connection's requests.
@@ -63,7 +64,7 @@ impl Admin {
         }
         match request.uri().path() {
             "/health" => answer(StatusCode::OK, "ok\n".to_owned()),
-            _ if !hosts::is_ours(asked(request), &self.hosts) => {
+            _ if !self.hosts.has(asked(request)) => {
                 let text = "this host is not one of ours: put its name into admin.hosts, or ask by address\n";
                 answer(StatusCode::MISDIRECTED_REQUEST, text.to_owned())
             }

@@ -47,7 +47,8 @@ pub struct Options {
     pub new_connections: usize,
     /// Connections to the admin port at a time. Default: 64. Key `admin.connections`.
     pub admin_connections: usize,
-    /// Names by which the admin port may be asked, besides addresses and `localhost`; `*`: any. Default: none. Key `admin.hosts`.
+    /// Names by which the admin port may be asked, besides addresses and `localhost`; `*`: any. None: any too, unless this machine
+    /// alone reaches the port. Default: none. Key `admin.hosts`.
     pub admin_hosts: Vec<String>,
     /// After how much silence the system probes a TCP connection. Default: 60 s. Key `tcp.keepalive`.
     pub keepalive: Option<Duration>,
@@ -241,7 +242,8 @@ impl Server {
         let entrances = server.start_workers(&options, interest, storage, &application)?;
         let listeners = accept::Listeners { websocket, tcp, admin };
         let (counters, stage) = (server.counters.clone(), server.stage.subscribe());
-        let admin = Admin::new(counters.clone(), hooks.monitors, &options.admin_hosts);
+        let is_local = server.admin.iter().all(|address| address.ip().is_loopback());
+        let admin = Admin::new(counters.clone(), hooks.monitors, &options.admin_hosts, is_local);
         let acceptor = accept::Acceptor::new(entrances, counters, admin, &options);
         let accepting = latch::Latch::default();
         let part = accepting.part();

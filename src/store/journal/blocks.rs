@@ -1,5 +1,5 @@
 //! A file of entries that is written in whole blocks, past the page cache, where the file system can do that: what is synced at
-//! once gains nothing from a copy in memory, and takes a third longer with one.
+//! once gains nothing from a copy in memory, and takes a tenth longer with one.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
