@@ -1,14 +1,15 @@
 //! What the committer answers, and when: mostly over a store that fails on purpose.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gumboot::message::WorkerId;
 use gumboot::store::{
-    Answer, Busy, Committer, CommitterOptions, Durability, Engine, Failure, Store, StoreOp, Submission, Submitter,
-    Sync, open,
+    Answer, Busy, Committer, CommitterOptions, Durability, Engine, Failure, MarkRecord, Record, Store, StoreOp,
+    Submission, Submitter, Sync, open,
 };
 
 use crate::failing::{Failing, Fault};
@@ -210,6 +211,31 @@ fn settles_wait_for_a_disk_that_fails() {
     bench.store.lasts(Fault::Fine);
     bench.answers(&[(4, Ok(())), (12, Ok(()))]);
     assert_eq!(bench.end(), (4..=9).collect::<Vec<u64>>());
+}
+
+/// Who waits for a mark goes on without it, and it is true all the same.
+#[test]
+fn a_mark_that_was_refused_is_stored_later() {
+    let mark = MarkRecord { queue: "/queue/a".into(), up_to: 7 };
+    for fault in [Fault::Broken, Fault::Full] {
+        let bench = Bench::new();
+        bench.store.lasts(fault);
+        bench.submit(1, [StoreOp::Mark(mark.clone())]);
+        bench.answers(&[(1, if fault == Fault::Full { FULL } else { BROKEN })]);
+        let asked = bench.store.asked().len();
+        bench.store.wait_for_commits(asked + 2);
+        assert!(bench.answers.try_recv().is_err(), "answered twice");
+        bench.store.lasts(Fault::Fine);
+        let store = Arc::clone(&bench.store);
+        bench.end();
+        let mut marks = Vec::new();
+        let visit = &mut |record| {
+            marks.extend(if let Record::Mark(mark) = record { Some(mark) } else { None });
+            ControlFlow::Continue(())
+        };
+        store.scan(visit).expect("a scan");
+        assert_eq!(marks, [mark.clone()]);
+    }
 }
 
 #[test]
