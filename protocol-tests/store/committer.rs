@@ -234,7 +234,7 @@ fn a_mark_that_was_refused_is_stored_later() {
             ControlFlow::Continue(())
         };
         store.scan(visit).expect("a scan");
-        assert_eq!(marks, [mark.clone()]);
+        assert_eq!(marks, std::slice::from_ref(&mark));
     }
 }
 
