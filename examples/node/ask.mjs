@@ -2,6 +2,7 @@
 //
 //   node ask.mjs "How long is this?"
 
+import { randomUUID } from 'node:crypto';
 import { Client } from '@stomp/stompjs';
 import { WebSocket } from 'ws';
 
@@ -24,7 +25,7 @@ client.onConnect = async () => {
 
 function ask(question) {
   return new Promise(resolve => {
-    const id = crypto.randomUUID();
+    const id = randomUUID();
     waiting.set(id, resolve);
     const headers = { 'reply-to': '/temp-queue/answers', 'correlation-id': id };
     client.publish({ destination: '/queue/questions', body: question, headers });

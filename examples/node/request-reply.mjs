@@ -3,6 +3,7 @@
 //   cargo run --release -- --config examples/node/request-reply.toml
 //   node request-reply.mjs
 
+import { randomUUID } from 'node:crypto';
 import { Client } from '@stomp/stompjs';
 import { WebSocket } from 'ws';
 
@@ -50,7 +51,7 @@ customer.onConnect = async () => {
 /** Subscribes, and waits until the broker says that the subscription is in force. */
 function subscribed(client, destination, callback, headers = {}) {
   return new Promise(resolve => {
-    const receipt = crypto.randomUUID();
+    const receipt = randomUUID();
     client.watchForReceipt(receipt, resolve);
     client.subscribe(destination, callback, { ...headers, receipt });
   });

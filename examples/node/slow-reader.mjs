@@ -3,6 +3,7 @@
 //   gumboot --config examples/browser/ticker/ticker.toml
 //   node slow-reader.mjs
 
+import { randomUUID } from 'node:crypto';
 import { Client } from '@stomp/stompjs';
 import { WebSocket } from 'ws';
 
@@ -64,7 +65,7 @@ function connect(options) {
 /** Waits until the broker has done all that it was told before. */
 function receipt(client, destination) {
   return new Promise(resolve => {
-    const id = crypto.randomUUID();
+    const id = randomUUID();
     client.watchForReceipt(id, resolve);
     client.publish({ destination, body: '', headers: { receipt: id } });
   });

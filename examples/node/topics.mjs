@@ -2,6 +2,7 @@
 //
 //   node topics.mjs
 
+import { randomUUID } from 'node:crypto';
 import { Client } from '@stomp/stompjs';
 import { WebSocket } from 'ws';
 
@@ -29,7 +30,7 @@ client.onConnect = async () => {
 // The receipt comes when the message is routed. `matched` in it says how many subscriptions it reached.
 function publish(destination, body) {
   return new Promise(resolve => {
-    const receipt = crypto.randomUUID();
+    const receipt = randomUUID();
     client.watchForReceipt(receipt, frame => resolve(frame.headers.matched));
     client.publish({ destination, body, headers: { receipt } });
   });

@@ -1,11 +1,14 @@
 // What an Angular front-end does with RxStomp, which is Stomp.js with streams and with subscriptions that outlive connections.
 
 import assert from 'node:assert/strict';
+import { webcrypto } from 'node:crypto';
 import { RxStomp, RxStompRPC, RxStompState } from '@stomp/rx-stomp';
 import { filter, firstValueFrom } from 'rxjs';
 import { WebSocket } from 'ws';
 import { fresh, mailbox, number, report, restartBroker, within } from './report.mjs';
 
+// Node has no `crypto` of its own before version 20, which uuid wants.
+globalThis.crypto ??= webcrypto;
 Object.assign(globalThis, { WebSocket });
 
 const brokerURL = process.env.STOMP_URL ?? 'ws://127.0.0.1:15674/ws';
