@@ -99,7 +99,9 @@ fn spring() -> Vec<Suite> {
     let direct = direct.map(|(client, transport)| {
         suite(&format!("Spring 6, {client}"), program(&JAVA, SPRING, "gumboot.Direct")).told("TRANSPORT", transport)
     });
-    direct.into_iter().chain([suite("Spring 6, broker relay", program(&JAVA, SPRING, "gumboot.Relay"))]).collect()
+    let relay = suite("Spring 6, broker relay", program(&JAVA, SPRING, "gumboot.Relay"));
+    // Two applications with hundreds of connections, which wait for each other's reconnects: it asks for the machine.
+    direct.into_iter().chain([Suite { is_alone: true, ..relay }]).collect()
 }
 
 fn others() -> Vec<Suite> {
@@ -177,6 +179,7 @@ fn suite(name: &str, program: Program) -> Suite {
         config: None,
         companions: Vec::new(),
         example: false,
+        is_alone: false,
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Suite {
     pub(crate) companions: Vec<Program>,
     /// An example says nothing of features: it is right if it ends well.
     pub(crate) example: bool,
+    /// Whether nothing else runs beside it.
+    pub(crate) is_alone: bool,
 }
 
 #[derive(Debug, Error)]
