@@ -317,7 +317,7 @@ impl Run {
                 Err(error) => {
                     let reason = Failure::from(&error);
                     self.retried = kept.into_iter().map(|part| stop_waiting(part, reason, &mut answers)).collect();
-                    self.refuse_excess(Failure::from(&error), &mut answers);
+                    self.refuse_excess(reason, &mut answers);
                     Vec::new()
                 }
             };

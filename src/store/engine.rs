@@ -57,6 +57,8 @@ pub(super) struct Kept<E: Engine> {
     core: Arc<Core<E>>,
     /// Held while a batch is committed without a journal, so that reading goes on meanwhile.
     committing: Mutex<()>,
+    /// The last that was noted down as safe.
+    noted: AtomicU64,
     /// `None` likewise. Released last.
     directory: Option<Directory>,
 }
@@ -144,7 +146,7 @@ impl<E: Engine> Kept<E> {
         let core = Arc::new(core);
         let floor = core.engine.read().as_ref().map_or(0, |engine| engine.usage().highest_sequence);
         let journaled = journal.map(|journal| Journaled::new(Arc::clone(&core), journal, floor));
-        Kept { journaled, core, committing: Mutex::new(()), directory }
+        Kept { journaled, core, committing: Mutex::new(()), noted: AtomicU64::new(0), directory }
     }
 
     fn commit_to_engine(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
@@ -238,8 +240,12 @@ impl<E: Engine> Store for Kept<E> {
 
     fn note_safe(&self) {
         if let (Some(journaled), Some(directory)) = (&self.journaled, &self.directory) {
-            // A mark that is missing makes damage harder to notice, and nothing else.
-            let _ = directory.mark(journaled.safe());
+            let safe = journaled.safe();
+            // Not each batch makes something safe.
+            if self.noted.swap(safe, Ordering::Relaxed) != safe {
+                // A mark that is missing makes damage harder to notice, and nothing else.
+                let _ = directory.mark(safe);
+            }
         }
     }
 

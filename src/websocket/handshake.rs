@@ -169,4 +169,4 @@ pub(super) fn insert(response: &mut Response<()>, name: http::HeaderName, value:
 
 #[cfg(test)]
 #[allow(clippy::expect_used)]
-mod tests;
+pub(super) mod tests;

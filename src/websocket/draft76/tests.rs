@@ -1,12 +1,11 @@
 use super::*;
+use crate::websocket::handshake::tests::request_with;
 
 const LISTENER: Listener = Listener { loopback: true, tls: false };
 
-/// The request of the draft's own section 1.2, with these headers set, or removed where the value is empty.
+/// The request of the draft's own section 1.2, with these changes.
 fn request(changes: &[(&str, &str)]) -> Request<()> {
-    let mut request = Request::new(());
-    *request.uri_mut() = "/demo?a=b".parse().expect("a path");
-    for (name, value) in [
+    let own = [
         ("host", "example.com"),
         ("connection", "Upgrade"),
         ("sec-websocket-key2", "12998 5 Y3 1  .P00"),
@@ -14,17 +13,9 @@ fn request(changes: &[(&str, &str)]) -> Request<()> {
         ("upgrade", "WebSocket"),
         ("sec-websocket-key1", "4 @1  46546xW%0l 1 5"),
         ("origin", "http://example.com"),
-    ]
-    .iter()
-    .chain(changes)
-    {
-        let name = HeaderName::try_from(*name).expect("a header name");
-        if value.is_empty() {
-            request.headers_mut().remove(name);
-        } else {
-            request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a header value"));
-        }
-    }
+    ];
+    let mut request = request_with(&own, changes);
+    *request.uri_mut() = "/demo?a=b".parse().expect("a path");
     request
 }
 

@@ -4,19 +4,10 @@ use super::*;
 
 const LISTENER: Listener = Listener { loopback: true, tls: false };
 
-/// A good request, with these headers set, or removed where the value is empty.
-fn request(changes: &[(&str, &str)]) -> Request<()> {
+/// A request with these headers, and then with the changes: set, or removed where the value is empty.
+pub(in crate::websocket) fn request_with(headers: &[(&str, &str)], changes: &[(&str, &str)]) -> Request<()> {
     let mut request = Request::new(());
-    for (name, value) in [
-        ("host", "127.0.0.1:15674"),
-        ("connection", "keep-alive, Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ]
-    .iter()
-    .chain(changes)
-    {
+    for (name, value) in headers.iter().chain(changes) {
         let name = HeaderName::try_from(*name).expect("a header name");
         if value.is_empty() {
             request.headers_mut().remove(name);
@@ -25,6 +16,18 @@ fn request(changes: &[(&str, &str)]) -> Request<()> {
         }
     }
     request
+}
+
+/// A good request, with these changes.
+fn request(changes: &[(&str, &str)]) -> Request<()> {
+    let good = [
+        ("host", "127.0.0.1:15674"),
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    request_with(&good, changes)
 }
 
 fn accepted(changes: &[(&str, &str)]) -> Accepted {
