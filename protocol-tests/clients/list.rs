@@ -99,9 +99,7 @@ fn spring() -> Vec<Suite> {
     let direct = direct.map(|(client, transport)| {
         suite(&format!("Spring 6, {client}"), program(&JAVA, SPRING, "gumboot.Direct")).told("TRANSPORT", transport)
     });
-    let relay = suite("Spring 6, broker relay", program(&JAVA, SPRING, "gumboot.Relay"));
-    // Two applications with hundreds of connections, which wait for each other's reconnects: it asks for the machine.
-    direct.into_iter().chain([Suite { is_alone: true, ..relay }]).collect()
+    direct.into_iter().chain([suite("Spring 6, broker relay", program(&JAVA, SPRING, "gumboot.Relay"))]).collect()
 }
 
 fn others() -> Vec<Suite> {
@@ -179,7 +177,6 @@ fn suite(name: &str, program: Program) -> Suite {
         config: None,
         companions: Vec::new(),
         example: false,
-        is_alone: false,
     }
 }
 

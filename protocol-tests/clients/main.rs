@@ -40,31 +40,24 @@ fn main() -> ExitCode {
     if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the suites, nearly as many at a time as there are cores: most of their time is spent on waiting. Those that are to be
-/// alone come last, one by one.
+/// Runs the suites, nearly as many at a time as there are cores: most of their time is spent on waiting.
 fn run(suites: &[Suite]) -> Table {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let tables = Mutex::new(Vec::new());
-    let try_one = |number: usize, suite: &Suite| {
-        say(&format!("running {}", suite.name));
-        let began = Instant::now();
-        let table = suite::run(suite);
-        say(&format!("done {} in {:.1} s", suite.name, began.elapsed().as_secs_f32()));
-        tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((number, table));
-    };
     std::thread::scope(|scope| {
         for _ in 0..(cores - 1).max(1) {
             scope.spawn(|| {
                 while let Some((number, suite)) = take(suites, &next) {
-                    if !suite.is_alone {
-                        try_one(number, suite);
-                    }
+                    say(&format!("running {}", suite.name));
+                    let began = Instant::now();
+                    let table = suite::run(suite);
+                    say(&format!("done {} in {:.1} s", suite.name, began.elapsed().as_secs_f32()));
+                    tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((number, table));
                 }
             });
         }
     });
-    suites.iter().enumerate().filter(|(_, suite)| suite.is_alone).for_each(|(number, suite)| try_one(number, suite));
     let mut tables = tables.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     tables.sort_by_key(|(number, _)| *number);
     tables.into_iter().map(|(_, table)| table).collect()

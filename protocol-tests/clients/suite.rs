@@ -36,8 +36,6 @@ pub(crate) struct Suite {
     pub(crate) companions: Vec<Program>,
     /// An example says nothing of features: it is right if it ends well.
     pub(crate) example: bool,
-    /// Whether nothing else runs beside it.
-    pub(crate) is_alone: bool,
 }
 
 #[derive(Debug, Error)]
@@ -130,7 +128,9 @@ fn attempt(suite: &Suite, table: &mut Table) -> Result<(), SuiteError> {
     match (status.success(), suite.example) {
         (true, true) => table.enter(&suite.name, WHOLE, Verdict::Passed),
         // The failures of a suite are in the table already, unless it did not come to say any.
-        (false, false) if said.contains("failed ") => {}
+        (false, false) if said.contains("failed ") => {
+            crate::say(&format!("{} failed; its broker said:\n{}", suite.name, broker.log()));
+        }
         (false, _) => return Err(SuiteError::Failed { status, said }),
         (true, false) => {}
     }

@@ -94,7 +94,11 @@ final class Kit {
 
     /** Waits for something that nobody tells of. */
     static void until(String what, BooleanSupplier holds) throws Exception {
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
+        until(what, PATIENCE_SECONDS, holds);
+    }
+
+    static void until(String what, int seconds, BooleanSupplier holds) throws Exception {
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(seconds);
         while (!holds.getAsBoolean()) {
             check(System.nanoTime() < deadline, "no " + what);
             Thread.sleep(20);
