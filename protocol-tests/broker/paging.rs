@@ -221,6 +221,27 @@ fn a_look_goes_on_past_what_cannot_be_read() {
 }
 
 #[test]
+fn g4_what_a_consumer_leaves_unsent_comes_before_what_others_wait_for() {
+    let mut kept = Kept::new(options(0, false, WhenExpired::Drop));
+    for _ in 0..3 {
+        let terms = Terms { persistent: true, ..Terms::default() };
+        kept.take(&Step::Send { session: 9, terms, long: true }, &[]);
+    }
+    // Nothing of what both are given is read when the first one leaves.
+    kept.net.consume(Kept::consumer(1), &kept.queue, 2, false);
+    kept.net.consume(Kept::consumer(2), &kept.queue, 1, false);
+    kept.net.cancel(Kept::consumer(1), &kept.queue);
+    let mut bodies = Vec::new();
+    for _ in 0..3 {
+        kept.net.oblige(&mut kept.disk);
+        let (tags, (seen, ..)) = kept.seen();
+        bodies.extend(seen.into_iter().map(|(to, body, before, _)| (to, body[..1].to_owned(), before)));
+        tags.into_iter().for_each(|(to, tag)| kept.net.settle(to.session, tag, Outcome::Consumed));
+    }
+    assert_eq!(bodies, ["1", "2", "3"].map(|body| (Kept::consumer(2), body.to_owned(), 0)));
+}
+
+#[test]
 fn what_cannot_be_read_leaves_its_credit_to_others_of_a_group() {
     let mut kept = Kept::new(options(0, false, WhenExpired::Drop));
     let reader = subscription(session(0, 1), 0);

@@ -182,7 +182,14 @@ impl Model {
         let wrong = |text: &str| Some(Err(Violation::new(Law::Application, format!("{text}: {frame}"), [session])));
         match frame.header("destination") {
             Some(ERRORS) => match self.has_failed(session, frame.header("code").unwrap_or_default()) {
-                true => Some(Ok(())),
+                true => {
+                    let id = frame.header("subscription").filter(|_| frame.header("ack").is_some());
+                    let paced = id.and_then(|id| self.live_subscription(session, id));
+                    if let Some(own) = paced.map(|paced| &mut self.subscriptions[paced]) {
+                        (own.unsettling, own.was_short) = (own.unsettling + 1, true);
+                    }
+                    Some(Ok(()))
+                }
                 false => wrong("nothing of what it asked for has failed"),
             },
             Some(ASKED) => {

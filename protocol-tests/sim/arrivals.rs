@@ -161,6 +161,9 @@ impl Model {
         let count = redeliveries(frame, own.session)?;
         let hold = self.messages[number].hold;
         self.touched.insert(own.destination);
+        // It may have been on its way there meanwhile.
+        let places = self.places(&self.messages[number]);
+        self.touched.extend(places);
         if self.messages[number].is_twofold {
             self.messages[number].was_found = true;
             return Ok(());
@@ -229,7 +232,7 @@ impl Model {
         if is_auto && count >= message.seen && !matches!(message.hold, Hold::Consumed(_)) {
             message.hold = Hold::Settled(subscription, Outcome::Consumed);
         }
-        message.seen = message.seen.max(count + 1);
+        (message.seen, message.underway_at) = (message.seen.max(count + 1), Some(self.quiets));
         Ok(())
     }
 
@@ -287,7 +290,11 @@ impl Model {
         let is_earlier = if here == there { count < message.seen } else { here < there };
         is_earlier
             && by != Some(subscription)
-            && (by.is_some() || session.was_stalled || session.is_over || self.setup.is_lazy)
+            && (by.is_some()
+                || message.underway_at == Some(self.quiets)
+                || session.was_stalled
+                || session.is_over
+                || self.setup.is_lazy)
     }
 
     /// Sees to what becomes of a message that moved to the dead letters.

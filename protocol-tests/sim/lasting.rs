@@ -100,8 +100,32 @@ impl Model {
         self.subscriptions.iter().enumerate().filter(move |(_, each)| each.lasting == Some(lasting))
     }
 
+    /// A client asks for its part of a durable subscription, if this is one.
+    pub(crate) fn attach_part(&mut self, part: usize) {
+        let own = &self.subscriptions[part];
+        let (session, no_local, topic) = (own.session, own.no_local, own.destination);
+        let Some(lasting) = own.lasting else { return };
+        let (since, credit) = (self.lasting[lasting].possible_since, self.credit_of(lasting));
+        for (number, message) in self.messages.iter_mut().enumerate() {
+            let is_underway = message.certain_at.is_none() && matches!(message.fate, Fate::Possible | Fate::Accepted);
+            if !is_underway || message.is_for_queue() || !takes(topic, message.destination) {
+                continue;
+            }
+            let was_counted = since.is_some_and(|since| since <= message.sent_event);
+            message.most += usize::from(!was_counted);
+            let Some(copy) = self.lasting[lasting].copies.get_mut(&number) else { continue };
+            // A handler may hold it up until the session that sent it is there to decline it.
+            if message.origin == session && (no_local || message.excludes_self) {
+                (copy.is_wanted, copy.is_counted) = (false, false);
+            }
+            // Sessions may have all that could be dropped for it.
+            copy.is_counted &= copy.is_wanted || credit < self.setup.lasting.max_messages;
+        }
+        self.attach(lasting);
+    }
+
     /// A client asks for a durable subscription.
-    pub(crate) fn attach(&mut self, lasting: usize) {
+    fn attach(&mut self, lasting: usize) {
         let (events, coming) = (self.events, self.coming_to(LASTING[lasting].topic));
         let own = &mut self.lasting[lasting];
         if own.possible_since.is_none() {
@@ -238,8 +262,9 @@ impl Model {
             own.load += 1;
             if own.load > rules.max_messages {
                 own.was_full = true;
+                let may_drop = rules.drops_oldest && !has_disk && credit < rules.max_messages;
                 for copy in own.copies.values_mut() {
-                    (copy.is_wanted, copy.is_counted) = (false, copy.is_counted && rules.drops_oldest && !has_disk);
+                    (copy.is_wanted, copy.is_counted) = (false, copy.is_counted && may_drop);
                 }
             }
             // What lines up for the disk is as good as there, and nobody knows how much that is.
@@ -255,18 +280,12 @@ impl Model {
         takers.len()
     }
 
-    /// How many durable subscriptions certainly keep a message, and how many more than were possible when it was sent may.
-    pub(crate) fn reach_of_lasting(&self, message: &Message, number: usize) -> (usize, usize) {
-        let takers = LASTING.iter().zip(&self.lasting).enumerate();
-        let takers = takers.filter(|(_, (known, _))| takes(known.topic, message.destination));
-        takers.fold((0, 0), |(least, more), (lasting, (_, own))| {
-            // Those who came meanwhile may have all that could be dropped for it.
-            let may_drop = || self.credit_of(lasting) < self.setup.lasting.max_messages;
-            let is_kept = |copy: &Copy| copy.is_counted && (copy.is_wanted || may_drop());
-            let is_sure = own.sure_since.is_some() && own.copies.get(&number).is_some_and(is_kept);
-            let is_new = own.possible_since.is_some_and(|since| since > message.sent_event);
-            (least + usize::from(is_sure), more + usize::from(is_new))
-        })
+    /// How many durable subscriptions certainly keep a message.
+    pub(crate) fn reach_of_lasting(&self, message: &Message, number: usize) -> usize {
+        let takers = LASTING.iter().zip(&self.lasting);
+        let takers = takers.filter(|(known, _)| takes(known.topic, message.destination));
+        let is_kept = |own: &Lasting| own.copies.get(&number).is_some_and(|copy| copy.is_counted);
+        takers.filter(|(_, own)| own.sure_since.is_some() && is_kept(own)).count()
     }
 
     /// How many deliveries sessions may have of a durable subscription.

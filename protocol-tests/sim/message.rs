@@ -113,8 +113,10 @@ pub(crate) struct Message {
     pub(crate) entered: Duration,
     /// When it was certainly there.
     pub(crate) arrived: Option<Duration>,
-    /// Its temporary queue is no more.
+    /// Its temporary queue is no more,
     pub(crate) is_gone: bool,
+    /// or may have been without a consumer once.
+    pub(crate) was_left: bool,
     /// A restart may have left it in two queues, or in the one or the other; whether it was seen since.
     pub(crate) is_twofold: bool,
     pub(crate) was_found: bool,
@@ -133,6 +135,8 @@ pub(crate) struct Message {
     pub(crate) is_sure: bool,
     /// How often it was handed out at least.
     pub(crate) seen: u32,
+    /// When somebody read it whose connection had ended, by how often all was quiet.
+    pub(crate) underway_at: Option<usize>,
     /// How often it was refused at most,
     pub(crate) refusals: u32,
     /// and at least.
@@ -189,6 +193,7 @@ impl Message {
             entered: Duration::ZERO,
             arrived: None,
             is_gone: false,
+            was_left: false,
             is_twofold: false,
             was_found: false,
             has_moved: false,
@@ -199,6 +204,7 @@ impl Message {
             is_forgotten: false,
             is_sure: false,
             seen: 0,
+            underway_at: None,
             refusals: 0,
             refused: 0,
             discarded: false,
@@ -221,6 +227,8 @@ impl Message {
         match (self.is_reply, self.via, self.addressee) {
             (true, _, Some(Addressee::User(_))) => "a reply to a user",
             (true, ..) => "a reply",
+            // A COMMIT does not wait for what its session asked of handlers before.
+            (_, Some(_), _) if self.is_in_transaction => "by a route in a transaction",
             (_, Some(via), _) => via,
             (.., addressee) => addressee.map_or("", Addressee::lane),
         }

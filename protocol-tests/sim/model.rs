@@ -48,6 +48,8 @@ pub(crate) struct Subscription {
     /// How many deliveries the broker may take for unsettled: an ACK that is not confirmed has perhaps not come there.
     pub(crate) outstanding: usize,
     pub(crate) unsettled: Vec<Handed>,
+    /// How many it has that its client never settles.
+    pub(crate) unsettling: usize,
     /// In mode `auto`: its client said goodbye, and may not have read what was on its way by then.
     pub(crate) is_at_risk: bool,
     /// When its client asked for it and heard that it is there, by a count of such events.
@@ -79,6 +81,7 @@ impl Subscription {
             was_short: false,
             outstanding: 0,
             unsettled: Vec::new(),
+            unsettling: 0,
             is_at_risk: false,
             asked_at: 0,
             granted_at: None,
@@ -387,16 +390,17 @@ impl Model {
         let (session, destination) = (subscription.session, subscription.destination);
         if let Some(lasting) = subscription.lasting {
             subscription.has_rival = self.has_rival(session, lasting);
-            self.attach(lasting);
         }
         // What a `reply-to` has made ends when its client subscribes.
         let made = || is_temporary(destination).then(|| self.live_subscription(session, destination)).flatten();
         let earlier = self.live_subscription(session, &subscription.id).or_else(made);
+        self.subscriptions.push(subscription);
+        let number = self.subscriptions.len() - 1;
         if let Some(earlier) = earlier {
             self.end_subscription(earlier);
         }
-        self.subscriptions.push(subscription);
-        Effect::Subscribe(self.subscriptions.len() - 1, earlier)
+        self.attach_part(number);
+        Effect::Subscribe(number, earlier)
     }
 
     /// The subscription of this id that its client has not ended.
@@ -412,6 +416,7 @@ impl Model {
         subscription.is_at_risk =
             subscription.is_queue() && subscription.ack == Ack::Auto && subscription.look.is_none();
         let session = subscription.session;
+        self.leave_temporary(number);
         self.copies_at_risk(number);
         for transaction in self.sessions[session].transactions.values_mut() {
             transaction.settles.retain(|(of, ..)| *of != number);

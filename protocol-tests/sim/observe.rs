@@ -251,8 +251,7 @@ impl Model {
             let was_there = message.is_expected && self.is_owner_there(message) && !self.setup.is_lazy;
             return (usize::from(was_there), (message.most + since).min(1));
         }
-        let (kept, more) = self.reach_of_lasting(message, number);
-        (stayed + kept, message.most + since + more)
+        (stayed + self.reach_of_lasting(message, number), message.most + since)
     }
 
     /// There is word that an effect is complete.

@@ -172,5 +172,5 @@ impl Model {
 
 /// Whether a message is where its sender put it, behind what that had sent before.
 fn is_simple(message: &Message) -> bool {
-    !message.is_letter() && message.wishes.due.is_none() && message.via.is_none()
+    !message.is_letter() && message.wishes.due.is_none() && message.via.is_none() && !message.was_unreadable
 }

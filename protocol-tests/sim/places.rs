@@ -2,7 +2,7 @@
 
 use crate::message::{Fate, Hold, Message};
 use crate::model::{Model, Subscription};
-use crate::policy::{DEAD_LETTERS, GRAVE, OVERHEAD, Overflow, Policy, letters_of};
+use crate::policy::{DEAD_LETTERS, GRAVE, OVERHEAD, Overflow, Policy, is_temporary, letters_of};
 
 impl Model {
     pub(crate) fn policy_at(&self, place: &str) -> &Policy {
@@ -53,7 +53,8 @@ impl Model {
     /// Whether a message may be no more though nobody took it.
     pub(crate) fn may_be_gone(&self, message: &Message) -> bool {
         if message.is_forgotten
-            || (message.is_temporary() && (message.is_gone || !message.is_sure || !self.is_owner_there(message)))
+            || (message.is_temporary()
+                && (message.is_gone || message.was_left || !message.is_sure || !self.is_owner_there(message)))
             || (message.is_twofold && message.was_found)
         {
             return true;
@@ -69,6 +70,23 @@ impl Model {
             drops && policy.ttl.is_some_and(|ttl| self.now >= message.entered + ttl)
         });
         is_lost || is_over || aged || places.iter().any(|place| self.may_be_dropped(place))
+    }
+
+    /// A client ends a subscription: if that was the only one to a temporary queue, what was there is gone.
+    pub(crate) fn leave_temporary(&mut self, subscription: usize) {
+        let own = &self.subscriptions[subscription];
+        let (session, destination) = (own.session, own.destination);
+        let is_other = |each: &Subscription| {
+            each.session == session && each.destination == destination && !each.is_ending && !each.is_dead
+        };
+        if !is_temporary(destination) || self.subscriptions.iter().any(is_other) {
+            return;
+        }
+        let is_there = |message: &&mut Message| {
+            let is_possible = matches!(message.fate, Fate::Possible | Fate::Accepted);
+            is_possible && message.owner == Some(session) && message.place == destination
+        };
+        self.messages.iter_mut().filter(is_there).for_each(|message| message.was_left = true);
     }
 
     /// Whether the temporary queue of a message is certainly there.

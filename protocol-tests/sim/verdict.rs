@@ -242,7 +242,7 @@ impl Model {
                 let own = &self.subscriptions[subscription];
                 let session = &self.sessions[own.session];
                 let loses = may_lose(message.destination) && (session.was_stalled || own.was_short);
-                let is_short = own.ack != Ack::Auto && own.unsettled.len() >= own.credit;
+                let is_short = own.ack != Ack::Auto && own.unsettled.len() + own.unsettling >= own.credit;
                 if self.got.contains(&(own.session, own.id.clone(), number)) || loses {
                     continue;
                 }

@@ -50,6 +50,8 @@ pub(crate) struct World {
     /// What handlers have yet to answer.
     pub(crate) jobs: Vec<(usize, Job, Instant)>,
     wires: Vec<Wire>,
+    /// How much has come to clients.
+    heard: usize,
     start: std::time::Instant,
     /// What the broker is told of the setup.
     told: Setup,
@@ -68,7 +70,18 @@ impl World {
         broker.write_size = setup.write_size;
         let start = broker.now();
         let disk = Disk::new(tap.lie());
-        World { broker, model: Model::new(setup), random, tap, disk, jobs: Vec::new(), wires: Vec::new(), start, told }
+        World {
+            broker,
+            model: Model::new(setup),
+            random,
+            tap,
+            disk,
+            jobs: Vec::new(),
+            wires: Vec::new(),
+            heard: 0,
+            start,
+            told,
+        }
     }
 
     /// A new connection, whose CONNECT is on its way.
@@ -274,14 +287,13 @@ impl World {
         let mut rests = 0;
         // What has come to rest twice in a row would not move again: an answer may let in what had to wait.
         while rests < 2 {
-            let before: usize = self.wires.iter().map(|wire| wire.outgoing.len()).sum();
+            let before = self.progress();
             for session in 0..self.wires.len() {
                 self.flush(session, usize::MAX)?;
             }
             self.come_to_rest();
             self.pump()?;
-            let after: usize = self.wires.iter().map(|wire| wire.outgoing.len()).sum();
-            rests = if before == after { rests + 1 } else { 0 };
+            rests = if before == self.progress() { rests + 1 } else { 0 };
         }
         for (session, wire) in self.wires.iter().enumerate() {
             let own = &self.model.sessions[session];
@@ -292,6 +304,11 @@ impl World {
         self.model.check_quiet()?;
         let stats = self.broker.queue_stats();
         self.model.check_idle(&stats)
+    }
+
+    /// What changes when something moves: what is to be sent, and what has come.
+    fn progress(&self) -> (usize, usize) {
+        (self.wires.iter().map(|wire| wire.outgoing.len()).sum(), self.heard)
     }
 
     /// The broker goes away: everybody is told so.
@@ -368,6 +385,7 @@ impl World {
     }
 
     fn receive(&mut self, session: usize, received: Received) -> Check {
+        self.heard += 1;
         match received {
             Received::Beat => {}
             Received::Ping(payload) => {

@@ -264,7 +264,7 @@ impl Queue {
         self.backlog.leave(key);
         for sequence in held {
             if self.unsettled.get(&sequence).is_some_and(|unsettled| !unsettled.is_claimed && !unsettled.is_kept) {
-                self.put_back(sequence);
+                self.take_back(sequence);
             }
         }
     }

@@ -60,9 +60,7 @@ impl Ledger {
     pub(super) fn find(&self, name: Name) -> Found {
         let (place, was_settled) = match name {
             Name::Number(number) => (self.place_of(number), (1..=self.last).contains(&number)),
-            Name::Message(message) => {
-                (self.unsettled.iter().position(|entry| entry.message == message), self.recent.contains(&message))
-            }
+            Name::Message(message) => (self.place_of_message(message), self.recent.contains(&message)),
         };
         match place.and_then(|place| Some((place, self.unsettled.get(place)?))) {
             Some((place, entry)) if entry.transaction.is_none() => Found::Unsettled(place),
@@ -139,6 +137,13 @@ impl Ledger {
             Some(entry) if entry.number == number => Some(guess),
             _ => self.unsettled.binary_search_by_key(&number, |entry| entry.number).ok(),
         }
+    }
+
+    /// Of several deliveries of one message, such as its dead letters from more than one queue, the first that is unsettled.
+    fn place_of_message(&self, message: MessageId) -> Option<usize> {
+        let is_it = |entry: &Entry| entry.message == message;
+        let is_open = |entry: &Entry| is_it(entry) && entry.transaction.is_none();
+        self.unsettled.iter().position(is_open).or_else(|| self.unsettled.iter().position(is_it))
     }
 
     fn strike(&mut self, entry: &Entry, memory: usize, tags: &mut Tags) {

@@ -47,6 +47,25 @@ impl Queue {
         self.away > 0 || !self.outgoing.is_empty()
     }
 
+    /// Puts a message back into its place, and with it all that was given to consumers and is not on its way: it is given out
+    /// anew. Nobody has seen that yet, and it must not pass what comes back before it (G4).
+    pub(super) fn put_back(&mut self, sequence: u64, entry: Entry) {
+        self.backlog.put_back(sequence, entry);
+        for sequence in std::mem::take(&mut self.outgoing) {
+            if self.unsettled.get(&sequence).is_none_or(|unsettled| unsettled.is_sent) {
+                continue;
+            }
+            if let Some(Unsettled { entry, consumer, .. }) = self.unsettled.remove(&sequence) {
+                self.consumers.release(consumer, sequence);
+                let groups = self.backlog.groups();
+                groups.release(entry.group);
+                // There is credit again for what waits for this consumer alone.
+                groups.wake(consumer);
+                self.backlog.put_back(sequence, entry);
+            }
+        }
+    }
+
     /// Hands out what waits for one consumer alone.
     #[cold]
     fn hand_out_lanes<E: Effects>(&mut self, tag: &impl Fn(u64) -> Tag, effects: &mut E) {

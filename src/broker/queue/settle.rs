@@ -86,7 +86,7 @@ impl Queue {
         };
         unsettled.is_claimed = false;
         if !self.consumers.contains(unsettled.consumer) {
-            self.put_back(sequence);
+            self.take_back(sequence);
         }
     }
 
@@ -149,12 +149,12 @@ impl Queue {
         match outcome {
             Outcome::Consumed => self.forget(&entry),
             // Its consumer is gone.
-            Outcome::Returned if is_kept => self.backlog.put_back(sequence, entry),
+            Outcome::Returned if is_kept => self.put_back(sequence, entry),
             Outcome::Returned => {
                 entry.returned = entry.returned.saturating_add(1);
                 // Once at once; but a consumer who stays and cannot be reached must not make a loop without rest.
                 match entry.returned.checked_sub(2) {
-                    None => self.backlog.put_back(sequence, entry),
+                    None => self.put_back(sequence, entry),
                     Some(doublings) => {
                         let due = after(now, wait(doublings, &self.rules.options));
                         self.backlog.delay(now, due, sequence, entry);
@@ -200,10 +200,11 @@ impl Queue {
         false
     }
 
-    pub(super) fn put_back(&mut self, sequence: u64) {
+    /// Its consumer is gone.
+    pub(super) fn take_back(&mut self, sequence: u64) {
         if let Some(unsettled) = self.unsettled.remove(&sequence) {
             self.backlog.groups().release(unsettled.entry.group);
-            self.backlog.put_back(sequence, unsettled.entry);
+            self.put_back(sequence, unsettled.entry);
         }
     }
 }

@@ -106,6 +106,25 @@ fn q2_in_1_0_one_message_of_two_subscriptions() {
     );
 }
 
+/// Two dead letters of one message have its id: each ACK is for one of them, in a transaction too.
+#[test]
+fn q2_before_1_2_one_message_twice_in_a_subscription() {
+    check_connected(
+        "1.1",
+        Options::default(),
+        "> SUBSCRIBE id:a destination:/queue/a ack:client-individual
+         < #0 subscribe 0=a queue /queue/a credit:100
+         + 0 /queue/a 1 queue
+         < MESSAGE a 1 ack:0-1
+         + 0 /queue/a 1 queue
+         < MESSAGE a 1 ack:0-2
+         > BEGIN transaction:t
+         > ACK message-id:00000000-0-1 subscription:a transaction:t
+         > ACK message-id:00000000-0-1 subscription:a
+         < #- Consumed 1",
+    );
+}
+
 #[test]
 fn q3_nack() {
     check_queue(
