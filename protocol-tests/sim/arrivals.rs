@@ -233,6 +233,7 @@ impl Model {
             message.hold = Hold::Settled(subscription, Outcome::Consumed);
         }
         (message.seen, message.underway_at) = (message.seen.max(count + 1), Some(self.quiets));
+        message.waits_since = None;
         Ok(())
     }
 

@@ -274,9 +274,9 @@ impl Model {
     /// A session that should have been given a copy.
     fn idle_part(&self, lasting: usize, number: usize, copy: &Copy) -> Option<usize> {
         let message = &self.messages[number];
-        let is_read = !message.was_unreadable || self.now > message.unread_until;
-        let is_ready =
-            is_read && copy.hold == Hold::Free && (copy.seen == 0 && copy.refusals == 0 || self.now > copy.rests_until);
+        let is_ready = message.is_readable(self.now)
+            && copy.hold == Hold::Free
+            && (copy.seen == 0 && copy.refusals == 0 || self.now > copy.rests_until);
         if !is_ready || !self.is_copy_there(lasting, number, copy) {
             return None;
         }

@@ -278,6 +278,11 @@ impl Message {
         self.end(policy).is_some_and(|end| now > end.after(arrived))
     }
 
+    /// Whether nothing keeps it from being read.
+    pub(crate) fn is_readable(&self, now: Duration) -> bool {
+        !self.was_unreadable || now > self.unread_until
+    }
+
     /// Whether its delay cannot be over.
     pub(crate) fn is_early(&self, now: Duration) -> bool {
         self.present_wishes().due.is_some_and(|due| now < due.after(self.entered))

@@ -113,7 +113,7 @@ impl Model {
         message.hold == Hold::Free
             && self.is_certain(message)
             && message.is_due(self.now)
-            && (!message.was_unreadable || self.now > message.unread_until)
+            && message.is_readable(self.now)
             // What was refused may have to wait, though the process that had it is gone.
             && ((message.seen == 0 && message.refusals == 0) || self.now > message.rests_until)
     }
@@ -162,7 +162,11 @@ impl Model {
             // The dead letters may not take it.
             let is_leaving = self.places(message).len() > 1;
             let has_rested = message.refusals > 0 || message.wishes.due.is_some() || is_leaving;
-            self.may_be_in(*number, place) && (message.hold != Hold::Free || has_rested || message.seen > 0)
+            // What lines up for the disk has its place, also if the disk refuses it then.
+            let lines_up = self.setup.has_disk && message.certain_at.is_none();
+            let is_refused = message.fate == Fate::Refused && message.place == place && self.has_failed_disk;
+            let is_busy = message.hold != Hold::Free || has_rested || message.seen > 0 || lines_up;
+            self.may_be_in(*number, place) && is_busy || is_refused
         };
         let busy = (0..self.messages.len()).filter(is_busy);
         let (messages, bytes) = busy

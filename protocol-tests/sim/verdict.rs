@@ -8,7 +8,7 @@ use gumboot::broker::QueueStats;
 use crate::laws::{Check, Law, Violation};
 use crate::message::{Fate, Hold, Message, Outcome};
 use crate::model::{Ack, Model};
-use crate::policy::{Overflow, QUEUES, is_temporary};
+use crate::policy::{DEAD_LETTERS, GRAVE, Overflow, QUEUES, is_temporary};
 use crate::setup::may_lose;
 
 /// No message keeps less memory than this.
@@ -76,7 +76,8 @@ impl Model {
             if !message.is_for_queue() || message.fate != Fate::Accepted {
                 continue;
             }
-            let (is_ready, is_placed) = (self.is_ready(message), self.is_certain(message) && message.is_due(self.now));
+            let is_placed = self.is_certain(message) && message.is_due(self.now) && message.is_readable(self.now);
+            let is_ready = self.is_ready(message);
             let is_held = matches!(message.hold, Hold::Held(by) if self.surely_holds(by));
             let message = &mut self.messages[number];
             message.waits_since = note(is_ready, message.waits_since);
@@ -117,7 +118,9 @@ impl Model {
             origins.push(message.origin);
             (messages + 1, bytes + message.size)
         });
-        if messages > max_messages || bytes > max_bytes {
+        // What was dropped for others comes back after a crash, if that was not stored.
+        let times = if drops && self.restarts > 0 { 2 } else { 1 };
+        if messages > max_messages * times || bytes > max_bytes * times {
             let text = format!("{place} has {messages} messages of {max_messages}, {bytes} bytes of {max_bytes}");
             return Err(Violation::new(Law::Limit, text, origins));
         }
@@ -163,7 +166,8 @@ impl Model {
             let since = *self.idle.entry(name.to_owned()).or_insert(self.now);
             let stay = self.policy_at(name).idle_expiry;
             if stay.is_none_or(|stay| self.now > since + stay) {
-                return wrong(name, &format!("is still there: {queue:?}"));
+                let (since, now) = (since.as_millis(), self.now.as_millis());
+                return wrong(name, &format!("is still there at {now}, idle since {since}: {queue:?}"));
             }
         }
         let is_there = |name: &str| stats.iter().any(|queue| queue.name.as_str() == name);
@@ -183,7 +187,8 @@ impl Model {
     fn may_be_used(&self, name: &str) -> bool {
         let comes = |message: &Message| {
             let is_underway = message.is_for_queue() && !matches!(message.hold, Hold::Consumed(_));
-            is_underway && self.may_come_to(message, name)
+            is_underway
+                && (self.may_come_to(message, name) || message.is_twofold && [DEAD_LETTERS, GRAVE].contains(&name))
         };
         self.touched.contains(name) || self.messages.iter().any(comes)
     }
