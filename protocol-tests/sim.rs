@@ -30,6 +30,8 @@ mod failures;
 mod lasting;
 #[path = "sim/laws.rs"]
 mod laws;
+#[path = "sim/letters.rs"]
+mod letters;
 #[path = "sim/message.rs"]
 mod message;
 #[path = "sim/model.rs"]
@@ -84,7 +86,7 @@ const STEPS: usize = 300;
 const REPEATED: u64 = 20;
 
 /// How many runs a fault may take to show.
-const PATIENCE: u64 = 60;
+const PATIENCE: u64 = 300;
 
 /// How many failures are told in full.
 const TOLD: usize = 3;

@@ -90,6 +90,38 @@ fn u9_it_keeps_what_comes_while_its_client_is_away() {
     }
 }
 
+/// Has everything stored.
+fn store_all(net: &mut Net) {
+    while !net.log.stores.is_empty() {
+        for (worker, ticket, _) in std::mem::take(&mut net.log.stores) {
+            net.run(worker, Command::Stored { ticket, result: Ok(()) });
+        }
+    }
+}
+
+/// Who has discarded something and then ended the durable subscription hears of both, wherever the letter is by then.
+#[test]
+fn g3_u9_forgotten_while_a_letter_is_on_its_way() {
+    for home in [0, 1] {
+        let letters = Net::durable(2, Options::default()).queue_on(0, 0);
+        let queues = QueueOptions { dead_letter: Some(letters.clone()), ..QueueOptions::default() };
+        let (mut net, queue) = with_one_on(home, Net::durable(2, Options { queues, ..Options::default() }));
+        store_all(&mut net);
+        net.publish(alice(), persistent(&Destination::new("/topic/a"), "one"));
+        store_all(&mut net);
+        let tags = net.expect_queue(&[(reader(), "one", 0)]).into_iter().collect();
+        net.verdicts();
+        let (session, ticket) = (reader().session, Some(Ticket(8)));
+        net.run(session.worker, Command::Settle { session, tags, outcome: Outcome::Discarded, ticket });
+        net.cancel(reader(), &queue);
+        forget(&mut net, session, &queue);
+        assert_eq!(net.verdicts(), [], "nothing is stored");
+        store_all(&mut net);
+        assert_eq!(net.verdicts(), [Ok(0), Ok(0)]);
+        assert_eq!(net.queue_stats(&letters).map(|stats| stats.ready), Some(1), "{home}");
+    }
+}
+
 #[test]
 fn q9_refused_messages_come_again_and_end_as_dead_letters() {
     let letters = Destination::new("/queue/letters");

@@ -90,6 +90,10 @@ impl Model {
         if *self.ids.entry(id.clone()).or_insert(number) != number || message.id.get_or_insert(id.clone()) != &id {
             return Err(wrong(Law::Stray, "message-ids are mixed up"));
         }
+        let is_letter = [DEAD_LETTERS, GRAVE].map(Some).contains(&frame.header("destination"));
+        if is_letter && !self.messages[number].is_for_queue() {
+            return self.letter_of(session, number, frame);
+        }
         Ok(number)
     }
 

@@ -73,14 +73,17 @@ impl World {
         self.ask(session, frame, effect, true);
     }
 
-    /// The dead letters are for queues: what durable subscriptions keep is not refused so often.
-    pub(crate) fn bearable(&self, subscription: usize, place: usize, outcome: Outcome) -> Outcome {
+    /// Of a message no more than one copy becomes a dead letter.
+    pub(crate) fn bearable(&mut self, subscription: usize, place: usize, outcome: Outcome) -> Outcome {
         let own = &self.model.subscriptions[subscription];
-        let Some(lasting) = own.lasting else { return outcome };
+        let Some(lasting) = own.lasting.filter(|_| outcome != Outcome::Consumed) else { return outcome };
         let first = if own.ack == Ack::Client { 0 } else { place };
         let numbers: Vec<usize> = own.unsettled[first..=place].iter().map(|handed| handed.message).collect();
         let most = self.model.policy_at("").max_deliveries;
-        let is_bearable = self.model.most_refusals(lasting, &numbers) + 1 < most && outcome != Outcome::Discarded;
+        let is_bearable = numbers.into_iter().all(|number| {
+            let dies = outcome == Outcome::Discarded || self.model.refusals_of(lasting, number) + 1 >= most;
+            !dies || self.model.may_die(lasting, number)
+        });
         if is_bearable { outcome } else { Outcome::Consumed }
     }
 

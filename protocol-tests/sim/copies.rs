@@ -18,7 +18,7 @@ pub(crate) struct Copy {
     pub(crate) is_counted: bool,
     pub(crate) hold: Hold,
     /// How often it was handed out at least; how often it was refused at most, and at least.
-    seen: u32,
+    pub(crate) seen: u32,
     pub(crate) refusals: u32,
     refused: u32,
     refused_at: Duration,
@@ -26,10 +26,12 @@ pub(crate) struct Copy {
     not_before: Option<Duration>,
     rests_until: Duration,
     /// That it is consumed is stored, and how often it was refused.
-    is_settled: bool,
+    pub(crate) is_settled: bool,
     kept_refused: u32,
+    /// It is a dead letter, if the dead letters take it.
+    pub(crate) is_dead: bool,
     /// Deliveries of it were read in another order than they were made.
-    is_doubtful: bool,
+    pub(crate) is_doubtful: bool,
 }
 
 impl Copy {
@@ -56,6 +58,7 @@ impl Copy {
             rests_until: Duration::ZERO,
             is_settled: false,
             kept_refused: 0,
+            is_dead: false,
             is_doubtful: false,
         }
     }
@@ -107,6 +110,10 @@ impl Model {
             copy.seen = copy.seen.max(count + 1);
             return Ok(());
         }
+        self.check_alive(lasting, number, frame)?;
+        let copy = self.copy_of(lasting, number).clone();
+        let by = copy.hold.by();
+        self.check_copy_time(subscription, number, frame)?;
         match (copy.hold, by.filter(|_| !copy.is_doubtful)) {
             (Hold::Consumed(_), Some(_)) => return wrong(Law::Duplicate, "this copy was consumed before"),
             (Hold::Held(_), Some(by)) if self.surely_holds(by) => {
@@ -133,6 +140,19 @@ impl Model {
                 true => self.confirm(own.session, &effect)?,
                 false => self.sessions[own.session].unconfirmed.push(effect),
             }
+        }
+        Ok(())
+    }
+
+    /// What has expired does not come.
+    fn check_copy_time(&self, subscription: usize, number: usize, frame: &Frame) -> Check {
+        let session = self.subscriptions[subscription].session;
+        // What is read from a slow disk comes when it is read.
+        let is_slow = self.setup.has_disk && !self.setup.is_quick;
+        let is_prompt = !self.sessions[session].was_stalled && !is_slow;
+        if is_prompt && self.messages[number].is_expired(self.policy_at(""), self.now) {
+            let text = format!("after its time was over: {frame}");
+            return Err(Violation::new(Law::Expiry, text, [session]));
         }
         Ok(())
     }
@@ -182,6 +202,7 @@ impl Model {
             if copy.hold == Hold::Held(subscription) {
                 (copy.hold, copy.refused_at) = (Hold::Settled(subscription, outcome), now);
                 copy.refusals += u32::from(matches!(outcome, Outcome::Rejected | Outcome::Deferred(_)));
+                self.die(subscription, lasting, *number, outcome);
             }
         }
     }
@@ -201,16 +222,22 @@ impl Model {
                 continue;
             }
             copy.hold = Hold::Free;
+            copy.refused += u32::from(matches!(outcome, Outcome::Rejected | Outcome::Deferred(_)));
+            copy.is_dead = outcome == Outcome::Discarded || copy.refused >= policy.max_deliveries;
+            if copy.is_dead || outcome == Outcome::Consumed {
+                copy.hold = Hold::Consumed(subscription);
+                continue;
+            }
             let wait = match outcome {
-                Outcome::Consumed | Outcome::Discarded => {
-                    copy.hold = Hold::Consumed(subscription);
-                    continue;
-                }
-                Outcome::Rejected => policy.wait(copy.refused + 1),
+                Outcome::Consumed | Outcome::Discarded => continue,
+                Outcome::Rejected => policy.wait(copy.refused),
                 Outcome::Deferred(delay) => delay.min(policy.max_delay),
             };
-            copy.refused += 1;
             copy.not_before = Some(copy.refused_at + wait);
+            if copy.refusals >= policy.max_deliveries {
+                // If the dead letters cannot take it.
+                copy.not_before = Some(copy.refused_at + wait.min(policy.redelivery_delay_max()));
+            }
             copy.rests_until = now + wait.max(policy.redelivery_delay_max()) + Duration::from_millis(2);
         }
     }
@@ -229,14 +256,14 @@ impl Model {
             let copy = self.copy_of(lasting, *number);
             if matches!(copy.hold, Hold::Settled(by, _) if by == subscription) {
                 (copy.hold, copy.rests_until) = (Hold::Free, rests_until);
+                self.tear_letter(lasting, *number);
             }
         }
     }
 
-    /// The most refusals that any of these copies has.
-    pub(crate) fn most_refusals(&self, lasting: usize, numbers: &[usize]) -> u32 {
-        let refusals = |number: &usize| self.lasting[lasting].copies.get(number).map_or(0, |copy| copy.refusals);
-        numbers.iter().map(refusals).max().unwrap_or(0)
+    /// How often a copy was refused at most.
+    pub(crate) fn refusals_of(&self, lasting: usize, number: usize) -> u32 {
+        self.lasting[lasting].copies.get(&number).map_or(0, |copy| copy.refusals)
     }
 
     /// A consumer in mode `auto` has gone, and may have taken some with it unread.
@@ -277,7 +304,7 @@ impl Model {
         let is_ready = message.is_readable(self.now)
             && copy.hold == Hold::Free
             && (copy.seen == 0 && copy.refusals == 0 || self.now > copy.rests_until);
-        if !is_ready || !self.is_copy_there(lasting, number, copy) {
+        if !is_ready || self.letter_from(lasting, number).is_some() || !self.is_copy_there(lasting, number, copy) {
             return None;
         }
         let is_doubtful = |(part, each): (usize, &Subscription)| {
@@ -301,6 +328,7 @@ impl Model {
             && self.lasting[lasting].sure_since.is_some()
             && message.fate == Fate::Accepted
             && message.certain_at.is_some()
+            && !message.may_be_expired(self.policy_at(""), self.now)
     }
 
     /// There is word that a message is wherever it should be.
@@ -340,7 +368,8 @@ impl Model {
         let was_full = message.found_full.is_some() && message.found_full == self.full_since;
         let is_sure =
             |own: &Lasting| own.sure_since.is_some() && own.copies.get(&number).is_some_and(|copy| copy.is_wanted);
-        if was_full && message.wishes.persistent && self.lasting.iter().any(is_sure) {
+        let may_be_over = message.may_be_expired(self.policy_at(""), self.now);
+        if was_full && !may_be_over && message.wishes.persistent && self.lasting.iter().any(is_sure) {
             let text = format!("the disk was full all the time: {frame}");
             return Err(Violation::new(Law::Receipt, text, [message.origin]));
         }
@@ -350,10 +379,11 @@ impl Model {
     /// Everybody who had them is gone, and a last session has taken all.
     pub(crate) fn check_copies_end(&self) -> Check {
         for (lasting, own) in self.lasting.iter().enumerate() {
-            let lost = own
-                .copies
-                .iter()
-                .find(|(number, copy)| self.is_copy_there(lasting, **number, copy) && !copy.is_consumed());
+            let lost = own.copies.iter().find(|(number, copy)| {
+                self.is_copy_there(lasting, **number, copy)
+                    && !copy.is_consumed()
+                    && !self.may_be_letter(lasting, **number)
+            });
             if let Some((number, copy)) = lost {
                 let text = format!("{} has not kept message {number}: {copy:?}", LASTING[lasting].id);
                 return Err(Violation::new(Law::Lost, text, [self.messages[*number].origin]));
@@ -374,9 +404,12 @@ impl Model {
                 Hold::Consumed(by) | Hold::Settled(by, Outcome::Consumed) => Hold::Settled(by, Outcome::Consumed),
                 _ => Hold::Free,
             };
-            copy.not_before = None;
+            (copy.not_before, copy.is_dead) = (None, copy.is_dead && copy.is_settled);
             copy.refused = copy.kept_refused;
             copy.seen = copy.refused.max(if has_failed { 0 } else { copy.seen.min(1) });
+            if matches!(copy.hold, Hold::Consumed(_)) {
+                copy.seen = 0;
+            }
             copy.rests_until = now + longest + Duration::from_millis(2);
             message.wishes.persistent
         });

@@ -43,6 +43,8 @@ pub(crate) struct Disk {
     pub(crate) fails_once: bool,
     /// Some of what is read next cannot be read.
     pub(crate) is_unreadable: bool,
+    /// What it keeps though it was given up.
+    undying: BTreeSet<u64>,
     /// What it does wrong, to prove that this would be noticed.
     lie: Option<Lie>,
     pub(crate) has_lied: bool,
@@ -152,6 +154,12 @@ impl Disk {
         readings
     }
 
+    /// Whether it is what a durable subscription keeps.
+    fn is_copy(&self, sequence: u64) -> bool {
+        let record = self.kept.get(&sequence).map(|(bytes, _)| Record::decode(bytes));
+        matches!(record, Some(Ok(Record::Message(record))) if record.topic.is_some() && !record.is_binding)
+    }
+
     fn message(&self, sequence: u64) -> Option<Arc<Message>> {
         let (bytes, _) = self.kept.get(&sequence)?;
         let Ok(Record::Message(record)) = Record::decode(bytes) else { return None };
@@ -162,7 +170,9 @@ impl Disk {
     }
 
     fn apply(&mut self, operations: impl Iterator<Item = StoreOp>) {
+        let mut brings = false;
         for operation in operations {
+            brings |= matches!(operation, StoreOp::Append(_));
             match operation {
                 StoreOp::Append(record) => {
                     let mut record = (*record).clone();
@@ -185,6 +195,10 @@ impl Disk {
                 StoreOp::Delete(sequence) => {
                     let is_kept = match self.bindings.contains(&sequence) {
                         true => self.lies(Lie::KeepsBindings),
+                        false if self.undying.contains(&sequence) => true,
+                        false if brings && self.is_copy(sequence) && self.lies(Lie::KeepsDead) => {
+                            self.undying.insert(sequence)
+                        }
                         false => self.lies(Lie::KeepsSettled),
                     };
                     if !is_kept {

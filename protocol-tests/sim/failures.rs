@@ -25,9 +25,14 @@ impl World {
             self.disk.want(wanted);
         }
         let has_read = self.read_back(most);
+        let is_unsound = self.disk.is_full || self.disk.fails_once;
         let mut answers = self.disk.promise();
         if most > 0 {
             answers.extend(self.disk.sync(most));
+        }
+        if is_unsound {
+            self.model.events += 1;
+            self.model.unsound_at = Some(self.model.events);
         }
         let has_answered = has_read || !answers.is_empty();
         for (hub, ticket, result) in answers {

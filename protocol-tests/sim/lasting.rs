@@ -285,7 +285,9 @@ impl Model {
         let takers = LASTING.iter().zip(&self.lasting);
         let takers = takers.filter(|(known, _)| takes(known.topic, message.destination));
         let is_kept = |own: &Lasting| own.copies.get(&number).is_some_and(|copy| copy.is_counted);
-        takers.filter(|(_, own)| own.sure_since.is_some() && is_kept(own)).count()
+        // What is over when it comes is not kept.
+        let may_be_over = message.may_be_expired(self.policy_at(""), self.now);
+        takers.filter(|(_, own)| own.sure_since.is_some() && is_kept(own) && !may_be_over).count()
     }
 
     /// How many deliveries sessions may have of a durable subscription.

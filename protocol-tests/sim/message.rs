@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::letters::Died;
 use crate::policy::{Policy, is_queue, is_temporary};
 use crate::users::Addressee;
 
@@ -82,6 +83,9 @@ pub(crate) struct Message {
     /// A route has brought it there; or a handler has sent it, for its origin.
     pub(crate) via: Option<&'static str>,
     pub(crate) is_reply: bool,
+    /// The dead letter that a copy of it may be, in some durable subscription; or what it was itself, if it is one.
+    pub(crate) letter: Option<usize>,
+    pub(crate) died: Option<Died>,
     /// Whose temporary queue that is.
     pub(crate) owner: Option<usize>,
     pub(crate) size: usize,
@@ -172,6 +176,8 @@ impl Message {
             addressee: None,
             via: None,
             is_reply: false,
+            letter: None,
+            died: None,
             owner: None,
             size,
             excludes_self: false,
@@ -235,7 +241,7 @@ impl Message {
     }
 
     pub(crate) fn is_for_queue(&self) -> bool {
-        is_queue(self.destination)
+        is_queue(self.place)
     }
 
     /// Whether all who were to get it had it before an event.

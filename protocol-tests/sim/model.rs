@@ -240,6 +240,8 @@ pub(crate) struct Model {
     pub(crate) commits: Vec<Transaction>,
     /// What is known of each durable subscription.
     pub(crate) lasting: Vec<Lasting>,
+    /// Of which durable subscription a copy of a message may die.
+    pub(crate) dying: BTreeMap<usize, usize>,
     /// What handlers were asked.
     pub(crate) questions: Vec<Question>,
     pub(crate) orders: usize,
@@ -276,6 +278,8 @@ pub(crate) struct Model {
     pub(crate) crashed_at: usize,
     /// Whether the disk ever failed; and since when it is full.
     pub(crate) has_failed_disk: bool,
+    /// When it was last about to fail, by the count of events.
+    pub(crate) unsound_at: Option<usize>,
     pub(crate) full_since: Option<usize>,
     /// The messages of each queue that were there when nobody but a last consumer was, once that is so.
     pub(crate) remains: Option<BTreeMap<&'static str, BTreeSet<usize>>>,
@@ -291,6 +295,7 @@ impl Model {
             messages: Vec::new(),
             commits: Vec::new(),
             questions: Vec::new(),
+            dying: BTreeMap::new(),
             lasting: vec![Lasting::default(); LASTING.len()],
             orders: 0,
             ids: BTreeMap::new(),
@@ -310,6 +315,7 @@ impl Model {
             restarts: 0,
             crashed_at: 0,
             has_failed_disk: false,
+            unsound_at: None,
             full_since: None,
             remains: None,
         }

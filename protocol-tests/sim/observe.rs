@@ -225,7 +225,12 @@ impl Model {
         }
         self.confirm(session, &effect)?;
         match &effect {
-            Effect::Settle(subscription, settled, _) => self.note_settled(*subscription, settled),
+            Effect::Settle(subscription, settled, _) => {
+                self.note_settled(*subscription, settled);
+                if let Some(lasting) = self.subscriptions[*subscription].lasting {
+                    self.letters_stored(lasting, settled);
+                }
+            }
             Effect::Commit(commit) => {
                 for (subscription, settled, _) in self.commits[*commit].settles.clone() {
                     self.note_settled(subscription, &settled);

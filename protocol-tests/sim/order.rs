@@ -142,6 +142,9 @@ impl Model {
             (message.waits_since, message.placed_at) = (None, None);
         }
         self.overtaken.retain(|overtaken| overtaken.waiting != number);
+        if let Some(letter) = self.messages.get(number).and_then(|message| message.letter) {
+            self.note_unreadable(letter);
+        }
     }
 
     /// All is quiet: who waited is still there, or had its turn.

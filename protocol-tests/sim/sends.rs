@@ -38,6 +38,9 @@ impl World {
         if is_queue(destination) && self.random.percent(45) {
             message.wishes = self.wishes(transaction.is_none());
         }
+        if TOPICS.contains(&destination) && self.random.percent(60) {
+            message.wishes.expires = self.wishes(false).expires;
+        }
         message.via = if is_plain || TOPICS.contains(&destination) { self.route_to(destination) } else { None };
         message.wishes.persistent = !is_temporary(destination) && self.model.setup.has_disk && self.random.percent(45);
         message.brings = message.wishes.reply_to.and_then(|queue| self.bring(session, queue));

@@ -35,6 +35,8 @@ pub(crate) struct LastingRules {
     /// Of each subscription.
     pub(crate) max_messages: usize,
     pub(crate) drops_oldest: bool,
+    /// What finds one full would go to the dead letters, if it were in a queue: it is dropped.
+    diverts: bool,
     pub(crate) idle_expiry: Option<Duration>,
 }
 
@@ -44,6 +46,7 @@ impl LastingRules {
             max_subscriptions: random.pick(&[1, 10, 10, 10]),
             max_messages: random.pick(&[3, 8, 1000, 1000]),
             drops_oldest: random.percent(60),
+            diverts: random.percent(50),
             idle_expiry: random.pick(&[None, None, Some(Duration::from_secs(2)), Some(Duration::from_secs(9))]),
         }
     }
@@ -58,7 +61,11 @@ impl LastingRules {
         DurableOptions {
             max_subscriptions: self.max_subscriptions,
             max_messages: self.max_messages,
-            overflow: if self.drops_oldest { broker::Overflow::DropOldest } else { broker::Overflow::Reject },
+            overflow: match (self.drops_oldest, self.diverts) {
+                (true, _) => broker::Overflow::DropOldest,
+                (_, true) => broker::Overflow::DeadLetter,
+                (_, false) => broker::Overflow::Reject,
+            },
             idle_expiry: self.idle_expiry,
             ..DurableOptions::default()
         }
@@ -126,6 +133,11 @@ impl Setup {
     /// The same, to be changed.
     pub(crate) fn policies(&mut self) -> impl Iterator<Item = &mut Policy> {
         self.policies.iter_mut()
+    }
+
+    /// Lets queues without policies, and durable subscriptions, hand a message out so much more often.
+    pub(crate) fn hand_out_again(&mut self, times: u32) {
+        self.usual.max_deliveries += times;
     }
 
     /// What a SUBSCRIBE to `destination` that asks for `wish` gets.

@@ -287,9 +287,14 @@ impl World {
             open.map(move |(place, _)| (subscription, place))
         });
         let places: Vec<(usize, usize)> = places.collect();
-        let Some((subscription, place)) = self.random.pick_any(&places) else { return };
+        let is_kept = |(of, _): &(usize, usize)| self.model.subscriptions[*of].lasting.is_some();
+        let kept: Vec<(usize, usize)> = places.iter().copied().filter(is_kept).collect();
+        let some = if kept.is_empty() || self.random.percent(50) { places } else { kept };
+        let Some((subscription, place)) = self.random.pick_any(&some) else { return };
         let version = self.model.sessions[session].version;
+        let is_kept = self.model.subscriptions[subscription].lasting.is_some() && version != Version::V1_0;
         let outcome = match self.random.below(100) {
+            _ if is_kept && self.random.percent(30) => Outcome::Discarded,
             0..=22 if version != Version::V1_0 => Outcome::Rejected,
             23..=30 if version != Version::V1_0 => {
                 Outcome::Deferred(Duration::from_millis(self.random.pick(&[100, 1000, 60_000])))

@@ -41,8 +41,14 @@ pub(crate) enum Fault {
     DropKept,
     /// What should end a durable subscription ends only the session's part of it.
     ForgetNothing,
-    /// These headers of what clients send are never read.
+    /// A dead letter of a durable subscription is lost,
+    DropLetter,
+    /// or is said to be another's.
+    OtherOrigin,
+    /// These headers of what clients send are never read,
     Ignore(&'static [&'static str]),
+    /// or not where they are sent to topics.
+    IgnoreOfTopics(&'static [&'static str]),
     /// The broker does not know this part of its policies.
     Misread(Rule),
     /// After a restart, a message that was there before seems new.
@@ -83,6 +89,8 @@ pub(crate) enum Lie {
     LosesBindings,
     /// Durable subscriptions never end.
     KeepsBindings,
+    /// What a durable subscription has given up is there beside its dead letter.
+    KeepsDead,
     /// What is read back is each time another message,
     MixesUp,
     /// half of one,
@@ -112,13 +120,15 @@ pub(crate) enum Rule {
     Kept,
     KeptOverflow,
     KeptExpiry,
+    /// How often queues without policies and durable subscriptions hand a message out.
+    UsualDeliveries,
     /// How much of a queue is in memory.
     Memory,
 }
 
 impl Fault {
     /// All faults, and as what the model reports each.
-    pub(crate) const ALL: [(Fault, &[Law]); 62] = [
+    pub(crate) const ALL: [(Fault, &[Law]); 67] = [
         (Fault::DropTopicMessage, &[Law::Lost]),
         (Fault::DropQueueMessage, &[Law::Lost, Law::Stuck, Law::Order]),
         (Fault::DoubleMessage, &[Law::Duplicate, Law::TwoConsumers, Law::Browse]),
@@ -138,18 +148,18 @@ impl Fault {
         (Fault::Ignore(&["expires", "expiration"]), &[Law::Expiry, Law::Browse, Law::DeadLetter]),
         (
             Fault::Ignore(&["delay", "AMQ_SCHEDULED_DELAY", "deliver-at"]),
-            &[Law::Delay, Law::Redelivery, Law::Limit, Law::Browse],
+            &[Law::Delay, Law::Redelivery, Law::Limit, Law::Browse, Law::Order],
         ),
         (Fault::Ignore(&["group", "JMSXGroupID"]), &[Law::Group]),
         (Fault::Ignore(&["priority"]), &[Law::Order]),
-        (Fault::Ignore(&["requeue"]), &[Law::DeadLetter, Law::Redelivery]),
+        (Fault::Ignore(&["requeue"]), &[Law::DeadLetter, Law::Redelivery, Law::Stuck]),
         (Fault::Ignore(&["browser"]), &[Law::Browse, Law::Stuck, Law::Refusal, Law::Order, Law::Lost]),
         (Fault::Ignore(&["no-local"]), &[Law::Stray]),
         (Fault::Misread(Rule::Limits), &[Law::Limit]),
         (Fault::Misread(Rule::Overflow), &[Law::Refusal]),
         (Fault::Misread(Rule::MaxDeliveries), &[Law::DeadLetter]),
         (Fault::Misread(Rule::Redelivery), &[Law::Redelivery]),
-        (Fault::Misread(Rule::MaxDelay), &[Law::Limit]),
+        (Fault::Misread(Rule::MaxDelay), &[Law::Limit, Law::Order]),
         (Fault::Misread(Rule::Ttl), &[Law::Expiry, Law::Browse]),
         (Fault::Misread(Rule::WhenExpired), &[Law::DeadLetter, Law::Lost]),
         (Fault::Misread(Rule::IdleExpiry), &[Law::Idle]),
@@ -170,12 +180,18 @@ impl Fault {
                 Law::TwoConsumers,
                 Law::Stuck,
                 Law::Redelivery,
+                Law::DeadLetter,
                 Law::Receipt,
             ],
         ),
         (Fault::Lie(Lie::ForgetsEnds), &[Law::Expiry, Law::Browse]),
         (Fault::Lie(Lie::SaysNothing), &[Law::Receipt, Law::Stuck, Law::Idle]),
         (Fault::DropKept, &[Law::Lost, Law::Stuck]),
+        (Fault::DropLetter, &[Law::Lost, Law::Stuck]),
+        (Fault::OtherOrigin, &[Law::Stray]),
+        (Fault::IgnoreOfTopics(&["expires", "expiration"]), &[Law::Expiry]),
+        (Fault::Misread(Rule::UsualDeliveries), &[Law::DeadLetter, Law::Stuck, Law::Lost]),
+        (Fault::Lie(Lie::KeepsDead), &[Law::DeadLetter, Law::Duplicate]),
         (Fault::ForgetNothing, &[Law::Durable, Law::Receipt]),
         (
             Fault::Ignore(&["durable", "durable-subscription-name", "activemq.subscriptionName"]),
@@ -194,7 +210,7 @@ impl Fault {
         (Fault::DropUserMessage, &[Law::Lost]),
         (Fault::ShowUser, &[Law::Stray]),
         (Fault::Ignore(&["login"]), &[Law::User]),
-        (Fault::Lie(Lie::MixesUp), &[Law::Order, Law::Stray, Law::Redelivery]),
+        (Fault::Lie(Lie::MixesUp), &[Law::Order, Law::Stray, Law::Redelivery, Law::Duplicate]),
         (Fault::Lie(Lie::ReadsHalf), &[Law::Stray]),
         (Fault::Lie(Lie::ReadsNothing), &[Law::Stuck, Law::Lost, Law::Order]),
         (Fault::Lie(Lie::NeverReads), &[Law::Stuck, Law::Lost]),
@@ -239,7 +255,8 @@ impl Tap {
                 self.has_acted |= misread(policy, rule);
             }
             misread_lasting(&mut told.lasting, rule);
-            self.has_acted |= told.lasting != setup.lasting;
+            told.hand_out_again(u32::from(rule == Rule::UsualDeliveries));
+            self.has_acted |= told.lasting != setup.lasting || rule == Rule::UsualDeliveries;
         }
         told
     }
@@ -254,6 +271,7 @@ impl Tap {
         }
         let ignored: &[&str] = match self.fault {
             Some(Fault::Ignore(names)) => names,
+            Some(Fault::IgnoreOfTopics(names)) if is_for_topic(frame) => names,
             Some(Fault::ForgetNothing) if frame.command == "UNSUBSCRIBE" => &FORGETTING,
             _ => &[],
         };
@@ -273,6 +291,12 @@ impl Tap {
             Fault::DropTopicMessage => drop_first(batch, |frame| is_message(frame, "/topic/") && !is_kept(frame)),
             Fault::DropQueueMessage => drop_first(batch, |frame| is_message(frame, "/queue/")),
             Fault::DropKept => drop_first(batch, is_kept),
+            Fault::DropLetter => drop_first(batch, is_letter),
+            Fault::OtherOrigin => alter(batch, |frame| {
+                let is_it = is_letter(frame);
+                let headers = frame.headers.iter_mut().filter(|(name, _)| is_it && name == "original-destination");
+                headers.map(|(_, topic)| topic.push('x')).count() > 0
+            }),
             Fault::DropUserMessage => drop_first(batch, |frame| is_message(frame, "/user/")),
             Fault::ShowUser => alter(batch, |frame| {
                 let is_it = is_message(frame, "/user/") && session.user.is_some();
@@ -325,6 +349,7 @@ impl Tap {
             | Fault::ForgetNothing
             | Fault::Answer(_)
             | Fault::Ignore(_)
+            | Fault::IgnoreOfTopics(_)
             | Fault::Misread(_)
             | Fault::Lie(_) => false,
         };
@@ -349,7 +374,7 @@ fn misread(policy: &mut Policy, rule: Rule) -> bool {
         Rule::Active => policy.has_one_active = false,
         Rule::Prefetch => policy.prefetch = policy.prefetch.map(|_| 8),
         Rule::Memory => policy.memory = 1 << 30,
-        Rule::Kept | Rule::KeptOverflow | Rule::KeptExpiry => {}
+        Rule::Kept | Rule::KeptOverflow | Rule::KeptExpiry | Rule::UsualDeliveries => {}
     }
     before != format!("{policy:?}")
 }
@@ -371,6 +396,16 @@ fn is_message(frame: &Frame, prefix: &str) -> bool {
 fn is_kept(frame: &Frame) -> bool {
     let id = frame.header("subscription").filter(|_| is_message(frame, "/topic/"));
     LASTING.iter().any(|known| Some(known.id) == id)
+}
+
+/// Whether it is a dead letter of what a durable subscription kept.
+fn is_letter(frame: &Frame) -> bool {
+    is_message(frame, "/queue/") && frame.header("original-destination").is_some_and(|from| from.starts_with("/topic/"))
+}
+
+fn is_for_topic(frame: &Frame) -> bool {
+    let is_topic = |to: &str| to.starts_with("/topic/") || to == "/app/to-topic";
+    frame.command == "SEND" && frame.header("destination").is_some_and(is_topic)
 }
 
 fn find(batch: &[Received], is_it: impl Fn(&Frame) -> bool) -> Option<usize> {

@@ -32,6 +32,7 @@ impl Model {
         self.check_overtaken()?;
         self.check_looks()?;
         self.check_answers()?;
+        self.accept_letters();
         self.check_topics()?;
         self.check_queues()?;
         self.check_limits()?;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(super) use self::bound::Bound;
+pub(super) use self::bound::{Bound, Dissolved};
 use self::browse::Page;
 use self::hand_out::Unsettled;
 use self::paging::Asked;

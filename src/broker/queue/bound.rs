@@ -22,6 +22,19 @@ pub(in crate::broker) struct Bound {
     pub(in crate::broker) waiting: Vec<(Consumer, Option<Ticket>)>,
 }
 
+/// What a durable subscription leaves when it ends.
+#[derive(Debug)]
+pub(in crate::broker) struct Dissolved {
+    /// The numbers in the store of all it had, itself included.
+    pub(in crate::broker) numbers: Vec<NonZeroU64>,
+    /// What waits for the store.
+    pub(in crate::broker) admitted: Vec<Admitted>,
+    /// Dying messages that no letter was written for, and the settlements that wait for them.
+    pub(in crate::broker) gone: Vec<(u64, u64)>,
+    /// The same of those whose letters are on their way.
+    pub(in crate::broker) leaving: Vec<(u64, u64)>,
+}
+
 impl Queue {
     /// Its durable subscription, where it is that of one.
     pub(in crate::broker) fn bound(&mut self) -> Option<&mut Bound> {
@@ -50,8 +63,8 @@ impl Queue {
         self.consumers.iter().any(|each| is_own(each) && (each.no_local || message.content.exclude_origin))
     }
 
-    /// Ends it: gives the numbers in the store of all it has, itself included, and those that wait for the store.
-    pub(in crate::broker) fn dissolve(mut self) -> (Vec<NonZeroU64>, Vec<Admitted>) {
+    /// Ends it.
+    pub(in crate::broker) fn dissolve(mut self) -> Dissolved {
         let admitted: Vec<Admitted> = self.admission.drain().collect();
         let held = self.unsettled.values().map(|unsettled| &unsettled.entry);
         let entries = held.chain(self.dying.values().map(|dying| &dying.entry)).filter_map(|entry| entry.stored);
@@ -59,7 +72,9 @@ impl Queue {
         let mut numbers: Vec<NonZeroU64> =
             self.backlog.all().filter_map(|(past, _)| past.stored).chain(entries).chain(of_admitted).collect();
         numbers.extend(self.bound().and_then(|bound| bound.stored));
-        (numbers, admitted)
+        let awaited = self.dying.iter().filter_map(|(sequence, dying)| Some((*sequence, dying.awaited?)));
+        let (gone, leaving) = awaited.partition(|(sequence, _)| self.is_away(*sequence));
+        Dissolved { numbers, admitted, gone, leaving }
     }
 
     pub(super) fn is_abandoned(&mut self, now: Instant) -> bool {

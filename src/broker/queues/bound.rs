@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{QueueKey, Queues};
 use crate::broker::admission::Source;
 use crate::broker::command::{Change, Consumer, Effects, Note, UNAWAITED};
-use crate::broker::queue::{Bound, Life, Pushed, Queue};
+use crate::broker::queue::{Bound, Dissolved, Life, Pushed, Queue};
 use crate::broker::shard::answer;
 use crate::broker::storage::Awaited;
 use crate::destination::{Destination, Pattern};
@@ -169,7 +169,11 @@ impl Queues {
         self.bound = self.bound.saturating_sub(1);
         let topic = queue.bound().and_then(|bound| bound.topic.take());
         let mark = queue.has_mark().then(|| Change::Mark { queue: queue.name().clone(), up_to: 0 });
-        let (numbers, admitted) = queue.dissolve();
+        let Dissolved { numbers, admitted, gone, leaving } = queue.dissolve();
+        for (_, settlement) in gone {
+            self.settlement_done(Some(settlement), Ok(()), effects);
+        }
+        self.await_orphans(key, leaving);
         for admitted in admitted {
             if let Source::Publisher(ticket) = admitted.source {
                 // Nobody is there any more to be reached.
