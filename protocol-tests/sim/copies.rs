@@ -223,7 +223,11 @@ impl Model {
             }
             copy.hold = Hold::Free;
             copy.refused += u32::from(matches!(outcome, Outcome::Rejected | Outcome::Deferred(_)));
-            copy.is_dead = outcome == Outcome::Discarded || copy.refused >= policy.max_deliveries;
+            copy.is_dead = match outcome {
+                Outcome::Consumed => false,
+                Outcome::Discarded => true,
+                Outcome::Rejected | Outcome::Deferred(_) => copy.refused >= policy.max_deliveries,
+            };
             if copy.is_dead || outcome == Outcome::Consumed {
                 copy.hold = Hold::Consumed(subscription);
                 continue;

@@ -38,7 +38,7 @@ impl Model {
         let Some(copy) = self.lasting[lasting].copies.get(&number) else { return };
         let is_refused = copy.refusals >= self.policy_at("").max_deliveries;
         let is_discarded = outcome == Outcome::Discarded;
-        if !is_refused && !is_discarded {
+        if outcome == Outcome::Consumed || !is_refused && !is_discarded {
             return;
         }
         let (seen, restarts) = (copy.seen, self.restarts);
