@@ -180,6 +180,9 @@ impl Model {
                 return Err(Violation::new(Law::Limit, text, [session]));
             }
         }
+        if self.sessions[session].was_stalled {
+            return Ok(());
+        }
         let last = own.last.insert((message.origin, message.destination, message.lane()), message.order);
         match last.filter(|last| *last > message.order && LASTING[lasting].is_named) {
             Some(last) => {

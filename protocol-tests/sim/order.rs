@@ -99,7 +99,8 @@ impl Model {
         let is_theirs = match owner {
             None => true,
             Some(_) if self.policy_at(message.place).max_groups <= 2 || message.is_temporary() => false,
-            Some(owner) => owner.is_none_or(|owner| *owner == subscription),
+            // Somebody may have it who was given a message that went back before anybody saw it.
+            Some(owner) => owner == Some(&subscription),
         };
         own.consumes(message) && !own.shuns(message) && is_theirs
     }

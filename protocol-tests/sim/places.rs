@@ -162,9 +162,10 @@ impl Model {
             // The dead letters may not take it.
             let is_leaving = self.places(message).len() > 1;
             let has_rested = message.refusals > 0 || message.wishes.due.is_some() || is_leaving;
-            // What lines up for the disk has its place, also if the disk refuses it then.
-            let lines_up = self.setup.has_disk && message.certain_at.is_none();
-            let is_refused = message.fate == Fate::Refused && message.place == place && self.has_failed_disk;
+            // What lines up for the disk, or for the rest of its transaction, has its place, also if it is refused then.
+            let lines_up = (self.setup.has_disk || message.is_in_transaction) && message.certain_at.is_none();
+            let was_there = self.has_failed_disk || message.is_in_transaction;
+            let is_refused = message.fate == Fate::Refused && message.place == place && was_there;
             let is_busy = message.hold != Hold::Free || has_rested || message.seen > 0 || lines_up;
             self.may_be_in(*number, place) && is_busy || is_refused
         };
