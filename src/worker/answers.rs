@@ -35,7 +35,9 @@ impl Hub {
             Ok(done) => done,
             Err(Failure::Late(_)) if finished.limit.1 == WhenLate::Ignore => Done::default(),
             Err(failure) => {
-                self.peers.counters.call_failures.add(1);
+                if let Failure::Late(limit) = failure {
+                    tracing::warn!(%destination, ?limit, "the application did not answer in time");
+                }
                 let refusal = unhandled(failure.code(), &destination, failure.to_string());
                 return self.fail(&finished, refusal);
             }
@@ -45,10 +47,16 @@ impl Hub {
             Purpose::Ask(_) => replies.iter().position(|reply| reply.to == To::Default).map(|at| replies.remove(at)),
             Purpose::Send(_) | Purpose::Tell => None,
         };
-        let contents = self.note_changes(session, &changes).and_then(|()| self.contents(&finished, replies));
-        let contents = match contents {
+        let contents = self.contents(&finished, replies);
+        // Attributes last: of an answer that cannot be carried out nothing takes effect.
+        let contents = match contents.and_then(|contents| self.note_changes(session, &changes).map(|()| contents)) {
             Ok(contents) => contents,
-            Err(refusal) => return self.fail(&finished, refusal),
+            Err(refusal) => {
+                if !matches!(refusal, Refusal::Limit { .. }) {
+                    tracing::warn!(%destination, "the application's answer cannot be carried out: {refusal}");
+                }
+                return self.fail(&finished, refusal);
+            }
         };
         let direct = u32::from(answered.is_some());
         if let (Some(reply), Purpose::Ask(ask)) = (answered, &finished.purpose) {
@@ -66,7 +74,8 @@ impl Hub {
     }
 
     /// A request came to nothing. Of an event the session knows nothing, so only the log is told.
-    fn fail(&mut self, finished: &Call, refusal: Refusal) {
+    pub(super) fn fail(&mut self, finished: &Call, refusal: Refusal) {
+        self.peers.counters.call_failures.add(1);
         match finished.is_event() {
             true => tracing::warn!(code = refusal.code(), "the application did not handle an event: {refusal}"),
             false => self.complain(finished.session, finished.ticket(), &finished.destination, refusal),

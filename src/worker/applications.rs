@@ -187,9 +187,8 @@ impl Hub {
             if let Err(refusal) = verdict
                 && let Some(finished) = self.applications.calls.finish(call)
             {
-                let (session, ticket) = (finished.session, finished.ticket());
-                self.complain(session, ticket, &finished.destination, refusal);
-                self.advance(session);
+                self.fail(&finished, refusal);
+                self.advance(finished.session);
             }
             return;
         }
@@ -312,6 +311,7 @@ impl Hub {
                 content.terms = Some(Box::new(Terms { expires, is_question: true, ..Terms::default() }));
                 let destination = ask.destination.clone();
                 self.applications.calls.run(self.peers.now, call, session, Purpose::Ask(ask), destination, limit);
+                self.peers.counters.calls.add(1);
                 let ticket = Some(Ticket::internal(call.number_of(0)));
                 self.route(session, content, ticket);
             }
