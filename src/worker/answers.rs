@@ -53,7 +53,7 @@ impl Hub {
             Ok(contents) => contents,
             Err(refusal) => {
                 if !matches!(refusal, Refusal::Limit { .. }) {
-                    tracing::warn!(%destination, "the application's answer cannot be carried out: {refusal}");
+                    tracing::warn!(%destination, "the answer cannot be carried out: {}", detail_of(&refusal));
                 }
                 return self.fail(&finished, refusal);
             }
@@ -77,7 +77,10 @@ impl Hub {
     pub(super) fn fail(&mut self, finished: &Call, refusal: Refusal) {
         self.peers.counters.call_failures.add(1);
         match finished.is_event() {
-            true => tracing::warn!(code = refusal.code(), "the application did not handle an event: {refusal}"),
+            true => {
+                let (code, session) = (refusal.code(), finished.session.name(self.boot));
+                tracing::warn!(code, %session, "the application did not handle an event: {}", detail_of(&refusal));
+            }
             false => self.complain(finished.session, finished.ticket(), &finished.destination, refusal),
         }
     }
@@ -160,10 +163,7 @@ impl Hub {
             self.peers.note(Note::LimitReached(refusal.clone()));
         }
         let Some(prefix) = self.user_prefix() else { return self.tell(session, ticket, Err(refusal)) };
-        let detail = match &refusal {
-            Refusal::Unhandled(unhandled) => unhandled.detail.to_string(),
-            other => other.to_string(),
-        };
+        let detail = detail_of(&refusal);
         let headers = [
             ("code", refusal.code()),
             ("message", "the application did not handle it"),
@@ -292,6 +292,14 @@ impl Hub {
 /// What shows that somebody was given a question, and does not only know that it is asked.
 fn seal_of(session: SessionId, call: CallId) -> String {
     format!("{:016x}", seal((session, call)))
+}
+
+/// What is wrong, without the destination, which is told beside it.
+fn detail_of(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Unhandled(unhandled) => unhandled.detail.to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn without_reserved(headers: &Headers) -> Headers {
