@@ -64,7 +64,10 @@ impl Model {
         if is_here && message.is_early(self.now) {
             return wrong("a message whose delay is not over");
         }
-        if is_here && !self.sessions[session].was_stalled && message.is_expired(policy, self.now) {
+        // What is read from a slow disk comes when it is read.
+        let is_slow = self.setup.has_disk && !self.setup.is_quick;
+        let is_prompt = !self.sessions[session].was_stalled && !is_slow;
+        if is_here && is_prompt && message.is_expired(policy, self.now) {
             return wrong("a message whose time is over");
         }
         let (rank, origin, order) = (message.rank(policy), message.origin, message.order);

@@ -67,6 +67,11 @@ impl Copy {
         matches!(self.hold, Hold::Consumed(_) | Hold::Settled(_, Outcome::Consumed))
     }
 
+    /// Whether it may be where it cannot be dropped for others, though nobody has it.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.refusals > 0 || self.is_dead || matches!(self.hold, Hold::Settled(_, Outcome::Discarded))
+    }
+
     fn note_stored(&mut self) {
         self.is_settled |= matches!(self.hold, Hold::Consumed(_));
         self.kept_refused = self.refused;
@@ -199,6 +204,10 @@ impl Model {
 
     /// A client settles copies.
     pub(crate) fn copies_settled(&mut self, subscription: usize, lasting: usize, settled: &[usize], outcome: Outcome) {
+        if outcome != Outcome::Consumed {
+            // What rests, or is on its way to the dead letters, cannot be dropped for others.
+            self.lasting[lasting].copies.values_mut().for_each(|copy| copy.is_counted &= copy.is_wanted);
+        }
         for number in settled {
             let now = self.now;
             let copy = self.copy_of(lasting, *number);

@@ -262,7 +262,8 @@ impl Model {
             own.load += 1;
             if own.load > rules.max_messages {
                 own.was_full = true;
-                let may_drop = rules.drops_oldest && !has_disk && credit < rules.max_messages;
+                let may_rest = own.copies.values().any(Copy::may_rest);
+                let may_drop = rules.drops_oldest && !has_disk && !may_rest && credit < rules.max_messages;
                 for copy in own.copies.values_mut() {
                     (copy.is_wanted, copy.is_counted) = (false, copy.is_counted && may_drop);
                 }
@@ -271,7 +272,7 @@ impl Model {
             let is_small = has_disk && rules.max_messages < MANY;
             if own.sure_since.is_some() && !is_declined && !is_small {
                 // Something can be dropped for it, unless it is all with sessions, delayed, or on its way to the disk.
-                let is_refused = own.copies.values().any(|copy| copy.refusals > 0);
+                let is_refused = own.copies.values().any(Copy::may_rest);
                 let has_room = rules.drops_oldest && credit < rules.max_messages && !has_disk && !is_refused;
                 let copy = if own.was_full { has_room.then(Copy::counted) } else { Some(Copy::wanted()) };
                 own.copies.extend(copy.map(|copy| (number, copy)));

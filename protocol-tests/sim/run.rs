@@ -15,6 +15,9 @@ use crate::world::World;
 /// How many lines of a transcript are shown.
 const SHOWN: usize = 60;
 
+/// What the last consumers call their subscriptions.
+pub(crate) const DRAIN: &str = "drain";
+
 /// What came of a run.
 pub(crate) struct Outcomes {
     pub(crate) violation: Option<Violation>,
@@ -114,9 +117,9 @@ fn drain(world: &mut World) -> Check {
     for queue in QUEUES {
         let session = world.connect(Version::V1_2, false);
         let (mode, ack) = world.random.pick(&[("auto", Ack::Auto), ("client-individual", Ack::Individual)]);
-        let frame = Frame::new("SUBSCRIBE").with("id", "drain").with("destination", queue).with("ack", mode);
+        let frame = Frame::new("SUBSCRIBE").with("id", DRAIN).with("destination", queue).with("ack", mode);
         let credit = world.model.setup.credit(queue, None);
-        let effect = world.model.subscribe(Subscription::new(session, "drain", queue, ack, credit));
+        let effect = world.model.subscribe(Subscription::new(session, DRAIN, queue, ack, credit));
         consumers.push(world.model.subscriptions.len() - 1);
         world.ask(session, frame, effect, true);
     }

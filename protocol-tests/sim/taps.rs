@@ -292,11 +292,7 @@ impl Tap {
             Fault::DropQueueMessage => drop_first(batch, |frame| is_message(frame, "/queue/")),
             Fault::DropKept => drop_first(batch, is_kept),
             Fault::DropLetter => drop_first(batch, is_letter),
-            Fault::OtherOrigin => alter(batch, |frame| {
-                let is_it = is_letter(frame);
-                let headers = frame.headers.iter_mut().filter(|(name, _)| is_it && name == "original-destination");
-                headers.map(|(_, topic)| topic.push('x')).count() > 0
-            }),
+            Fault::OtherOrigin => alter(batch, misname),
             Fault::DropUserMessage => drop_first(batch, |frame| is_message(frame, "/user/")),
             Fault::ShowUser => alter(batch, |frame| {
                 let is_it = is_message(frame, "/user/") && session.user.is_some();
@@ -396,6 +392,13 @@ fn is_message(frame: &Frame, prefix: &str) -> bool {
 fn is_kept(frame: &Frame) -> bool {
     let id = frame.header("subscription").filter(|_| is_message(frame, "/topic/"));
     LASTING.iter().any(|known| Some(known.id) == id)
+}
+
+/// Says of a dead letter that it was another's. Answers whether it is one.
+fn misname(frame: &mut Frame) -> bool {
+    let is_it = is_letter(frame);
+    let headers = frame.headers.iter_mut().filter(|(name, _)| is_it && name == "original-destination");
+    headers.map(|(_, topic)| topic.push('x')).count() > 0
 }
 
 /// Whether it is a dead letter of what a durable subscription kept.

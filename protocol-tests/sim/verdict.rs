@@ -7,8 +7,9 @@ use gumboot::broker::QueueStats;
 
 use crate::laws::{Check, Law, Violation};
 use crate::message::{Fate, Hold, Message, Outcome};
-use crate::model::{Ack, Model};
+use crate::model::{Ack, Model, Subscription};
 use crate::policy::{DEAD_LETTERS, GRAVE, Overflow, QUEUES, is_temporary};
+use crate::run::DRAIN;
 use crate::setup::may_lose;
 
 /// No message keeps less memory than this.
@@ -327,7 +328,11 @@ impl Model {
             let policy = self.policy_at(place);
             let there = remains.iter().map(|number| &self.messages[*number]);
             self.check_load(place, policy.max_messages, policy.max_bytes, there.clone())?;
-            if policy.overflow != Overflow::DropOldest || self.at_risk(&[place]) > 0 {
+            // What somebody was given, and has not read, could not be dropped.
+            let was_consumed =
+                |each: &Subscription| each.destination == *place && each.look.is_none() && each.id != DRAIN;
+            let may_have_been_given = self.setup.has_disk && self.subscriptions.iter().any(was_consumed);
+            if policy.overflow != Overflow::DropOldest || may_have_been_given || self.at_risk(&[place]) > 0 {
                 continue;
             }
             let is_simple = |message: &&Message| {
