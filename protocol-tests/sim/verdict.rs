@@ -331,7 +331,9 @@ impl Model {
             // What somebody was given, and has not read, could not be dropped.
             let was_consumed =
                 |each: &Subscription| each.destination == *place && each.look.is_none() && each.id != DRAIN;
-            let may_have_been_given = self.setup.has_disk && self.subscriptions.iter().any(was_consumed);
+            let comes_late = [DEAD_LETTERS, GRAVE].contains(place) && !self.dying.is_empty();
+            let is_given = self.setup.has_disk && self.subscriptions.iter().any(was_consumed);
+            let may_have_been_given = is_given || comes_late;
             if policy.overflow != Overflow::DropOldest || may_have_been_given || self.at_risk(&[place]) > 0 {
                 continue;
             }
