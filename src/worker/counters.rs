@@ -31,6 +31,8 @@ impl Counter {
 pub struct Counters {
     /// Connections open now.
     pub connections: Counter,
+    /// Bytes kept now of input that is not whole.
+    pub unfinished: Counter,
     /// Connections opened so far.
     pub opened: Counter,
     /// Bytes read from clients.
@@ -89,9 +91,10 @@ impl Counters {
     }
 
     /// Every single count with its name, as a metric would spell it.
-    pub fn all(&self) -> [(&'static str, u64); 16] {
+    pub fn all(&self) -> [(&'static str, u64); 17] {
         [
             ("connections", self.connections.read()),
+            ("unfinished_bytes", self.unfinished.read()),
             ("connections_opened_total", self.opened.read()),
             ("received_bytes_total", self.bytes_in.read()),
             ("sent_bytes_total", self.bytes_out.read()),

@@ -19,6 +19,7 @@ mod port;
 mod post;
 mod storage;
 mod timers;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;
@@ -34,3 +35,4 @@ pub(crate) use port::Port;
 pub use post::Post;
 pub(crate) use storage::{Storage, answers, found};
 pub use storage::{operation, restored};
+pub use unfinished::Unfinished;

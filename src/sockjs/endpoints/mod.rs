@@ -1,6 +1,7 @@
 //! From HTTP requests to conduits and back.
 
 mod answers;
+mod reading;
 mod route;
 
 use std::future::Future;
@@ -8,14 +9,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -25,6 +26,7 @@ use super::conduit::{Conduit, Takes};
 use super::dialect::Dialect;
 use super::drive::Drive;
 use super::framing::{Callback, Wrapping, json};
+use super::host::{Host, Opened, Patience};
 use super::link::Link;
 use super::pipe;
 use super::registry::{Arrival, Found, Handle, Post, Registry};
@@ -35,6 +37,7 @@ use crate::websocket::deflate::Agreement;
 use crate::websocket::draft76::{self, Challenge};
 use crate::websocket::handshake::{self, Rejection};
 use crate::websocket::origin::{self, Listener};
+use reading::{Unread, Whole};
 use route::{Route, Transport};
 
 /// Pieces of a response that may wait for its connection: the first bytes of a stream, and a frame or two.
@@ -43,20 +46,7 @@ const PIECES: usize = 3;
 /// How often a request looks for a conduit that ends while it looks.
 const ATTEMPTS: usize = 3;
 
-const UNREAD: &str = "The request is too large, or took too long\n";
-
 const SCRIPT: &str = "application/javascript; charset=UTF-8";
-
-/// A conduit's application is to take this connection, on which it is the server of WebSocket, without compression.
-#[derive(Debug)]
-pub struct Opened {
-    /// Carries WebSocket packets.
-    pub stream: DuplexStream,
-    /// From where the first request came.
-    pub peer: SocketAddr,
-    /// To be held for as long as the application holds the connection.
-    pub permit: OwnedSemaphorePermit,
-}
 
 /// What became of a request.
 #[derive(Debug)]
@@ -92,21 +82,21 @@ pub struct Endpoints {
     raw: websocket::Options,
     /// As `raw`, but for packets that we read ourselves.
     framed: websocket::Options,
-    request_timeout: Duration,
+    patience: Patience,
     registry: Arc<Registry>,
-    open: Rc<dyn Fn(Opened)>,
+    host: Rc<dyn Host>,
 }
 
 impl Endpoints {
-    /// Serves below `path`, where requests may take `request_timeout` to come. Services that share a registry find each
-    /// other's conduits. `open` is called for each new one, on the thread that serves the request.
+    /// Serves below `path`. Services that share a registry find each other's conduits. `host` is told of each new one, on the
+    /// thread that serves the request.
     pub fn new(
         path: &str,
         options: &Options,
         websocket: &websocket::Options,
-        request_timeout: Duration,
+        patience: Patience,
         registry: Arc<Registry>,
-        open: Box<dyn Fn(Opened)>,
+        host: Rc<dyn Host>,
     ) -> Endpoints {
         let mut framed = websocket.clone();
         framed.deflate.enabled = false;
@@ -115,9 +105,9 @@ impl Endpoints {
             options: options.clone(),
             raw: websocket.clone(),
             framed,
-            request_timeout,
+            patience,
             registry,
-            open: Rc::from(open),
+            host,
         }
     }
 
@@ -137,7 +127,7 @@ impl Endpoints {
         let mut request = Request::from_parts(parts, ());
         let mut answer = self.answer_to(&mut request, &mut body, peer, listener).await;
         if answer.upgrade.is_none() {
-            let (limit, time) = (self.framed.max_packet_bytes, self.request_timeout);
+            let (limit, time) = (self.framed.max_packet_bytes, self.patience.request);
             drain(body, request.headers(), limit, time, &mut answer.response);
         }
         answer
@@ -175,7 +165,7 @@ impl Endpoints {
     }
 
     /// Serves a connection that speaks WebSocket with SockJS in it, until its end. `early` is what came behind the
-    /// `101` response, and `challenge` that of [`Spoken::SockJs`]; `permit` is what the application gets.
+    /// `101` response, and `challenge` that of [`Spoken::SockJs`]; `permit` is held until the connection is closed.
     pub fn serve_socket<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
@@ -185,13 +175,14 @@ impl Endpoints {
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<S> {
         let conduit = Conduit::new(Instant::now(), &self.options);
-        let (limit, patience) = (self.framed.max_packet_bytes, self.request_timeout);
-        let (open, mut early) = (Rc::clone(&self.open), early.to_vec());
+        let (limit, patience) = (self.framed.max_packet_bytes, self.patience);
+        let (host, mut early) = (Rc::clone(&self.host), early.to_vec());
         async move {
+            let _permit = permit;
             let mut stream = stream;
             let mut dialect = Dialect::standard();
             if let Some(challenge) = challenge {
-                let proof = timeout(patience, socket::prove(&mut stream, early, challenge)).await;
+                let proof = timeout(patience.request, socket::prove(&mut stream, early, challenge)).await;
                 let Ok(Ok(rest)) = proof else {
                     tracing::debug!(%peer, "a handshake in a draft of WebSocket was not ended");
                     return;
@@ -199,8 +190,8 @@ impl Endpoints {
                 (dialect, early) = (Dialect::draft76(), rest);
             }
             let (link, far) = Link::new();
-            open(Opened { stream: far, peer, permit });
-            Socket::new(stream, dialect, conduit, link, limit).run(early).await;
+            let tell = host.open(Opened { stream: far, peer });
+            Socket::new(stream, dialect, conduit, link, tell, limit).run(early, patience.farewell).await;
         }
     }
 
@@ -295,7 +286,7 @@ impl Endpoints {
                 // reset the connection, and the client would lose what it has not read of the response.
                 let mut response = match self.read(body).await {
                     Ok(_) => self.receive(callback, peer, session, transport).await,
-                    Err(status) => answers::text(status, UNREAD),
+                    Err(unread) => unread.response(),
                 };
                 answers::uncached(&mut response);
                 response
@@ -352,9 +343,13 @@ impl Endpoints {
                 Found::Known(handle) => handle,
                 Found::New(handle, listing, permit) => {
                     let (link, stream) = Link::new();
-                    (self.open)(Opened { stream, peer, permit });
+                    // What its client sends is whole when it comes here, and counted as what it was before.
+                    drop(self.host.open(Opened { stream, peer }));
                     let conduit = Conduit::new(Instant::now(), &self.options);
-                    tokio::task::spawn_local(Drive::new(conduit, link, listing).run());
+                    tokio::task::spawn_local(async move {
+                        let _permit = permit;
+                        Drive::new(conduit, link, listing).run().await;
+                    });
                     handle
                 }
             };
@@ -376,11 +371,11 @@ impl Endpoints {
     ) -> Response<Body> {
         let Some(handle) = self.registry.find(session) else { return answers::not_found() };
         let form = transport == Transport::JsonpSend && is_form(headers);
-        let body = match self.read(body).await {
+        let Whole { bytes, share } = match self.read(body).await {
             Ok(body) => body,
-            Err(status) => return answers::text(status, UNREAD),
+            Err(unread) => return unread.response(),
         };
-        let payload = if form { form_value(&body).unwrap_or_default() } else { body.to_vec() };
+        let payload = if form { form_value(&bytes).unwrap_or_default() } else { bytes };
         if payload.is_empty() {
             return answers::text(StatusCode::INTERNAL_SERVER_ERROR, "Payload expected.");
         }
@@ -388,7 +383,9 @@ impl Endpoints {
         if let Err(broken) = json::read_messages(&payload, |message| pipe::write_message(&mut bytes, message)) {
             return answers::text(StatusCode::INTERNAL_SERVER_ERROR, &broken.to_string());
         }
-        if !post(&handle, bytes).await {
+        let is_taken = post(&handle, bytes).await;
+        drop(share);
+        if !is_taken {
             return answers::not_found();
         }
         match transport {
@@ -401,11 +398,8 @@ impl Endpoints {
         }
     }
 
-    async fn read(&self, body: &mut Incoming) -> Result<Bytes, StatusCode> {
-        let limited = Limited::new(body, self.framed.max_packet_bytes);
-        let collected = timeout(self.request_timeout, limited.collect()).await;
-        let collected = collected.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
-        collected.map(|body| body.to_bytes()).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
+    async fn read(&self, body: &mut Incoming) -> Result<Whole, Unread> {
+        reading::read(body, self.framed.max_packet_bytes, self.patience.request, &self.host).await
     }
 
     /// The answer to a page from elsewhere (H2).

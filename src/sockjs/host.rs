@@ -1,0 +1,81 @@
+//! What a service needs of the program that it is a part of.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::DuplexStream;
+
+/// A conduit's application is to take this connection, on which it is the server of WebSocket, without compression. There are
+/// never more of them than there may be connections and conduits.
+#[derive(Debug)]
+pub struct Opened {
+    /// Carries WebSocket packets.
+    pub stream: DuplexStream,
+    /// From where the first request came.
+    pub peer: SocketAddr,
+}
+
+/// To be told how many bytes of a client's unfinished input are kept before its application's connection, whenever that
+/// changes.
+pub type Tell = Box<dyn Fn(usize)>;
+
+/// The program, on the thread of one service.
+pub trait Host {
+    /// Takes the connection of a new conduit on.
+    fn open(&self, opened: Opened) -> Tell;
+
+    /// Asks whether so many more bytes of a request's body may be kept, until [`Host::release_body`].
+    ///
+    /// # Errors
+    /// They may not: the bodies of all requests together would be too large.
+    fn admit_body(&self, bytes: usize) -> Result<(), TooMuch>;
+
+    /// So many bytes of a request's body are kept no longer.
+    fn release_body(&self, bytes: usize);
+}
+
+/// Bodies of requests would be too large together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("The bodies of all requests together may have {limit} bytes, half of {key}. Try again later.")]
+pub struct TooMuch {
+    /// The most that they may be.
+    pub limit: usize,
+    /// The config key that says so.
+    pub key: &'static str,
+}
+
+/// How long a service waits for its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For a request to come.
+    pub request: Duration,
+    /// For the last bytes of a connection to go out, and then for the client to close its side.
+    pub farewell: Duration,
+}
+
+/// Bytes of a body that are kept for as long as this lives.
+pub(super) struct Share {
+    host: Rc<dyn Host>,
+    bytes: usize,
+}
+
+impl Share {
+    pub(super) fn new(host: &Rc<dyn Host>) -> Share {
+        Share { host: Rc::clone(host), bytes: 0 }
+    }
+
+    /// Keeps more.
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        self.host.admit_body(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.host.release_body(self.bytes);
+    }
+}
