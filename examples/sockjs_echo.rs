@@ -13,7 +13,9 @@ use std::{
 };
 
 use gumboot::{
-    sockjs::{Answer, Body, Endpoints, Host, Opened, Options, Patience, Registry, Spoken, Tell, TooMuch, Upgrade},
+    sockjs::{
+        Answer, Body, Endpoints, Host, Opened, Options, Patience, Registry, Release, Spoken, Tell, TooMuch, Upgrade,
+    },
     websocket::{
         self, CloseCode,
         deflate::Codec,
@@ -55,7 +57,9 @@ impl Host for Act {
         Ok(())
     }
 
-    fn release_body(&self, _bytes: usize) {}
+    fn release(&self) -> Release {
+        Arc::new(|_| {})
+    }
 }
 
 /// A service, and what it does behind connections that speak WebSocket without SockJS.

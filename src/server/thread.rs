@@ -17,7 +17,7 @@ use crate::app::Table;
 use crate::broker::Interest;
 use crate::clock::Clock;
 use crate::message::WorkerId;
-use crate::sockjs::{Endpoints, Host, Opened, Patience, Registry, Spoken, Tell, TooMuch};
+use crate::sockjs::{Endpoints, Host, Opened, Patience, Registry, Release, Spoken, Tell, TooMuch};
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
 use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Port, Storage, Unfinished, Worker};
@@ -168,7 +168,8 @@ impl Door {
         let websocket = &options.worker.websocket;
         let patience = Patience { request: *request_timeout, farewell: options.worker.close_timeout };
         let sockjs = options.sockjs.enabled.then(|| {
-            let host = Rc::new(Entrant(Rc::clone(&worker)));
+            let release = worker.body_release();
+            let host = Rc::new(Entrant(Rc::clone(&worker), Arc::new(release)));
             Endpoints::new(path, &options.sockjs, websocket, patience, conduits, host)
         });
         Door { worker, options, sockjs }
@@ -220,8 +221,8 @@ impl Door {
     }
 }
 
-/// A worker as SockJS knows it.
-struct Entrant(Rc<Worker>);
+/// A worker as SockJS knows it, and how it hears that bytes of bodies are gone.
+struct Entrant(Rc<Worker>, Release);
 
 impl Host for Entrant {
     fn open(&self, opened: Opened) -> Tell {
@@ -235,8 +236,8 @@ impl Host for Entrant {
         self.0.admit_body(bytes).map_err(|limit| TooMuch { limit, key: "limits.unfinished_bytes" })
     }
 
-    fn release_body(&self, bytes: usize) {
-        self.0.release_body(bytes);
+    fn release(&self) -> Release {
+        Arc::clone(&self.1)
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a service needs of the program that it is a part of.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -21,19 +22,22 @@ pub struct Opened {
 /// changes.
 pub type Tell = Box<dyn Fn(usize)>;
 
+/// To be told that so many bytes of a request's body are kept no longer, on whatever thread that is.
+pub type Release = Arc<dyn Fn(usize) + Send + Sync>;
+
 /// The program, on the thread of one service.
 pub trait Host {
     /// Takes the connection of a new conduit on.
     fn open(&self, opened: Opened) -> Tell;
 
-    /// Asks whether so many more bytes of a request's body may be kept, until [`Host::release_body`].
+    /// Asks whether so many more bytes of a request's body may be kept, until [`Host::release`] is told otherwise.
     ///
     /// # Errors
     /// They may not: the bodies of all requests together would be too large.
     fn admit_body(&self, bytes: usize) -> Result<(), TooMuch>;
 
-    /// So many bytes of a request's body are kept no longer.
-    fn release_body(&self, bytes: usize);
+    /// What is to be told when bytes that were admitted are gone.
+    fn release(&self) -> Release;
 }
 
 /// Bodies of requests would be too large together.
@@ -55,20 +59,20 @@ pub struct Patience {
     pub farewell: Duration,
 }
 
-/// Bytes of a body that are kept for as long as this lives.
+/// Bytes of a body that count for as long as this lives. It goes with them from thread to thread.
 pub(super) struct Share {
-    host: Rc<dyn Host>,
+    release: Release,
     bytes: usize,
 }
 
 impl Share {
-    pub(super) fn new(host: &Rc<dyn Host>) -> Share {
-        Share { host: Rc::clone(host), bytes: 0 }
+    pub(super) fn new(host: &dyn Host) -> Share {
+        Share { release: host.release(), bytes: 0 }
     }
 
     /// Keeps more.
-    pub(super) fn add(&mut self, bytes: usize) -> Result<(), TooMuch> {
-        self.host.admit_body(bytes)?;
+    pub(super) fn add(&mut self, bytes: usize, host: &dyn Host) -> Result<(), TooMuch> {
+        host.admit_body(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -76,6 +80,12 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.host.release_body(self.bytes);
+        (self.release)(self.bytes);
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Share({})", self.bytes)
     }
 }

@@ -22,7 +22,7 @@ mod unread;
 
 pub use body::Body;
 pub use endpoints::{Answer, Endpoints, Spoken, Upgrade};
-pub use host::{Host, Opened, Patience, Tell, TooMuch};
+pub use host::{Host, Opened, Patience, Release, Tell, TooMuch};
 pub use registry::Registry;
 pub(crate) use unread::{drain, farewell};
 

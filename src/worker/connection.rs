@@ -134,9 +134,9 @@ impl Worker {
         if is_admitted { Ok(()) } else { Err(state.hub.body_limit()) }
     }
 
-    /// So many bytes of a request's body are kept no longer.
-    pub(crate) fn release_body(&self, bytes: usize) {
-        self.state.borrow_mut().hub.release_body(bytes);
+    /// What is to be told when bytes that were admitted are kept no longer.
+    pub(crate) fn body_release(&self) -> impl Fn(usize) + Send + Sync + use<> {
+        self.state.borrow().hub.body_release()
     }
 
     /// Ends turns, for ever.

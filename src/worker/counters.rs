@@ -26,13 +26,30 @@ impl Counter {
     }
 }
 
+/// One number that anybody may change.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// A part of it was `before` and is `after`.
+    pub fn change(&self, before: usize, after: usize) {
+        // Wrapping, as the addition is: what is less is more by nearly all that a number can hold.
+        self.0.fetch_add((after as u64).wrapping_sub(before as u64), Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The counts of one worker; the broker's are the sums.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Connections open now.
     pub connections: Counter,
     /// Bytes kept now of input that is not whole.
-    pub unfinished: Counter,
+    pub unfinished: Gauge,
     /// Connections opened so far.
     pub opened: Counter,
     /// Bytes read from clients.

@@ -25,7 +25,7 @@ mod unfinished;
 mod tests;
 
 pub(crate) use connection::Worker;
-pub use counters::{Counter, Counters};
+pub use counters::{Counter, Counters, Gauge};
 pub use encoder::Framing;
 pub use hub::{Event, Hub};
 pub(crate) use inbox::{Batch, Outward, Traffic, inboxes};

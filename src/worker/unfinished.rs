@@ -121,22 +121,25 @@ impl Hub {
         }
     }
 
-    /// Whether so many more bytes of a request's body may be kept until [`Hub::release_body`].
+    /// Whether so many more bytes of a request's body may be kept, until [`Hub::body_release`] is told.
     pub fn admit_body(&mut self, now: Instant, bytes: usize) -> bool {
         self.peers.now = now;
         if !self.unfinished.admit_body(bytes) {
             self.peers.counters.limit_reached("too-much-unfinished");
             return false;
         }
-        self.peers.counters.unfinished.add(bytes as u64);
+        self.peers.counters.unfinished.change(0, bytes);
         self.relieve();
         true
     }
 
-    /// So many bytes of a request's body are kept no longer.
-    pub fn release_body(&mut self, bytes: usize) {
-        self.unfinished.release_body(bytes);
-        self.peers.counters.unfinished.take(bytes as u64);
+    /// What is to be told, on whatever thread, when bytes that were admitted are kept no longer.
+    pub fn body_release(&self) -> impl Fn(usize) + Send + Sync + use<> {
+        let (unfinished, counters) = (Arc::clone(&self.unfinished), Arc::clone(&self.peers.counters));
+        move |bytes| {
+            unfinished.release_body(bytes);
+            counters.unfinished.change(bytes, 0);
+        }
     }
 
     /// How many bytes bodies of requests may have in all.
@@ -192,8 +195,7 @@ impl Hub {
     pub(super) fn note_kept(&self, before: usize, after: usize) {
         if before != after {
             self.unfinished.change(self.peers.worker, before, after);
-            self.peers.counters.unfinished.add(after as u64);
-            self.peers.counters.unfinished.take(before as u64);
+            self.peers.counters.unfinished.change(before, after);
         }
     }
 

@@ -26,7 +26,7 @@ use super::conduit::{Conduit, Takes};
 use super::dialect::Dialect;
 use super::drive::Drive;
 use super::framing::{Callback, Wrapping, json};
-use super::host::{Host, Opened, Patience};
+use super::host::{Host, Opened, Patience, Share};
 use super::link::Link;
 use super::pipe;
 use super::registry::{Arrival, Found, Handle, Post, Registry};
@@ -383,9 +383,7 @@ impl Endpoints {
         if let Err(broken) = json::read_messages(&payload, |message| pipe::write_message(&mut bytes, message)) {
             return answers::text(StatusCode::INTERNAL_SERVER_ERROR, &broken.to_string());
         }
-        let is_taken = post(&handle, bytes).await;
-        drop(share);
-        if !is_taken {
+        if !post(&handle, bytes, share).await {
             return answers::not_found();
         }
         match transport {
@@ -399,7 +397,7 @@ impl Endpoints {
     }
 
     async fn read(&self, body: &mut Incoming) -> Result<Whole, Unread> {
-        reading::read(body, self.framed.max_packet_bytes, self.patience.request, &self.host).await
+        reading::read(body, self.framed.max_packet_bytes, self.patience.request, &*self.host).await
     }
 
     /// The answer to a page from elsewhere (H2).
@@ -411,9 +409,9 @@ impl Endpoints {
 }
 
 /// Hands messages to a conduit, and waits until its application has them. False: it has ended.
-async fn post(handle: &Handle, bytes: Vec<u8>) -> bool {
+async fn post(handle: &Handle, bytes: Vec<u8>, share: Share) -> bool {
     let (taken, answer) = oneshot::channel();
-    handle.posts.send(Post { bytes, taken }).await.is_ok() && answer.await.is_ok()
+    handle.posts.send(Post { bytes, share, taken }).await.is_ok() && answer.await.is_ok()
 }
 
 fn get_only(request: &Request<()>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {

@@ -1,6 +1,5 @@
 //! Reading the body of a request, within what it may take.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use crate::sockjs::host::{Host, Share, TooMuch};
 /// The body of a request.
 pub(super) struct Whole {
     pub(super) bytes: Vec<u8>,
-    /// Counts it for as long as it is here, or anything that was made of it.
+    /// Counts it, and is to go with what is made of it.
     pub(super) share: Share,
 }
 
@@ -46,12 +45,7 @@ impl Unread {
 }
 
 /// Reads all of a body, of at most `limit` bytes, in at most `time`.
-pub(super) async fn read(
-    body: &mut Incoming,
-    limit: usize,
-    time: Duration,
-    host: &Rc<dyn Host>,
-) -> Result<Whole, Unread> {
+pub(super) async fn read(body: &mut Incoming, limit: usize, time: Duration, host: &dyn Host) -> Result<Whole, Unread> {
     let mut whole = Whole { bytes: Vec::new(), share: Share::new(host) };
     let reading = async {
         while let Some(frame) = body.frame().await {
@@ -60,7 +54,7 @@ pub(super) async fn read(
                 return Err(Unread::TooLarge(limit));
             }
             if !piece.is_empty() {
-                whole.share.add(piece.len()).map_err(Unread::TooMuch)?;
+                whole.share.add(piece.len(), host).map_err(Unread::TooMuch)?;
                 whole.bytes.extend_from_slice(&piece);
             }
         }

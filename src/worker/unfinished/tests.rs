@@ -243,7 +243,9 @@ fn bodies_have_half() {
     assert!(!broker.hubs[0].admit_body(broker.now, 1000));
     assert_eq!(broker.hubs[0].peers.counters.limits().get("too-much-unfinished"), Some(&2));
     assert_eq!(broker.hubs[0].peers.counters.unfinished.read(), 32_000);
-    broker.hubs[0].release_body(32_000);
+    let release = broker.hubs[0].body_release();
+    std::thread::scope(|scope| scope.spawn(|| release(32_000)).join().unwrap());
+    assert_eq!(broker.hubs[0].peers.counters.unfinished.read(), 0);
     assert_eq!(broker.unfinished.total(), 0);
     assert!(broker.hubs[0].admit_body(broker.now, 1000));
 }
