@@ -60,6 +60,8 @@ impl Host for Act {
     fn release(&self) -> Release {
         Arc::new(|_| {})
     }
+
+    fn limit_reached(&self, _code: &'static str) {}
 }
 
 /// A service, and what it does behind connections that speak WebSocket without SockJS.

@@ -93,7 +93,7 @@ impl Plan {
     /// Runs until the broker ends; leaves the worker in `ended`, to be finished.
     async fn run(mut self, arrivals: mpsc::Receiver<Arrival>, ended: &OnceCell<Rc<Worker>>) {
         let options = Arc::new(self.options.worker.clone());
-        let mut hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
+        let mut hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, Arc::clone(&self.counters));
         let storage = self.way.map(|way| {
             hub.use_store(way.sequences);
             Storage::new(self.id, way.submitter, way.asker)
@@ -111,7 +111,7 @@ impl Plan {
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
         tokio::task::spawn_local(receive_answers(Rc::clone(&worker), self.answers));
-        let door = Door::new(Rc::clone(&worker), self.options, self.conduits);
+        let door = Door::new(Rc::clone(&worker), self.options, self.conduits, self.counters);
         tokio::task::spawn_local(Rc::new(door).receive_arrivals(arrivals));
         let mut stage = self.stage.subscribe();
         // An error means that the server is gone, which is the end too.
@@ -163,13 +163,13 @@ struct Door {
 }
 
 impl Door {
-    fn new(worker: Rc<Worker>, options: Arc<Options>, conduits: Arc<Registry>) -> Door {
+    fn new(worker: Rc<Worker>, options: Arc<Options>, conduits: Arc<Registry>, counters: Arc<Counters>) -> Door {
         let http::Options { path, request_timeout } = &options.http;
         let websocket = &options.worker.websocket;
         let patience = Patience { request: *request_timeout, farewell: options.worker.close_timeout };
         let sockjs = options.sockjs.enabled.then(|| {
-            let release = worker.body_release();
-            let host = Rc::new(Entrant(Rc::clone(&worker), Arc::new(release)));
+            let release = Arc::new(worker.body_release());
+            let host = Rc::new(Entrant { worker: Rc::clone(&worker), release, counters });
             Endpoints::new(path, &options.sockjs, websocket, patience, conduits, host)
         });
         Door { worker, options, sockjs }
@@ -221,23 +221,32 @@ impl Door {
     }
 }
 
-/// A worker as SockJS knows it, and how it hears that bytes of bodies are gone.
-struct Entrant(Rc<Worker>, Release);
+/// A worker as SockJS knows it.
+struct Entrant {
+    worker: Rc<Worker>,
+    /// Hears of bytes of bodies that are gone.
+    release: Release,
+    counters: Arc<Counters>,
+}
 
 impl Host for Entrant {
     fn open(&self, opened: Opened) -> Tell {
         let peer = Peer { transport: "sockjs", address: Some(opened.peer) };
-        let key = self.0.adopt(Box::new(opened.stream), peer, Framing::Packets(None), &[], None);
-        let worker = Rc::clone(&self.0);
+        let key = self.worker.adopt(Box::new(opened.stream), peer, Framing::Packets(None), &[], None);
+        let worker = Rc::clone(&self.worker);
         Box::new(move |bytes| worker.note_outside(key, bytes))
     }
 
     fn admit_body(&self, bytes: usize) -> Result<(), TooMuch> {
-        self.0.admit_body(bytes).map_err(|limit| TooMuch { limit, key: "limits.unfinished_bytes" })
+        self.worker.admit_body(bytes).map_err(|limit| TooMuch { limit, key: "limits.unfinished_bytes" })
     }
 
     fn release(&self) -> Release {
-        Arc::clone(&self.1)
+        Arc::clone(&self.release)
+    }
+
+    fn limit_reached(&self, code: &'static str) {
+        self.counters.limit_reached(code);
     }
 }
 

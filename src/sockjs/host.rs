@@ -38,6 +38,9 @@ pub trait Host {
 
     /// What is to be told when bytes that were admitted are gone.
     fn release(&self) -> Release;
+
+    /// A request has met a limit, which has this stable code.
+    fn limit_reached(&self, code: &'static str);
 }
 
 /// Bodies of requests would be too large together.

@@ -125,7 +125,6 @@ impl Hub {
     pub fn admit_body(&mut self, now: Instant, bytes: usize) -> bool {
         self.peers.now = now;
         if !self.unfinished.admit_body(bytes) {
-            self.peers.counters.limit_reached("too-much-unfinished");
             return false;
         }
         self.peers.counters.unfinished.change(0, bytes);

@@ -1,6 +1,7 @@
 //! From HTTP requests to conduits and back.
 
 mod answers;
+mod limit;
 mod reading;
 mod route;
 
@@ -37,7 +38,8 @@ use crate::websocket::deflate::Agreement;
 use crate::websocket::draft76::{self, Challenge};
 use crate::websocket::handshake::{self, Rejection};
 use crate::websocket::origin::{self, Listener};
-use reading::{Unread, Whole};
+use limit::{Limit, Unread};
+use reading::Whole;
 use route::{Route, Transport};
 
 /// Pieces of a response that may wait for its connection: the first bytes of a stream, and a frame or two.
@@ -284,9 +286,9 @@ impl Endpoints {
                 let callback = callback(request.uri().query());
                 // A body means nothing here, but whatever of it was not read when the response ends would make the system
                 // reset the connection, and the client would lose what it has not read of the response.
-                let mut response = match self.read(body).await {
-                    Ok(_) => self.receive(callback, peer, session, transport).await,
-                    Err(unread) => unread.response(),
+                let mut response = match self.read(body).await.map(drop) {
+                    Ok(()) => self.receive(callback, peer, session, transport).await,
+                    Err(unread) => self.refuse_unread(unread),
                 };
                 answers::uncached(&mut response);
                 response
@@ -323,8 +325,7 @@ impl Endpoints {
             let _ = frames.try_send(Bytes::from(wrapping.prelude()));
         }
         if !self.attach(session, peer, Arrival { takes, wrapping, frames }).await {
-            tracing::warn!(%peer, limit = self.options.max_conduits, key = "sockjs.max_conduits", "conduit refused");
-            return answers::text(StatusCode::SERVICE_UNAVAILABLE, "Too many SockJS sessions (sockjs.max_conduits)\n");
+            return self.refuse(Limit::Conduits(self.options.max_conduits));
         }
         if takes == Takes::OneFrame {
             let frame = pieces.recv().await.unwrap_or_default();
@@ -373,7 +374,7 @@ impl Endpoints {
         let form = transport == Transport::JsonpSend && is_form(headers);
         let Whole { bytes, share } = match self.read(body).await {
             Ok(body) => body,
-            Err(unread) => return unread.response(),
+            Err(unread) => return self.refuse_unread(unread),
         };
         let payload = if form { form_value(&bytes).unwrap_or_default() } else { bytes };
         if payload.is_empty() {
@@ -398,6 +399,20 @@ impl Endpoints {
 
     async fn read(&self, body: &mut Incoming) -> Result<Whole, Unread> {
         reading::read(body, self.framed.max_packet_bytes, self.patience.request, &*self.host).await
+    }
+
+    fn refuse_unread(&self, why: Unread) -> Response<Body> {
+        match why {
+            Unread::Limit(limit) => self.refuse(limit),
+            Unread::Broken => answers::text(StatusCode::BAD_REQUEST, "The request broke off\n"),
+        }
+    }
+
+    /// Says so to the client, the log and the metrics (G5).
+    fn refuse(&self, limit: Limit) -> Response<Body> {
+        tracing::warn!(code = limit.code(), "SockJS request refused: {limit}");
+        self.host.limit_reached(limit.code());
+        limit.answer()
     }
 
     /// The answer to a page from elsewhere (H2).
