@@ -97,6 +97,12 @@ impl Intake {
 }
 
 impl Connection {
+    /// How much is kept of its input, apart from what is just being fed.
+    fn unfinished_bytes(&self) -> usize {
+        let held = self.intake.as_ref().map_or(0, Intake::held_bytes);
+        held + self.unread.capacity() + self.outside
+    }
+
     /// How much the broker is burdened by what this client left unfinished.
     fn weight(&self, now: Instant) -> u128 {
         let age = now.saturating_duration_since(self.kept_since).as_millis();
@@ -153,6 +159,9 @@ impl Hub {
             intake.forget();
         }
         connection.intake = Some(intake);
+        if connection.kept == 0 && connection.unfinished_bytes() == 0 {
+            return;
+        }
         if self.peers.counters.frames_in.read() != frames {
             // Whatever is left over now belongs to another frame than before.
             connection.kept_since = self.peers.now;
@@ -175,8 +184,10 @@ impl Hub {
     /// is nothing to count.
     fn count_kept(&mut self, key: ConnectionKey) {
         let Some(connection) = self.peers.connections.get_mut(key) else { return };
-        let Some(intake) = &connection.intake else { return };
-        let kept = intake.held_bytes() + connection.unread.capacity() + connection.outside;
+        if connection.intake.is_none() {
+            return;
+        }
+        let kept = connection.unfinished_bytes();
         let before = std::mem::replace(&mut connection.kept, kept);
         if kept == before {
             return;
