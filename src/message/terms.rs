@@ -20,6 +20,9 @@ pub struct Terms {
     /// A question to workers, whose asker waits no longer than it lives: nothing of it is kept, neither in the store nor among
     /// the dead letters.
     pub is_question: bool,
+    /// It is for one client of those that Spring's broker relay stands for (P6). That may be gone for good, and so a queue that
+    /// this message makes does not wait for it for ever.
+    pub is_relayed: bool,
 }
 
 /// A moment as a client names it.
