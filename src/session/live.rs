@@ -16,11 +16,11 @@ use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::{Shown, Subscription};
 use super::subscriptions::Subscriptions;
 use super::temporary::{ends_queue, is_relayed, own_queue};
-use super::terms::{delay_of, terms_of, topic_terms_of};
+use super::terms::delay_of;
 use super::transaction::Transactions;
 use super::{AckId, Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
-use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Ticket, Verdict};
+use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Terms, Ticket, Verdict};
 use crate::stomp::{self, AckMode, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
 
 /// The spellings of the header that limits unsettled messages (Q5, U9).
@@ -181,8 +181,8 @@ impl Live {
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
         let mut terms = match kind {
             // A handler may be a queue, or a way to one.
-            Some(Kind::Queue | Kind::TemporaryQueue | Kind::Application) => terms_of(&send.headers)?,
-            Some(Kind::Topic) => topic_terms_of(&send.headers),
+            Some(Kind::Queue | Kind::TemporaryQueue | Kind::Application) => Terms::of_queue(&send.headers)?,
+            Some(Kind::Topic) => Terms::of_topic(&send.headers),
             Some(Kind::User) | None => None,
         };
         if kind == Some(Kind::Queue) && is_relayed(&send.destination, &send.headers, options) {
