@@ -237,8 +237,8 @@ impl Fault {
             Fault::Refused(Refusal::Protected(_)) => "Use another destination, or a session with the right to it.",
             Fault::Refused(Refusal::Unhandled(_)) => "Ask the application why, or try again later.",
             Fault::Refused(Refusal::NotStored { code: "store-full", .. }) => {
-                "Make room on the disk of store.path, or settle messages that wait there: the broker then goes on by \
-                 itself. What may be lost can be sent without persistent:true."
+                "Make room on the disk of store.path: the broker then goes on by itself. What may be lost can be sent \
+                 without persistent:true."
             }
             Fault::Refused(Refusal::NotStored { .. }) => {
                 "Try again when the broker's store is well again; its log says more. Send without persistent:true \
