@@ -56,6 +56,8 @@ pub(super) enum Violation {
     UnknownTransaction(Box<str>),
     /// A transaction of this name is open already.
     TransactionExists(Box<str>),
+    /// A transaction is to be committed that settles messages of a subscription that has ended: they are in their queue again.
+    BrokenTransaction(Box<str>),
 }
 
 /// A limit on what one session may have, with its value.
@@ -286,6 +288,7 @@ impl Violation {
             Violation::BadUserName(_) => "bad-user-name",
             Violation::UnknownTransaction(_) => "unknown-transaction",
             Violation::TransactionExists(_) => "transaction-exists",
+            Violation::BrokenTransaction(_) => "transaction-broken",
         }
     }
 
@@ -302,6 +305,7 @@ impl Violation {
             Violation::BadUserName(_) => "the login cannot be a user's name",
             Violation::UnknownTransaction(_) => "no such transaction",
             Violation::TransactionExists(_) => "the transaction exists already",
+            Violation::BrokenTransaction(_) => "the transaction cannot be done as a whole",
         }
     }
 
@@ -326,6 +330,10 @@ impl Violation {
             }
             Violation::UnknownTransaction(name) => format!("No transaction {} is open.", shown(name)),
             Violation::TransactionExists(name) => format!("A transaction {} is open already.", shown(name)),
+            Violation::BrokenTransaction(name) => format!(
+                "Transaction {} settles messages of a subscription that has ended since; nothing of it was done.",
+                shown(name)
+            ),
         }
     }
 
@@ -346,6 +354,7 @@ impl Violation {
             Violation::BadUserName(_) => "Use another login.",
             Violation::UnknownTransaction(_) => "Send BEGIN first, and COMMIT or ABORT once.",
             Violation::TransactionExists(_) => "COMMIT or ABORT it first, or use another name.",
+            Violation::BrokenTransaction(_) => "COMMIT before UNSUBSCRIBE, or ABORT; the messages come again.",
         }
     }
 }
