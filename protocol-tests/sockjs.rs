@@ -48,6 +48,11 @@ impl Broker {
         self.server.counters().iter().map(|counters| counters.connections.read()).sum()
     }
 
+    /// The limits that were reached.
+    fn limits(&self) -> Vec<&'static str> {
+        self.server.counters().iter().flat_map(|counters| counters.limits().into_keys()).collect()
+    }
+
     /// Sends a request, and leaves the answer to be read.
     fn begin(&self, method: &str, path: &str, headers: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = self.dial();
@@ -237,7 +242,8 @@ fn one_conduit_too_many_is_told_so() {
     assert_eq!(broker.poll("a"), "o");
     let refused = broker.post("/0/b/xhr", "");
     assert_eq!(refused.status, 503);
-    assert!(refused.body.contains("sockjs.max_conduits"));
+    assert!(refused.body.contains("there may be 1 (sockjs.max_conduits)"), "{}", refused.body);
+    assert_eq!(broker.limits(), ["too-many-conduits"]);
     broker.send("a", &["\n"]);
 }
 
@@ -245,7 +251,10 @@ fn one_conduit_too_many_is_told_so() {
 fn a_body_too_large_is_refused() {
     let broker = Broker::start(|options| options.worker.websocket.max_packet_bytes = 1024);
     assert_eq!(broker.poll("s"), "o");
-    assert_eq!(broker.post("/0/s/xhr_send", &format!("[\"{}\"]", "\\n".repeat(1024))).status, 413);
+    let refused = broker.post("/0/s/xhr_send", &format!("[\"{}\"]", "\\n".repeat(1024)));
+    assert_eq!(refused.status, 413);
+    assert!(refused.body.contains("1024 bytes (websocket.max_packet)"), "{}", refused.body);
+    assert_eq!(broker.limits(), ["request-too-long"]);
     broker.send("s", &["\n"]);
 }
 

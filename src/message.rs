@@ -139,6 +139,11 @@ impl Content {
         self.terms.as_ref().is_some_and(|terms| terms.persistent)
     }
 
+    /// Whether it is a question, of which nothing is to stay.
+    pub fn is_question(&self) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.is_question)
+    }
+
     /// Bytes this content keeps in memory, for limits and metrics.
     pub fn footprint(&self) -> usize {
         size_of::<Message>() + self.headers.footprint() + self.body.len()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gumboot::app::{self, Accepts, Attributes, Entry, Failure, Function, Kind, Occasion, Reply, WhenLate};
 use gumboot::server::{Builder, Options, Server, StartError};
+use gumboot::worker::Counters;
 
 use crate::client::Client;
 
@@ -77,11 +78,16 @@ fn a3_a_failure_reaches_its_sender() {
     let broker = Broker::start(|builder| {
         builder
             .handle("/app/no", |_, _| async { Err::<(), _>(Failure::application("not today")) })
-            .handle("/app/panic", |_, message| async move {
+            .handle("/app/panic", |context, message| async move {
                 assert_eq!(message.body, "fine");
+                // Of an answer that cannot be carried out nothing takes effect.
+                assert_eq!(context.attribute("strayed"), None);
                 Ok(())
             })
-            .handle("/app/astray", |_, _| async { Ok(Reply::new("x").to("/app/no")) })
+            .handle("/app/astray", |context, _| async move {
+                context.set_attribute("strayed", "yes");
+                Ok(Reply::new("x").to("/app/no"))
+            })
             .handle("/app/json", |_, message| async move { message.json::<u32>().map(|_| ()) })
     });
     let codes = [
@@ -109,6 +115,9 @@ fn a3_a_failure_reaches_its_sender() {
         assert!(told[0].body.contains(words), "{destination}: {}", told[0].body);
     }
     assert!(client.request("SEND", &send("/app/panic", &[]), "fine").is_empty());
+    let count = |of: fn(&Counters) -> u64| broker.server.counters().iter().map(|counters| of(counters)).sum::<u64>();
+    let counted = (count(|counters| counters.calls.read()), count(|counters| counters.call_failures.read()));
+    assert_eq!(counted, (9, 8), "calls, and those of them that failed");
 }
 
 #[test]

@@ -228,6 +228,28 @@ fn what_waits_too_long_expires_and_is_never_delivered_late() {
 }
 
 #[test]
+fn nothing_of_a_question_stays() {
+    for home in [0, 1] {
+        let mut net = net(2, |queues| (queues.max_deliveries, queues.durable) = (1, true));
+        let queue = net.queue_on(home, 0);
+        let one = consumer(0, 1);
+        let question = || Terms { expires: after(SECOND), is_question: true, ..Terms::default() };
+        let dropped = |reason| [Note::Dropped { queue: queue.clone(), reason, count: 1 }];
+        send(&mut net, &queue, "nobody there", question());
+        net.advance(SECOND);
+        assert_eq!(std::mem::take(&mut net.log.notes), dropped("expired"));
+        net.consume(one, &queue, 1, false);
+        for (outcome, reason) in [(Outcome::Discarded, "discarded"), (Outcome::Rejected, "max-deliveries")] {
+            send(&mut net, &queue, "nobody willing", question());
+            let tags = net.expect_queue(&[(one, "nobody willing", 0)]);
+            net.settle(one.session, tags[0], outcome);
+            assert_eq!(std::mem::take(&mut net.log.notes), dropped(reason));
+        }
+        assert_eq!(letters(&mut net), []);
+    }
+}
+
+#[test]
 fn a_message_expires_while_it_waits_for_its_redelivery_or_its_group() {
     let mut net = net(1, |queues| queues.expired = WhenExpired::Drop);
     let queue = net.queue_on(0, 0);

@@ -31,4 +31,4 @@ pub use handler::{Accepts, Entry, Handler, Kind, Reaction, WhenLate};
 pub use options::{Options, WorkerQueue};
 pub use request::{Attributes, Captures, Occasion, Request, SessionFacts};
 pub use route::{Announcement, Detour, RESERVED_HEADERS, Route, ToError, parse_to, plain_content};
-pub use template::{Missing, Scene, Template, TemplateError, Within};
+pub use template::{Missing, Place, Scene, Template, TemplateError, Within};

@@ -42,12 +42,26 @@ enum Value {
     Capture(String),
 }
 
+/// What a template is for, and so what it can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A message that is on its way.
+    Message,
+    /// The beginning of a session: there is no message, and nothing was noted yet.
+    Beginning,
+    /// The end of a session: there is no message.
+    End,
+}
+
 /// Why a text is no template. Whoever wrote it is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A name that stands for nothing here.
     #[error("{{{0}}} stands for nothing here")]
     Unknown(ByteString),
+    /// A name that the pattern has and the broker too. Whoever trusts what the broker knows must not get what a client wrote.
+    #[error("{{{0}}} is also what the broker itself knows; give that part of the pattern another name")]
+    Ambiguous(ByteString),
 }
 
 /// What a template can tell.
@@ -111,8 +125,7 @@ impl Template {
             }
             match name_at(after) {
                 Some(name) => {
-                    let value = Value::of(name, &names);
-                    let value = value.ok_or_else(|| TemplateError::Unknown(ByteString::from(name.to_owned())))?;
+                    let value = Value::of(name, &names)?;
                     if !plain.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut plain)));
                     }
@@ -130,6 +143,18 @@ impl Template {
             parts.push(Part::Text(plain));
         }
         Ok(Template { text: ByteString::from(text.to_owned()), parts })
+    }
+
+    /// The same, if all its values can be there in that place: where one never is, its text would never be either.
+    pub fn fit_for(self, place: Place) -> Result<Template, TemplateError> {
+        let values = self.parts.iter().filter_map(|part| match part {
+            Part::Value(value) => Some(value),
+            Part::Text(_) => None,
+        });
+        match values.into_iter().find(|value| !value.can_be(place)) {
+            Some(value) => Err(TemplateError::Unknown(value.name())),
+            None => Ok(self),
+        }
     }
 
     /// As written.
@@ -179,10 +204,19 @@ impl Template {
 }
 
 impl Value {
-    fn of(name: &str, names: &[&ByteString]) -> Option<Value> {
-        if names.iter().any(|each| ***each == *name) {
-            return Some(Value::Capture(name.to_owned()));
+    fn of(name: &str, names: &[&ByteString]) -> Result<Value, TemplateError> {
+        let is_captured = names.iter().any(|each| ***each == *name);
+        let text = || ByteString::from(name.to_owned());
+        match (Value::known(name), is_captured) {
+            (Some(_), true) => Err(TemplateError::Ambiguous(text())),
+            (Some(value), false) => Ok(value),
+            (None, true) => Ok(Value::Capture(name.to_owned())),
+            (None, false) => Err(TemplateError::Unknown(text())),
         }
+    }
+
+    /// What the broker knows by that name.
+    fn known(name: &str) -> Option<Value> {
         let value = match name {
             "user" => Value::User,
             "session" => Value::Session,
@@ -200,6 +234,15 @@ impl Value {
             },
         };
         Some(value)
+    }
+
+    fn can_be(&self, place: Place) -> bool {
+        match self {
+            Value::Body(_) | Value::Destination => place == Place::Message,
+            Value::Attribute(_) => place != Place::Beginning,
+            Value::Reason => place == Place::End,
+            _ => true,
+        }
     }
 
     /// What stands between its braces.
@@ -327,6 +370,32 @@ mod tests {
         for text in ["{rom}", "{attribute.}", "{time.s}", "{body}"] {
             let names: [ByteString; 0] = [];
             assert!(Template::parse(text, names.iter()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clients_word_does_not_pass_for_the_brokers() {
+        for text in ["{user}", "{session}", "{time.ms}", "{header.x}"] {
+            let names: [ByteString; 2] = [text.trim_matches(['{', '}']).into(), "room".into()];
+            let error = Template::parse(&format!("/topic/{text}"), names.iter()).expect_err(text);
+            assert_eq!(error, TemplateError::Ambiguous(names[0].clone()));
+            assert!(Template::parse("/topic/{room}", names.iter()).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_never_there_is_refused() {
+        for (text, message, beginning, end) in [
+            ("{user}{session}{transport}{peer}{time}{header.x}", true, true, true),
+            ("{body.sender}", true, false, false),
+            ("{destination}", true, false, false),
+            ("{attribute.name}", true, false, true),
+            ("{reason}", false, false, true),
+        ] {
+            let template = Template::parse(text, [].iter()).expect("a template");
+            for (place, fits) in [(Place::Message, message), (Place::Beginning, beginning), (Place::End, end)] {
+                assert_eq!(template.clone().fit_for(place).is_ok(), fits, "{text} {place:?}");
+            }
         }
     }
 

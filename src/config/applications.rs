@@ -7,7 +7,8 @@ use bytestring::ByteString;
 use super::hooks;
 use super::section::Section;
 use crate::app::{
-    Address, Announcement, CallId, Options, RESERVED_HEADERS, Route, Template, WorkerQueue, parse_to, read_address,
+    Address, Announcement, CallId, Options, Place, RESERVED_HEADERS, Route, Template, ToError, WorkerQueue, parse_to,
+    read_address,
 };
 use crate::destination::{Destination, Kind, Spaces};
 use crate::session::{self, Secret, WorkRight};
@@ -17,6 +18,7 @@ const MANY: u64 = 1_000_000_000;
 
 const FROM: &str = r#"a pattern under a prefix of kind "application", such as "/app/chat/{room}""#;
 const TO: &str = r#"a destination under one of the other prefixes, such as "/topic/{room}", with known {names}"#;
+const TEXT: &str = "a text with known {names}";
 
 /// Reads the section, and answers with the rights that sessions over TCP alone have.
 pub(super) fn read(section: &mut Section<'_>, app: &mut Options, session: &mut session::Options) -> Vec<WorkRight> {
@@ -47,8 +49,11 @@ pub(super) fn read(section: &mut Section<'_>, app: &mut Options, session: &mut s
     section.count("max_attributes", &mut app.max_attributes, 0..=MANY);
     section.size("attribute_bytes", &mut app.max_attribute_bytes, 0..=1 << 30);
     section.rows("route", &mut app.routes, |_| Vec::new(), |row| read_route(row, &spaces));
-    section.rows("on_connect", &mut app.on_connect, |_| Vec::new(), |row| read_announcement(row, &spaces));
-    section.rows("on_disconnect", &mut app.on_disconnect, |_| Vec::new(), |row| read_announcement(row, &spaces));
+    let told =
+        [("on_connect", &mut app.on_connect, Place::Beginning), ("on_disconnect", &mut app.on_disconnect, Place::End)];
+    for (name, announcements, place) in told {
+        section.rows(name, announcements, |_| Vec::new(), |row| read_announcement(row, place, &spaces));
+    }
     hooks::read(section, &mut app.hooks, &spaces);
     let mut workers = Vec::new();
     section.rows("worker", &mut workers, |_| Vec::new(), |row| read_worker(row, &spaces));
@@ -67,47 +72,54 @@ fn read_route(row: &mut Section<'_>, spaces: &Spaces) -> Option<Route> {
     let parse = |text: &str| read_address(text, spaces).ok().map(Some);
     row.text("from", &mut from, FROM, parse, |from| from.as_ref().map_or("", Address::as_str).to_owned());
     let names: Vec<ByteString> = from.iter().flat_map(Address::names).cloned().collect();
-    let to = read_to(row, &names, spaces);
-    let headers = read_headers(row, &names);
-    let set = row.entries("set", |_, text| read_template(text, &names));
+    let place = Place::Message;
+    let to = read_to(row, &names, place, spaces);
+    let headers = read_headers(row, &names, place);
+    let set = row.entries("set", |_, text| read_template(text, &names, place));
     let (from, to) = (from?, to?);
     complete.then_some(Route { from, to, headers, set })
 }
 
-fn read_announcement(row: &mut Section<'_>, spaces: &Spaces) -> Option<Announcement> {
+fn read_announcement(row: &mut Section<'_>, place: Place, spaces: &Spaces) -> Option<Announcement> {
     let complete = row.requires("to") & row.requires("body");
-    let to = read_to(row, &[], spaces);
-    let headers = read_headers(row, &[]);
+    let to = read_to(row, &[], place, spaces);
+    let headers = read_headers(row, &[], place);
     let mut content_type = Some(ByteString::from_static("application/json"));
     let parse = |text: &str| Some((!text.is_empty()).then(|| ByteString::from(text)));
     let write = |kind: &Option<ByteString>| kind.as_deref().unwrap_or_default().to_owned();
     row.text("content_type", &mut content_type, "a content-type, or \"\" for none", parse, write);
     let mut body: Option<Template> = None;
-    let parse = |text: &str| Template::parse(text, [].iter()).ok().map(Some);
-    let write = |body: &Option<Template>| body.as_ref().map_or("", Template::as_str).to_owned();
-    row.text("body", &mut body, "a text with known {names}", parse, write);
+    let parse = |text: &str| read_template(text, &[], place).map(Some);
+    row.text_or("body", &mut body, TEXT, parse, |body| body.as_ref().map_or("", Template::as_str).to_owned());
     let (to, body) = (to?, body?);
     complete.then_some(Announcement { to, headers, content_type, body })
 }
 
-fn read_to(row: &mut Section<'_>, names: &[ByteString], spaces: &Spaces) -> Option<Template> {
+fn read_to(row: &mut Section<'_>, names: &[ByteString], place: Place, spaces: &Spaces) -> Option<Template> {
     let mut to: Option<Template> = None;
-    let parse = |text: &str| parse_to(text, names.iter(), spaces).ok().map(Some);
-    row.text("to", &mut to, TO, parse, |to| to.as_ref().map_or("", Template::as_str).to_owned());
+    let parse = |text: &str| {
+        let read = parse_to(text, names.iter(), spaces).and_then(|to| Ok(to.fit_for(place)?));
+        read.map(Some).map_err(|error| match error {
+            ToError::Template(error) => format!("{TO}; {error}"),
+            ToError::NoPrefix(_) | ToError::Circle(_) => TO.to_owned(),
+        })
+    };
+    row.text_or("to", &mut to, TO, parse, |to| to.as_ref().map_or("", Template::as_str).to_owned());
     to
 }
 
-fn read_headers(row: &mut Section<'_>, names: &[ByteString]) -> Vec<(ByteString, Template)> {
+fn read_headers(row: &mut Section<'_>, names: &[ByteString], place: Place) -> Vec<(ByteString, Template)> {
     row.entries("headers", |name, text| {
         if RESERVED_HEADERS.contains(&name) || name.is_empty() || name.contains([':', '\n', '\r', '\0']) {
             return Err("the name of a header that the broker does not write itself".to_owned());
         }
-        read_template(text, names)
+        read_template(text, names, place)
     })
 }
 
-fn read_template(text: &str, names: &[ByteString]) -> Result<Template, String> {
-    Template::parse(text, names.iter()).map_err(|error| format!("a text with known {{names}}; {error}"))
+fn read_template(text: &str, names: &[ByteString], place: Place) -> Result<Template, String> {
+    let template = Template::parse(text, names.iter()).and_then(|template| template.fit_for(place));
+    template.map_err(|error| format!("{TEXT}; {error}"))
 }
 
 /// One `[[app.worker]]` entry.
@@ -123,6 +135,7 @@ fn read_worker(row: &mut Section<'_>, spaces: &Spaces) -> Option<Worker> {
     let mut addresses: Vec<Address> = Vec::new();
     let parse = |text: &str| read_address(text, spaces).ok();
     row.texts("destinations", &mut addresses, FROM, parse, |address| address.as_str().to_owned());
+    let complete = complete && row.requires_some("destinations", &addresses);
     let mut tcp_only = false;
     row.flag("tcp_only", &mut tcp_only);
     // Without a login only TCP is left, which browsers do not speak.

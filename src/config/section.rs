@@ -224,6 +224,23 @@ impl Section<'_> {
         self.read(name, option, |written| parse_text(written, expected, &parse), |value| write_text(&write(value)));
     }
 
+    /// Text of a form that `parse` knows, and where it is of no such form, what exactly is expected. Something that is no text
+    /// at all is told what is `expected` in general.
+    pub(super) fn text_or<T>(
+        &mut self,
+        name: &'static str,
+        option: &mut T,
+        expected: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+        write: impl Fn(&T) -> String,
+    ) {
+        let parse = |written: &Written| match &written.value {
+            Value::Text(text) => parse(text).map_err(|expected| Wrong::new(written, expected)),
+            _ => Err(Wrong::new(written, expected)),
+        };
+        self.read(name, option, parse, |value| write_text(&write(value)));
+    }
+
     /// Text that is not to be seen again: neither its value nor what is wrong with it is shown.
     pub(super) fn secret<T>(&mut self, name: &'static str, option: &mut T, take: impl Fn(&str) -> T) {
         let parse = |written: &Written| match &written.value {
@@ -298,6 +315,15 @@ impl Section<'_> {
             self.findings.problems.push(Problem { fault, origin: Origin::Default, help: None });
         }
         present
+    }
+
+    /// Notes that a list is empty that is there for what is in it.
+    pub(super) fn requires_some<T>(&mut self, name: &'static str, list: &[T]) -> bool {
+        if list.is_empty() {
+            let key = join(&self.path, name);
+            self.findings.contradict(&[&key], format!("`{key}` lists nothing"), None);
+        }
+        !list.is_empty()
     }
 
     fn run<T>(mut self, read: impl FnOnce(&mut Section<'_>) -> T) -> T {

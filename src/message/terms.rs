@@ -17,6 +17,9 @@ pub struct Terms {
     pub group: Option<ByteString>,
     /// `persistent:true`.
     pub persistent: bool,
+    /// A question to workers, whose asker waits no longer than it lives: nothing of it is kept, neither in the store nor among
+    /// the dead letters.
+    pub is_question: bool,
 }
 
 /// A moment as a client names it.

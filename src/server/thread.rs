@@ -91,7 +91,7 @@ impl Plan {
     /// Runs until the broker ends; leaves the worker in `ended`, to be finished.
     async fn run(mut self, arrivals: mpsc::Receiver<Arrival>, ended: &OnceCell<Rc<Worker>>) {
         let options = Arc::new(self.options.worker.clone());
-        let mut hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, self.counters);
+        let mut hub = Hub::new(clock_now(), self.id, self.boot, options, self.interest, Arc::clone(&self.counters));
         let storage = self.way.map(|way| {
             hub.use_store(way.sequences);
             Storage::new(self.id, way.submitter, way.asker)
@@ -108,7 +108,7 @@ impl Plan {
         tokio::task::spawn_local(Rc::clone(&worker).keep_time());
         tokio::task::spawn_local(receive_posts(Rc::clone(&worker), self.inbox));
         tokio::task::spawn_local(receive_answers(Rc::clone(&worker), self.answers));
-        let door = Door::new(Rc::clone(&worker), self.options, self.conduits);
+        let door = Door::new(Rc::clone(&worker), self.options, self.conduits, self.counters);
         tokio::task::spawn_local(Rc::new(door).receive_arrivals(arrivals));
         let mut stage = self.stage.subscribe();
         // An error means that the server is gone, which is the end too.
@@ -160,7 +160,7 @@ struct Door {
 }
 
 impl Door {
-    fn new(worker: Rc<Worker>, options: Arc<Options>, conduits: Arc<Registry>) -> Door {
+    fn new(worker: Rc<Worker>, options: Arc<Options>, conduits: Arc<Registry>, counters: Arc<Counters>) -> Door {
         let adopting = Rc::clone(&worker);
         let adopt = move |opened: Opened| {
             let peer = Peer { transport: "sockjs", address: Some(opened.peer) };
@@ -168,10 +168,10 @@ impl Door {
         };
         let http::Options { path, request_timeout } = &options.http;
         let websocket = &options.worker.websocket;
-        let sockjs = options
-            .sockjs
-            .enabled
-            .then(|| Endpoints::new(path, &options.sockjs, websocket, *request_timeout, conduits, Box::new(adopt)));
+        let sockjs = options.sockjs.enabled.then(|| {
+            Endpoints::new(path, &options.sockjs, websocket, *request_timeout, conduits, Box::new(adopt))
+                .on_limit(Box::new(move |code| counters.limit_reached(code)))
+        });
         Door { worker, options, sockjs }
     }
 

@@ -324,7 +324,7 @@ impl Violation {
             Violation::UnknownAck(name) => {
                 format!("No message of the session that is to be settled has the name {}.", shown(name))
             }
-            Violation::WrongPasscode => "The login is that of a relay, and the passcode is not.".into(),
+            Violation::WrongPasscode => "The login is that of a relay or a worker, and the passcode is not.".into(),
             Violation::BadUserName(name) => {
                 format!("{} has control characters or %2F in it, or is of the form of a session's name.", shown(name))
             }
@@ -350,7 +350,9 @@ impl Violation {
             Violation::UnknownAck(_) => {
                 "Settle a message once, while its subscription lives: in 1.2 by its ack header, before by message-id."
             }
-            Violation::WrongPasscode => "Give the passcode that [[relay]] has for this login, or use another login.",
+            Violation::WrongPasscode => {
+                "Give the passcode that [[relay]] or [[app.worker]] has for this login, or use another login."
+            }
             Violation::BadUserName(_) => "Use another login.",
             Violation::UnknownTransaction(_) => "Send BEGIN first, and COMMIT or ABORT once.",
             Violation::TransactionExists(_) => "COMMIT or ABORT it first, or use another name.",

@@ -51,16 +51,20 @@ impl fmt::Debug for Secret {
 }
 
 impl Identity {
-    /// Who sends this CONNECT. Whoever has the login of a relay must have its passcode too.
+    /// Who sends this CONNECT. Whoever has the login of a relay or of a worker must have its passcode too.
     pub(super) fn of(connect: &Connect, options: &Options) -> Result<Identity, Fault> {
         let login = connect.login.as_deref().unwrap_or_default();
-        let mut relays = options.relays.iter().filter(|relay| relay.login == login).peekable();
-        if relays.peek().is_some() {
-            let passcode = connect.passcode.as_deref().unwrap_or_default();
-            return match relays.any(|relay| relay.passcode.is(passcode)) {
-                true => Ok(Identity { user: None, is_relay: true }),
-                false => Err(Violation::WrongPasscode.into()),
-            };
+        let passcode = connect.passcode.as_deref().unwrap_or_default();
+        let relays = options.relays.iter().map(|relay| (&relay.login, &relay.passcode, true));
+        let workers = options.work_rights.iter().filter_map(|right| right.login.as_ref());
+        let workers = workers.map(|(login, passcode)| (login, passcode, false));
+        let mut known = relays.chain(workers).filter(|(name, ..)| **name == login).peekable();
+        if known.peek().is_some() {
+            match known.find(|(_, expected, _)| expected.is(passcode)) {
+                None => return Err(Violation::WrongPasscode.into()),
+                Some((.., true)) => return Ok(Identity { user: None, is_relay: true }),
+                Some((.., false)) => {}
+            }
         }
         // Some clients send an empty login where their user gave none.
         if !options.trust_login || login.is_empty() {
@@ -87,6 +91,7 @@ mod tests {
 
     use super::*;
     use crate::headers::Headers;
+    use crate::session::WorkRight;
     use crate::stomp::HeartBeat;
 
     fn check(options: &Options, headers: &[(&str, &str)], expected: Result<(Option<&str>, bool), &str>) {
@@ -135,6 +140,28 @@ mod tests {
         }
         check(&options, &[("login", "bob"), ("passcode", "one")], Ok((Some("bob"), false)));
         check(&options, &[("passcode", "one")], Ok((None, false)));
+    }
+
+    #[test]
+    fn a_workers_login_is_no_one_elses() {
+        let right = |login: Option<(&str, &str)>| WorkRight {
+            destinations: vec!["/app/jobs".into()],
+            login: login.map(|(login, passcode)| (login.to_owned(), Secret::new(passcode))),
+        };
+        let relays = vec![Relay { login: "both".into(), passcode: Secret::new("relay") }];
+        let work_rights = vec![right(None), right(Some(("worker", "one"))), right(Some(("both", "work")))];
+        let wary = Options { relays, work_rights, ..Options::default() };
+        let trusting = Options { trust_login: true, ..wary.clone() };
+        check(&wary, &[("login", "worker"), ("passcode", "one")], Ok((None, false)));
+        check(&trusting, &[("login", "worker"), ("passcode", "one")], Ok((Some("worker"), false)));
+        check(&trusting, &[("login", "both"), ("passcode", "work")], Ok((Some("both"), false)));
+        check(&trusting, &[("login", "both"), ("passcode", "relay")], Ok((None, true)));
+        for options in [&wary, &trusting] {
+            check(options, &[("login", "worker")], Err("wrong-passcode"));
+            check(options, &[("login", "worker"), ("passcode", "two")], Err("wrong-passcode"));
+            check(options, &[("login", "both"), ("passcode", "one")], Err("wrong-passcode"));
+            check(options, &[], Ok((None, false)));
+        }
     }
 
     #[test]

@@ -324,7 +324,7 @@ fn render_operation(operation: &Operation) -> String {
 }
 
 fn render_terms(terms: &Terms) -> String {
-    let Terms { expires, due, priority, group, persistent } = terms;
+    let Terms { expires, due, priority, group, persistent, is_question } = terms;
     let moment = |moment: &Moment| match moment {
         Moment::After(span) => format!("+{}", span.as_millis()),
         Moment::At(epoch_ms) => format!("@{epoch_ms}"),
@@ -335,6 +335,7 @@ fn render_terms(terms: &Terms) -> String {
         priority.map(|priority| format!("priority {priority}")),
         group.as_ref().map(|group| format!("group {group}")),
         persistent.then(|| "persistent".into()),
+        is_question.then(|| "question".into()),
     ];
     parts.into_iter().flatten().collect::<Vec<String>>().join(", ")
 }

@@ -35,7 +35,9 @@ impl Hub {
             Ok(done) => done,
             Err(Failure::Late(_)) if finished.limit.1 == WhenLate::Ignore => Done::default(),
             Err(failure) => {
-                self.peers.counters.call_failures.add(1);
+                if let Failure::Late(limit) = failure {
+                    tracing::warn!(%destination, ?limit, "the application did not answer in time");
+                }
                 let refusal = unhandled(failure.code(), &destination, failure.to_string());
                 return self.fail(&finished, refusal);
             }
@@ -45,10 +47,16 @@ impl Hub {
             Purpose::Ask(_) => replies.iter().position(|reply| reply.to == To::Default).map(|at| replies.remove(at)),
             Purpose::Send(_) | Purpose::Tell => None,
         };
-        let contents = self.note_changes(session, &changes).and_then(|()| self.contents(&finished, replies));
-        let contents = match contents {
+        let contents = self.contents(&finished, replies);
+        // Attributes last: of an answer that cannot be carried out nothing takes effect.
+        let contents = match contents.and_then(|contents| self.note_changes(session, &changes).map(|()| contents)) {
             Ok(contents) => contents,
-            Err(refusal) => return self.fail(&finished, refusal),
+            Err(refusal) => {
+                if !matches!(refusal, Refusal::Limit { .. }) {
+                    tracing::warn!(%destination, "the answer cannot be carried out: {}", detail_of(&refusal));
+                }
+                return self.fail(&finished, refusal);
+            }
         };
         let direct = u32::from(answered.is_some());
         if let (Some(reply), Purpose::Ask(ask)) = (answered, &finished.purpose) {
@@ -66,9 +74,13 @@ impl Hub {
     }
 
     /// A request came to nothing. Of an event the session knows nothing, so only the log is told.
-    fn fail(&mut self, finished: &Call, refusal: Refusal) {
+    pub(super) fn fail(&mut self, finished: &Call, refusal: Refusal) {
+        self.peers.counters.call_failures.add(1);
         match finished.is_event() {
-            true => tracing::warn!(code = refusal.code(), "the application did not handle an event: {refusal}"),
+            true => {
+                let (code, session) = (refusal.code(), finished.session.name(self.boot));
+                tracing::warn!(code, %session, "the application did not handle an event: {}", detail_of(&refusal));
+            }
             false => self.complain(finished.session, finished.ticket(), &finished.destination, refusal),
         }
     }
@@ -151,10 +163,7 @@ impl Hub {
             self.peers.note(Note::LimitReached(refusal.clone()));
         }
         let Some(prefix) = self.user_prefix() else { return self.tell(session, ticket, Err(refusal)) };
-        let detail = match &refusal {
-            Refusal::Unhandled(unhandled) => unhandled.detail.to_string(),
-            other => other.to_string(),
-        };
+        let detail = detail_of(&refusal);
         let headers = [
             ("code", refusal.code()),
             ("message", "the application did not handle it"),
@@ -283,6 +292,14 @@ impl Hub {
 /// What shows that somebody was given a question, and does not only know that it is asked.
 fn seal_of(session: SessionId, call: CallId) -> String {
     format!("{:016x}", seal((session, call)))
+}
+
+/// What is wrong, without the destination, which is told beside it.
+fn detail_of(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Unhandled(unhandled) => unhandled.detail.to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn without_reserved(headers: &Headers) -> Headers {

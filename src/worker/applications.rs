@@ -21,7 +21,7 @@ use crate::broker::{Command, Effects, Note, TransactionId};
 use crate::clock::Clock;
 use crate::destination::{Destination, Kind, Spaces};
 use crate::headers::Headers;
-use crate::message::{Ask, Content, Operation, Refusal, SessionId, Ticket, Unhandled, Verdict};
+use crate::message::{Ask, Content, Moment, Operation, Refusal, SessionId, Terms, Ticket, Unhandled, Verdict};
 use crate::session::{Opened, Target};
 
 /// The applications' part of a hub.
@@ -187,9 +187,8 @@ impl Hub {
             if let Err(refusal) = verdict
                 && let Some(finished) = self.applications.calls.finish(call)
             {
-                let (session, ticket) = (finished.session, finished.ticket());
-                self.complain(session, ticket, &finished.destination, refusal);
-                self.advance(session);
+                self.fail(&finished, refusal);
+                self.advance(finished.session);
             }
             return;
         }
@@ -308,9 +307,11 @@ impl Hub {
                 let mut content = self.for_workers(session, worker.queue.clone(), content, Some(call));
                 let limit = (self.options.app.ask_timeout, WhenLate::Refuse);
                 // Nobody waits for the answer any longer than that.
-                content.terms.get_or_insert_default().expires = Some(crate::message::Moment::After(limit.0));
+                let expires = Some(Moment::After(limit.0));
+                content.terms = Some(Box::new(Terms { expires, is_question: true, ..Terms::default() }));
                 let destination = ask.destination.clone();
                 self.applications.calls.run(self.peers.now, call, session, Purpose::Ask(ask), destination, limit);
+                self.peers.counters.calls.add(1);
                 let ticket = Some(Ticket::internal(call.number_of(0)));
                 self.route(session, content, ticket);
             }

@@ -55,7 +55,7 @@ pub struct Counters {
     pub dead_lettered: Counter,
     /// Messages given up for want of a dead-letter queue.
     pub lost: Counter,
-    /// Calls of the application's handlers.
+    /// Calls of the application's handlers, and questions to its workers.
     pub calls: Counter,
     /// Of these, those that failed.
     pub call_failures: Counter,

@@ -138,6 +138,7 @@ fn message_of(record: MessageRecord) -> Message {
         priority: (record.priority != USUAL_PRIORITY).then_some(record.priority),
         group: record.group,
         persistent: true,
+        is_question: false,
     };
     let content = Content {
         destination: Destination::new(topic.unwrap_or(queue)),

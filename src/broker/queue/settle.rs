@@ -111,6 +111,12 @@ impl Queue {
         self.dying.get(&sequence).map(|dying| dying.reason)
     }
 
+    /// Whether a dying message is a question, which the dead letters do not get.
+    pub(in crate::broker) fn is_dying_question(&self, sequence: u64) -> bool {
+        let message = self.dying.get(&sequence).and_then(|dying| dying.entry.cargo.message());
+        message.is_some_and(|message| message.content.is_question())
+    }
+
     /// Whether a message is dying; the settlement then waits for what becomes of it.
     pub(in crate::broker) fn await_dying(&mut self, sequence: u64, settlement: u64) -> bool {
         self.dying.get_mut(&sequence).is_some_and(|dying| dying.awaited.replace(settlement).is_none())

@@ -46,7 +46,7 @@ impl Queue {
     /// Whether this message must be stored before it is here. Never for a temporary queue, which ends with its session.
     pub(in crate::broker) fn must_store(&self, message: &Message) -> bool {
         let is_asked = self.rules.options.durable || message.content.is_persistent();
-        self.has_store && is_asked && !matches!(self.life, Life::Temporary)
+        self.has_store && is_asked && !message.content.is_question() && !matches!(self.life, Life::Temporary)
     }
 
     /// Whether others wait for the store, so that whatever comes now must wait behind them (G4).

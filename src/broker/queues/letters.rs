@@ -76,7 +76,8 @@ impl Queues {
     ) -> Option<Verdict> {
         let queue = &message.content.destination;
         let rules = self.policies.rules_for(queue);
-        let Some(target) = rules.options.dead_letter.as_ref().filter(|target| *target != queue) else {
+        let is_fit = |target: &&Destination| *target != queue && !message.content.is_question();
+        let Some(target) = rules.options.dead_letter.as_ref().filter(is_fit) else {
             return Some(Err(rules.too_many_messages()));
         };
         let is_stored = self.must_store(message, &rules);
@@ -97,6 +98,11 @@ impl Queues {
             return;
         };
         let from = Tag { home: self.home, queue: key.data().as_ffi(), sequence };
+        if let Some(reason) = queue.reason(sequence).filter(|_| queue.is_dying_question(sequence)) {
+            effects.note(Note::Dropped { queue: queue.name().clone(), reason, count: 1 });
+            let awaited = queue.bury(sequence);
+            return self.settlement_done(awaited, Ok(()), effects);
+        }
         let rules = Arc::clone(queue.rules());
         let Some(target) = &rules.options.dead_letter else {
             if let Some(reason) = queue.reason(sequence) {

@@ -79,11 +79,10 @@ fn a_refused_question_leaves_those_alive_who_asked_for_that() {
 
 #[test]
 fn only_those_with_the_right_work() {
-    for (login, works) in [
-        ("login:worker passcode:secret", true),
-        ("login:worker passcode:other", false),
-        ("login:x passcode:secret", false),
-    ] {
+    let mut player = Player::new(options());
+    let refused = player.happen("> CONNECT accept-version:1.2 login:worker passcode:other");
+    assert_eq!(refused.first().map(String::as_str), Some("ERROR code:wrong-passcode"));
+    for (login, works) in [("login:worker passcode:secret", true), ("login:x passcode:secret", false)] {
         let mut player = Player::new(options());
         player.happen(&format!("> CONNECT accept-version:1.2 on-error:continue {login}"));
         let took = player.happen("> SUBSCRIBE id:w destination:/app/jobs/** ack:client");

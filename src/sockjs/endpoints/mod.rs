@@ -1,8 +1,10 @@
 //! From HTTP requests to conduits and back.
 
 mod answers;
+mod limit;
 mod route;
 
+use std::error::Error;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -35,6 +37,7 @@ use crate::websocket::deflate::Agreement;
 use crate::websocket::draft76::{self, Challenge};
 use crate::websocket::handshake::{self, Rejection};
 use crate::websocket::origin::{self, Listener};
+use limit::{Limit, Unread};
 use route::{Route, Transport};
 
 /// Pieces of a response that may wait for its connection: the first bytes of a stream, and a frame or two.
@@ -42,8 +45,6 @@ const PIECES: usize = 3;
 
 /// How often a request looks for a conduit that ends while it looks.
 const ATTEMPTS: usize = 3;
-
-const UNREAD: &str = "The request is too large, or took too long\n";
 
 const SCRIPT: &str = "application/javascript; charset=UTF-8";
 
@@ -95,6 +96,7 @@ pub struct Endpoints {
     request_timeout: Duration,
     registry: Arc<Registry>,
     open: Rc<dyn Fn(Opened)>,
+    on_limit: Box<dyn Fn(&'static str)>,
 }
 
 impl Endpoints {
@@ -118,7 +120,13 @@ impl Endpoints {
             request_timeout,
             registry,
             open: Rc::from(open),
+            on_limit: Box::new(|_| {}),
         }
+    }
+
+    /// The same, and `told` is called with a stable code each time that a request meets a limit.
+    pub fn on_limit(self, told: Box<dyn Fn(&'static str)>) -> Endpoints {
+        Endpoints { on_limit: told, ..self }
     }
 
     /// Whether a request is for this service. A WebSocket handshake at the very path is not.
@@ -295,7 +303,7 @@ impl Endpoints {
                 // reset the connection, and the client would lose what it has not read of the response.
                 let mut response = match self.read(body).await {
                     Ok(_) => self.receive(callback, peer, session, transport).await,
-                    Err(status) => answers::text(status, UNREAD),
+                    Err(unread) => self.refuse_unread(unread),
                 };
                 answers::uncached(&mut response);
                 response
@@ -332,8 +340,7 @@ impl Endpoints {
             let _ = frames.try_send(Bytes::from(wrapping.prelude()));
         }
         if !self.attach(session, peer, Arrival { takes, wrapping, frames }).await {
-            tracing::warn!(%peer, limit = self.options.max_conduits, key = "sockjs.max_conduits", "conduit refused");
-            return answers::text(StatusCode::SERVICE_UNAVAILABLE, "Too many SockJS sessions (sockjs.max_conduits)\n");
+            return self.refuse(Limit::Conduits(self.options.max_conduits));
         }
         if takes == Takes::OneFrame {
             let frame = pieces.recv().await.unwrap_or_default();
@@ -378,7 +385,7 @@ impl Endpoints {
         let form = transport == Transport::JsonpSend && is_form(headers);
         let body = match self.read(body).await {
             Ok(body) => body,
-            Err(status) => return answers::text(status, UNREAD),
+            Err(unread) => return self.refuse_unread(unread),
         };
         let payload = if form { form_value(&body).unwrap_or_default() } else { body.to_vec() };
         if payload.is_empty() {
@@ -401,11 +408,29 @@ impl Endpoints {
         }
     }
 
-    async fn read(&self, body: &mut Incoming) -> Result<Bytes, StatusCode> {
+    async fn read(&self, body: &mut Incoming) -> Result<Bytes, Unread> {
         let limited = Limited::new(body, self.framed.max_packet_bytes);
         let collected = timeout(self.request_timeout, limited.collect()).await;
-        let collected = collected.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
-        collected.map(|body| body.to_bytes()).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
+        let collected = collected.map_err(|_| Unread::Limit(Limit::Time(self.request_timeout)))?;
+        let why = |error: Box<dyn Error + Send + Sync>| match error.is::<LengthLimitError>() {
+            true => Unread::Limit(Limit::Body(self.framed.max_packet_bytes)),
+            false => Unread::Broken,
+        };
+        collected.map(|body| body.to_bytes()).map_err(why)
+    }
+
+    fn refuse_unread(&self, why: Unread) -> Response<Body> {
+        match why {
+            Unread::Limit(limit) => self.refuse(limit),
+            Unread::Broken => answers::text(StatusCode::BAD_REQUEST, "The request broke off\n"),
+        }
+    }
+
+    /// Says so to the client, the log and the metrics (G5).
+    fn refuse(&self, limit: Limit) -> Response<Body> {
+        tracing::warn!(code = limit.code(), "SockJS request refused: {limit}");
+        (self.on_limit)(limit.code());
+        limit.answer()
     }
 
     /// The answer to a page from elsewhere (H2).
