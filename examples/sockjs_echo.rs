@@ -13,7 +13,9 @@ use std::{
 };
 
 use gumboot::{
-    sockjs::{Answer, Body, Endpoints, Opened, Options, Registry, Spoken, Upgrade},
+    sockjs::{
+        Answer, Body, Endpoints, Host, Opened, Options, Patience, Registry, Release, Spoken, Tell, TooMuch, Upgrade,
+    },
     websocket::{
         self, CloseCode,
         deflate::Codec,
@@ -31,8 +33,8 @@ use tokio::{
     task::LocalSet,
 };
 
-/// How long a request may take to come.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request may take to come, and the end of a connection.
+const PATIENCE: Patience = Patience { request: Duration::from_secs(10), farewell: Duration::from_secs(5) };
 
 /// Connections at a time.
 const CONNECTIONS: usize = 1000;
@@ -42,6 +44,24 @@ const CONNECTIONS: usize = 1000;
 enum Act {
     Echo,
     Close,
+}
+
+/// As many connections as there are here may keep what each of them may keep.
+impl Host for Act {
+    fn open(&self, opened: Opened) -> Tell {
+        tokio::task::spawn_local(accept(opened, *self));
+        Box::new(|_| {})
+    }
+
+    fn admit_body(&self, _bytes: usize) -> Result<(), TooMuch> {
+        Ok(())
+    }
+
+    fn release(&self) -> Release {
+        Arc::new(|_| {})
+    }
+
+    fn limit_reached(&self, _code: &'static str) {}
 }
 
 /// A service, and what it does behind connections that speak WebSocket without SockJS.
@@ -73,9 +93,8 @@ fn services() -> Result<Vec<Service>, Box<dyn Error>> {
     let options = Options { stream_bytes: 4096, websocket_draft_76: true, ..Options::default() };
     let websocket = websocket::Options { allowed_origins: vec![Pattern::parse("*")?], ..Default::default() };
     let service = |path: &str, act: Act, options: Options| {
-        let open = move |opened: Opened| drop(tokio::task::spawn_local(accept(opened, act)));
         let registry = Registry::new(&options);
-        let endpoints = Endpoints::new(path, &options, &websocket, REQUEST_TIMEOUT, registry, Box::new(open));
+        let endpoints = Endpoints::new(path, &options, &websocket, PATIENCE, registry, Rc::new(act));
         Service { endpoints, act }
     };
     let cookie = Some("dummy".to_owned());
@@ -136,10 +155,8 @@ async fn serve(
 
 /// Takes a session of SockJS.
 async fn accept(opened: Opened, act: Act) {
-    let Opened { stream, permit, .. } = opened;
     // A session that ends in mid-sentence is nothing to talk about.
-    let _ = Application::new(false).run(stream, Vec::new(), act).await;
-    drop(permit);
+    let _ = Application::new(false).run(opened.stream, Vec::new(), act).await;
 }
 
 /// The server's side of a WebSocket connection, whatever carries it.

@@ -12,8 +12,14 @@ use gumboot::server::{Options, Server};
 
 #[path = "sockjs/draft76.rs"]
 mod draft76;
+#[path = "sockjs/ends.rs"]
+mod ends;
+#[path = "sockjs/unfinished.rs"]
+mod unfinished;
 #[path = "sockjs/unread.rs"]
 mod unread;
+#[path = "sockjs/wire.rs"]
+mod wire;
 
 /// No answer takes this long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(20);

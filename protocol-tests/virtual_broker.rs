@@ -11,7 +11,7 @@ use gumboot::app::{Answer, CallId, Failure, Job, Table};
 use gumboot::broker::{Change, Command, Interest, QueueStats, UNAWAITED};
 use gumboot::clock::Clock;
 use gumboot::message::{Message, Refusal, Sequences, WorkerId};
-use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post, Submission};
+use gumboot::worker::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post, Submission, Unfinished};
 
 /// What time of day it is when a virtual broker starts.
 pub(crate) const START_EPOCH_MS: u64 = 1_000_000_000_000;
@@ -96,11 +96,13 @@ impl VirtualBroker {
     fn boot(&mut self, options: Options, sequences: &Sequences) {
         self.boot += 1;
         let options = Arc::new(options);
+        let unfinished = Unfinished::new(options.unfinished_bytes, usize::from(self.interest.workers()));
         let hub = |index: u16| {
             let clock = Clock::new(self.start, START_EPOCH_MS);
             let (options, interest) = (Arc::clone(&options), Arc::clone(&self.interest));
             let mut hub = Hub::new(clock, WorkerId(index), self.boot, options, interest, Arc::new(Counters::default()));
             hub.use_store(sequences.clone());
+            hub.share_unfinished(Arc::clone(&unfinished));
             if let Some(table) = &self.table {
                 hub.set_table(Arc::clone(table));
             }

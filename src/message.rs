@@ -15,7 +15,7 @@ use crate::destination::{Destination, Pattern};
 use crate::digits::Digits;
 use crate::headers::Headers;
 
-pub use terms::{Moment, Terms};
+pub use terms::{BadMillis, Moment, Terms, millis};
 
 /// One of the broker's workers: an index below the number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -88,12 +88,14 @@ fn a3_a_failure_reaches_its_sender() {
                 context.set_attribute("strayed", "yes");
                 Ok(Reply::new("x").to("/app/no"))
             })
+            .handle("/app/when", |_, _| async { Ok(Reply::new("x").header("delay", "soon").to("/queue/x")) })
             .handle("/app/json", |_, message| async move { message.json::<u32>().map(|_| ()) })
     });
     let codes = [
         ("/app/no", "app-refused", "not today"),
         ("/app/panic", "app-failed", "the handler failed"),
         ("/app/astray", "app-failed", "where none can go"),
+        ("/app/when", "app-failed", "the header delay is not a number"),
         ("/app/json", "app-refused", "not the JSON that is wanted"),
         ("/app/none", "no-handler", "Nobody handles /app/none"),
     ];
@@ -107,7 +109,7 @@ fn a3_a_failure_reaches_its_sender() {
     // On /user/queue/errors the session lives on, and the RECEIPT says that the SEND is dealt with.
     let mut client = broker.client();
     client.subscribe("errors", "/user/queue/errors");
-    for (destination, code, words) in &codes[..4] {
+    for (destination, code, words) in &codes[..5] {
         let told = client.request("SEND", &send(destination, &[]), "x");
         assert_eq!(told.len(), 1, "{destination}");
         assert_eq!((told[0].header("code"), told[0].header("app-destination")), (*code, *destination));
@@ -117,7 +119,7 @@ fn a3_a_failure_reaches_its_sender() {
     assert!(client.request("SEND", &send("/app/panic", &[]), "fine").is_empty());
     let count = |of: fn(&Counters) -> u64| broker.server.counters().iter().map(|counters| of(counters)).sum::<u64>();
     let counted = (count(|counters| counters.calls.read()), count(|counters| counters.call_failures.read()));
-    assert_eq!(counted, (9, 8), "calls, and those of them that failed");
+    assert_eq!(counted, (11, 10), "calls, and those of them that failed");
 }
 
 #[test]

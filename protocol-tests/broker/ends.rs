@@ -1,5 +1,7 @@
 //! P6: queues that are gone with their last consumer, and with what is in them.
 
+use std::time::Duration;
+
 use gumboot::broker::{Change, Command, Options, QueueOptions, QueuePolicy};
 use gumboot::destination::Destination;
 use gumboot::message::{Content, Operation, Outcome, SessionId, SubscriberId, Terms};
@@ -46,6 +48,37 @@ fn it_ends_with_its_last_consumer() {
         assert_eq!((net.queues(), net.next_due()), (0, None));
         net.consume(reader(0), &queue, 9, false);
         net.expect_queue(&[]);
+    }
+}
+
+#[test]
+fn what_is_for_one_client_does_not_wait_for_it_for_ever() {
+    let minute = Duration::from_secs(60);
+    let terms = Terms { is_relayed: true, ..Terms::default() };
+    let relayed =
+        |queue: &Destination| Content { terms: Some(Box::new(terms.clone())), ..content(queue.as_str(), "a") };
+    for home in [0, 1] {
+        let mut net = Net::new(2, Options::default());
+        let queue = net.queue_on(home, 0);
+        net.publish(alice(), relayed(&queue));
+        net.publish(alice(), relayed(&queue));
+        net.advance(minute - Duration::from_millis(1));
+        assert_eq!(net.queue_stats(&queue).map(|stats| stats.messages), Some(2));
+        net.advance(Duration::from_millis(1));
+        assert_eq!((net.queues(), net.next_due()), (0, None), "nobody came");
+        net.publish(alice(), relayed(&queue));
+        net.consume(reader(1), &queue, 1, false);
+        net.advance(minute);
+        assert_eq!(net.queue_stats(&queue).map(|stats| stats.messages), Some(1), "somebody came who says nothing");
+        net.cancel(reader(1), &queue);
+        assert_eq!(net.queue_stats(&queue).map(|stats| stats.messages), Some(1));
+        net.consume_to_the_end(reader(1), &queue, 1);
+        net.cancel(reader(1), &queue);
+        assert_eq!(net.queues(), 0, "somebody came as was expected");
+        net.publish(alice(), relayed(&queue));
+        net.send(alice(), &queue, "for all");
+        net.advance(minute);
+        assert_eq!(net.queue_stats(&queue).map(|stats| stats.messages), Some(2), "it is not for one client alone");
     }
 }
 

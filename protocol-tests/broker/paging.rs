@@ -29,7 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
     let terms = (moment(), moment(), prop::option::of(0..10_u8), prop::option::weighted(0.3, "[ab]")).prop_map(
         |(expires, due, priority, group)| {
             let group = group.map(Into::into);
-            Terms { expires, due, priority, group, persistent: true, is_question: false }
+            Terms { expires, due, priority, group, persistent: true, is_question: false, is_relayed: false }
         },
     );
     let outcomes = vec![

@@ -142,6 +142,7 @@ const PURE_WORKER_FILES: &[&str] = &[
     "peers",
     "post",
     "timers",
+    "unfinished",
 ];
 
 /// The part of SockJS that is bytes and state; the rest joins it to requests and sockets.

@@ -30,5 +30,5 @@ pub use function::{Context, Function, Incoming, IntoReplies};
 pub use handler::{Accepts, Entry, Handler, Kind, Reaction, WhenLate};
 pub use options::{Options, WorkerQueue};
 pub use request::{Attributes, Captures, Occasion, Request, SessionFacts};
-pub use route::{Announcement, Detour, RESERVED_HEADERS, Route, ToError, parse_to, plain_content};
+pub use route::{Announcement, Detour, RESERVED_HEADERS, Route, ToError, parse_to, plain_content, terms_at};
 pub use template::{Missing, Place, Scene, Template, TemplateError, Within};

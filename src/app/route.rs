@@ -8,7 +8,7 @@ use super::request::Attributes;
 use super::template::{Missing, Scene, Template, TemplateError, Within};
 use crate::destination::{Destination, Kind, Spaces};
 use crate::headers::Headers;
-use crate::message::{Content, Terms};
+use crate::message::{BadMillis, Content, Terms};
 
 /// Headers that the broker writes itself, or that speak to it about one frame: no application sets them.
 pub const RESERVED_HEADERS: [&str; 12] = [
@@ -75,6 +75,9 @@ pub enum Detour {
     /// The values would lead under another prefix than the route names.
     #[error("the route to {0} would lead elsewhere")]
     Elsewhere(ByteString),
+    /// A header of the route asks for something in a way that nobody understands.
+    #[error(transparent)]
+    Millis(#[from] BadMillis),
 }
 
 /// Reads where messages go.
@@ -124,16 +127,23 @@ impl Route {
                 kept.into_iter().chain(stamps(&self.headers, scene)).collect()
             }
         };
-        let is_topic = spaces.resolve(destination.as_str()).is_some_and(|space| space.kind == Kind::Topic);
-        let terms = content.terms.filter(|terms| !is_topic || terms.persistent || terms.expires.is_some());
-        let terms = terms.map(|terms| if is_topic { Box::new(terms_of_topics(&terms)) } else { terms });
+        // What the route itself asks counts as what the client asks.
+        let terms = terms_at(&destination, &headers, spaces)?;
         Ok(Content { destination, headers, terms, ..content })
     }
 }
 
-/// What of a SEND's wishes counts for a topic too.
-fn terms_of_topics(terms: &Terms) -> Terms {
-    Terms { expires: terms.expires, persistent: terms.persistent, ..Terms::default() }
+/// What these headers ask where the message goes.
+pub fn terms_at(
+    destination: &Destination,
+    headers: &Headers,
+    spaces: &Spaces,
+) -> Result<Option<Box<Terms>>, BadMillis> {
+    match spaces.resolve(destination.as_str()).map(|space| space.kind) {
+        Some(Kind::Queue | Kind::TemporaryQueue) => Terms::of_queue(headers),
+        Some(Kind::Topic) => Ok(Terms::of_topic(headers)),
+        Some(Kind::User | Kind::Application) | None => Ok(None),
+    }
 }
 
 impl Announcement {
@@ -144,7 +154,8 @@ impl Announcement {
         let body = self.body.render(scene, if is_json { Within::Json } else { Within::Text }).ok()?;
         let kind = self.content_type.iter().map(|kind| ("content-type".to_owned(), kind.to_string()));
         let headers: Headers = kind.chain(stamps(&self.headers, scene)).collect();
-        Some(plain_content(destination, headers, Bytes::from(body)))
+        let terms = terms_at(&destination, &headers, spaces).ok()?;
+        Some(Content { terms, ..plain_content(destination, headers, Bytes::from(body)) })
     }
 }
 

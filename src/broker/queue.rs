@@ -111,6 +111,8 @@ pub(super) enum Life {
     Usual,
     /// As long as it has consumers, whatever it holds: from the beginning, or since it has one who said so.
     Temporary,
+    /// Until then, whatever it holds, unless somebody subscribes before: it is for a client that may be gone for good.
+    Expecting(Instant),
     /// As long as a durable subscription that keeps its messages here.
     Bound(Box<Bound>),
 }
@@ -248,9 +250,7 @@ impl Queue {
         if self.consumers.len() >= self.rules.options.max_consumers {
             return Err(self.rules.too_many_consumers());
         }
-        if matches!(self.life, Life::Usual) && (consumer.ends_queue || self.rules.options.auto_delete) {
-            self.life = Life::Temporary;
-        }
+        self.outlive_consumer(consumer.ends_queue);
         self.consumers.add(consumer);
         Ok(())
     }
@@ -298,6 +298,7 @@ impl Queue {
     /// Adds a message for which there is space.
     #[inline]
     fn add(&mut self, now: Instant, clock: &Clock, mut entry: Entry) {
+        self.note_arrival(now, &entry);
         self.take_up(&mut entry);
         let options = &self.rules.options;
         if let Cargo::Here(message) = &entry.cargo

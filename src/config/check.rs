@@ -50,6 +50,12 @@ fn check_order(worker: &worker::Options, findings: &mut Findings) {
             "queues.redelivery_delay_max",
             queues.redelivery_delay > queues.redelivery_delay_max,
         ),
+        ("limits.body_bytes", "limits.unfinished_bytes", limits.body_bytes > worker.unfinished_bytes),
+        (
+            "websocket.max_packet",
+            "limits.unfinished_bytes",
+            worker.websocket.max_packet_bytes > worker.unfinished_bytes,
+        ),
         ("limits.body_bytes", "queues.max_memory", limits.body_bytes > queues.max_memory),
         ("limits.body_bytes", "queues.max_bytes", limits.body_bytes > queues.max_bytes),
     ];

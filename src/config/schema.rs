@@ -372,6 +372,7 @@ fn read_limits(section: &mut Section<'_>, server: &mut server::Options) {
     section.count("connections", &mut server.connections, 1..=MANY);
     section.count("new_connections", &mut server.new_connections, 1..=100_000);
     section.size("outbox_bytes", &mut worker.outbox_bytes, 4 * KIB..=GIB);
+    section.size("unfinished_bytes", &mut worker.unfinished_bytes, KIB..=64 * 1024 * GIB);
     section.count("inbox", &mut worker.inbox_batches, 16..=1_000_000);
     let frame = &mut worker.limits;
     section.count("headers", &mut frame.header_count, 8..=10_000);

@@ -339,6 +339,7 @@ impl Server {
         // Differs between starts, and that is all it has to do.
         let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u32);
         let conduits = sockjs::Registry::new(&options.sockjs);
+        let unfinished = worker::Unfinished::new(options.worker.unfinished_bytes, workers);
         let (senders, receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let (store_senders, store_receivers) = worker::inboxes(workers, options.worker.inbox_batches);
         let jobs = self.start_application(options, application, store_senders.clone())?;
@@ -360,6 +361,7 @@ impl Server {
                 options: Arc::clone(options),
                 interest: Arc::clone(&interest),
                 conduits: Arc::clone(&conduits),
+                unfinished: Arc::clone(&unfinished),
                 counters: self.counters.get(index).map(Arc::clone).unwrap_or_default(),
                 outward: worker::Outward::new(WorkerId(index as u16), senders.clone(), traffic),
                 inbox,

@@ -1,16 +1,14 @@
 //! Turning a new connection away, with the reason.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use super::thread::Speaks;
+use crate::sockjs::farewell;
 use crate::transport::http;
 use crate::worker::Counters;
 
@@ -83,22 +81,8 @@ impl Refuser {
         }
         let permit = Arc::clone(&self.lingering).try_acquire_owned().ok();
         tokio::task::spawn_local(async move {
-            if let Err(error) = tell(stream, &refusal.answer(speaks), permit.is_some()).await {
-                tracing::debug!(%peer, %error, "a refused connection broke");
-            }
+            let most = if permit.is_some() { HEARD_BYTES } else { 0 };
+            farewell(stream, &refusal.answer(speaks), PATIENCE, most).await;
         });
     }
-}
-
-/// Writes the answer, and then listens for a while: closing a socket with unread bytes resets the connection, and the
-/// answer would be lost with it.
-async fn tell(mut stream: TcpStream, answer: &[u8], lingers: bool) -> io::Result<()> {
-    // A new socket takes so little at once.
-    stream.try_write(answer)?;
-    stream.shutdown().await?;
-    if lingers {
-        let mut rest = stream.take(HEARD_BYTES);
-        let _ = timeout(PATIENCE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
-    }
-    Ok(())
 }

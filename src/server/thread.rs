@@ -17,10 +17,10 @@ use crate::app::Table;
 use crate::broker::Interest;
 use crate::clock::Clock;
 use crate::message::WorkerId;
-use crate::sockjs::{Endpoints, Opened, Registry, Spoken};
+use crate::sockjs::{Endpoints, Host, Opened, Patience, Registry, Release, Spoken, Tell, TooMuch};
 use crate::transport::http::{self, Upgraded};
 use crate::websocket::origin::Listener;
-use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Port, Storage, Worker};
+use crate::worker::{Batch, Counters, Framing, Hub, Outward, Peer, Port, Storage, Unfinished, Worker};
 
 /// Batches taken from the inbox at a time.
 const BATCHES: usize = 64;
@@ -50,6 +50,8 @@ pub(super) struct Plan {
     pub(super) options: Arc<Options>,
     pub(super) interest: Arc<Interest>,
     pub(super) conduits: Arc<Registry>,
+    /// What all workers keep of input that is not whole.
+    pub(super) unfinished: Arc<Unfinished>,
     pub(super) counters: Arc<Counters>,
     pub(super) outward: Outward,
     pub(super) inbox: mpsc::Receiver<Batch>,
@@ -97,6 +99,7 @@ impl Plan {
             Storage::new(self.id, way.submitter, way.asker)
         });
         hub.set_table(self.table);
+        hub.share_unfinished(self.unfinished);
         let worker = Worker::new(hub, self.outward, storage, self.port);
         // Before anything else reaches this worker: it has no other task yet.
         while let Some(batch) = self.restored.recv().await {
@@ -161,16 +164,13 @@ struct Door {
 
 impl Door {
     fn new(worker: Rc<Worker>, options: Arc<Options>, conduits: Arc<Registry>, counters: Arc<Counters>) -> Door {
-        let adopting = Rc::clone(&worker);
-        let adopt = move |opened: Opened| {
-            let peer = Peer { transport: "sockjs", address: Some(opened.peer) };
-            adopting.adopt(Box::new(opened.stream), peer, Framing::Packets(None), &[], opened.permit);
-        };
         let http::Options { path, request_timeout } = &options.http;
         let websocket = &options.worker.websocket;
+        let patience = Patience { request: *request_timeout, farewell: options.worker.close_timeout };
         let sockjs = options.sockjs.enabled.then(|| {
-            Endpoints::new(path, &options.sockjs, websocket, *request_timeout, conduits, Box::new(adopt))
-                .on_limit(Box::new(move |code| counters.limit_reached(code)))
+            let release = Arc::new(worker.body_release());
+            let host = Rc::new(Entrant { worker: Rc::clone(&worker), release, counters });
+            Endpoints::new(path, &options.sockjs, websocket, patience, conduits, host)
         });
         Door { worker, options, sockjs }
     }
@@ -187,7 +187,7 @@ impl Door {
             match speaks {
                 Speaks::Stomp => {
                     let peer = Peer { transport: "tcp", address: Some(peer) };
-                    self.worker.adopt(Box::new(stream), peer, Framing::Stream, &[], permit);
+                    self.worker.adopt(Box::new(stream), peer, Framing::Stream, &[], Some(permit));
                 }
                 Speaks::Http(listener) => {
                     // A task of its own, whose buffers are gone when the connection's small task begins.
@@ -215,9 +215,38 @@ impl Door {
             }
             Spoken::WebSocket(deflate) => {
                 let peer = Peer { transport: "websocket", address: Some(peer) };
-                self.worker.adopt(Box::new(stream), peer, Framing::Packets(deflate), &early, permit);
+                self.worker.adopt(Box::new(stream), peer, Framing::Packets(deflate), &early, Some(permit));
             }
         }
+    }
+}
+
+/// A worker as SockJS knows it.
+struct Entrant {
+    worker: Rc<Worker>,
+    /// Hears of bytes of bodies that are gone.
+    release: Release,
+    counters: Arc<Counters>,
+}
+
+impl Host for Entrant {
+    fn open(&self, opened: Opened) -> Tell {
+        let peer = Peer { transport: "sockjs", address: Some(opened.peer) };
+        let key = self.worker.adopt(Box::new(opened.stream), peer, Framing::Packets(None), &[], None);
+        let worker = Rc::clone(&self.worker);
+        Box::new(move |bytes| worker.note_outside(key, bytes))
+    }
+
+    fn admit_body(&self, bytes: usize) -> Result<(), TooMuch> {
+        self.worker.admit_body(bytes).map_err(|limit| TooMuch { limit, key: "limits.unfinished_bytes" })
+    }
+
+    fn release(&self) -> Release {
+        Arc::clone(&self.release)
+    }
+
+    fn limit_reached(&self, code: &'static str) {
+        self.counters.limit_reached(code);
     }
 }
 

@@ -29,6 +29,15 @@ pub(super) enum Fault {
     Silent(Duration),
     /// The client does not keep up with its messages.
     Slow(Slow),
+    /// Clients together leave more unfinished than `limits.unfinished_bytes`, this one the most for the longest.
+    Unfinished {
+        /// The limit, in bytes.
+        limit: usize,
+        /// How much of it is this client's.
+        kept: usize,
+        /// Since when.
+        age: Duration,
+    },
 }
 
 /// A request that does not fit what came before it.
@@ -106,6 +115,7 @@ impl Fault {
             Fault::ConnectTimeout(_) => "connect-timeout",
             Fault::Silent(_) => "heart-beat-missed",
             Fault::Slow(_) => "slow-consumer",
+            Fault::Unfinished { .. } => "too-much-unfinished",
         }
     }
 
@@ -120,6 +130,7 @@ impl Fault {
             Fault::Pattern(_) | Fault::Limit(_) => CloseCode::NotAllowed,
             Fault::Refused(refusal) => close_code_of(refusal),
             Fault::Slow(_) => CloseCode::SlowConsumer,
+            Fault::Unfinished { .. } => CloseCode::TryLater,
         }
     }
 
@@ -157,6 +168,7 @@ impl Fault {
             Fault::ConnectTimeout(_) => "no CONNECT in time".into(),
             Fault::Silent(_) => "heart-beat missed".into(),
             Fault::Slow(_) => "messages are not taken fast enough".into(),
+            Fault::Unfinished { .. } => "too many bytes of unfinished frames in the broker".into(),
         }
     }
 
@@ -164,7 +176,7 @@ impl Fault {
     pub(super) fn is_limit(&self) -> bool {
         match self {
             Fault::Decode(error) => error.config_key().is_some(),
-            Fault::Limit(_) | Fault::Slow(_) | Fault::ConnectTimeout(_) => true,
+            Fault::Limit(_) | Fault::Slow(_) | Fault::ConnectTimeout(_) | Fault::Unfinished { .. } => true,
             Fault::Refused(refusal) => matches!(refusal, Refusal::Limit { .. }),
             Fault::Request(_) | Fault::Violation(_) | Fault::Pattern(_) | Fault::Silent(_) => false,
         }
@@ -208,6 +220,11 @@ impl Fault {
                 format!("Nothing came for {} ms: the agreed interval times heart_beat.tolerance.", limit.as_millis())
             }
             Fault::Slow(slow) => slow.detail(),
+            Fault::Unfinished { limit, kept, age } => format!(
+                "All clients together left more than {limit} bytes unfinished (limits.unfinished_bytes), and this one \
+                 most for longest: {kept} bytes for {} ms.",
+                age.as_millis()
+            ),
             Fault::Decode(_) | Fault::Request(_) => format!("{}.", self.message()),
         }
     }
@@ -251,6 +268,10 @@ impl Fault {
             }
             Fault::ConnectTimeout(_) => "Send CONNECT as soon as the connection is open.",
             Fault::Silent(_) => "Send heart-beats at the agreed interval, or agree on none.",
+            Fault::Unfinished { .. } => {
+                "Send each frame to its end without a pause. Try again later, or raise the limit in the broker's \
+                 configuration."
+            }
             Fault::Slow(_) => {
                 "Read and settle faster, subscribe to less, or let the topic drop messages for slow subscribers."
             }

@@ -15,12 +15,12 @@ use super::ledger::{Found, Name};
 use super::receipts::{Awaited, Receipts, Refused};
 use super::subscription::{Shown, Subscription};
 use super::subscriptions::Subscriptions;
-use super::temporary::{ends_queue, own_queue};
-use super::terms::{delay_of, terms_of, topic_terms_of};
+use super::temporary::{ends_queue, is_relayed, own_queue};
+use super::terms::delay_of;
 use super::transaction::Transactions;
 use super::{AckId, Action, Note, Options, Subscribe, Target};
 use crate::destination::{Destination, Kind, Unknown};
-use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Ticket, Verdict};
+use crate::message::{MessageId, Operation, Outcome, Refusal, SubscriptionKey, Terms, Ticket, Verdict};
 use crate::stomp::{self, AckMode, AckName, Connect, Request, Send, Settle, Unsubscribe, Version};
 
 /// The spellings of the header that limits unsettled messages (Q5, U9).
@@ -179,12 +179,15 @@ impl Live {
         }
         self.check_protected(&send.destination, space, options)?;
         let (transaction, receipt) = (send.transaction.take(), send.receipt.take());
-        let terms = match kind {
+        let mut terms = match kind {
             // A handler may be a queue, or a way to one.
-            Some(Kind::Queue | Kind::TemporaryQueue | Kind::Application) => terms_of(&send.headers)?,
-            Some(Kind::Topic) => topic_terms_of(&send.headers),
+            Some(Kind::Queue | Kind::TemporaryQueue | Kind::Application) => Terms::of_queue(&send.headers)?,
+            Some(Kind::Topic) => Terms::of_topic(&send.headers),
             Some(Kind::User) | None => None,
         };
+        if kind == Some(Kind::Queue) && is_relayed(&send.destination, &send.headers, options) {
+            terms.get_or_insert_default().is_relayed = true;
+        }
         self.say_temporary(&mut send, actions, options)?;
         let content = content_of(send, terms, options);
         if let Some(name) = transaction {

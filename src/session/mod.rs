@@ -25,7 +25,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
@@ -138,6 +138,17 @@ impl Session {
     pub fn handle_fault(&mut self, _now: Instant, fault: &DecodeError) {
         if !matches!(self.state, State::Leaving { .. }) {
             self.refuse(&Fault::Decode(fault.clone()), None);
+        }
+    }
+
+    /// All clients together have left more than `limit` bytes of their input unfinished, and it is this one that has to go:
+    /// `kept` bytes of it are its own, for so long now. Ends the session, whatever it waits for.
+    pub fn handle_unfinished(&mut self, _now: Instant, limit: usize, kept: usize, age: Duration) {
+        let fault = Fault::Unfinished { limit, kept, age };
+        match self.state {
+            // Never an ERROR after DISCONNECT (X5).
+            State::Leaving { .. } => self.close_for(&fault),
+            _ => self.refuse(&fault, None),
         }
     }
 
@@ -431,13 +442,18 @@ impl Session {
     fn refuse(&mut self, fault: &Fault, receipt: Option<&str>) {
         if !self.is_closed() {
             self.push(Action::Send(fault.frame(receipt)));
-            self.close(Close {
-                code: fault.close_code(),
-                reason: fault.code(),
-                detail: fault.detail(),
-                is_limit: fault.is_limit(),
-            });
+            self.close_for(fault);
         }
+    }
+
+    /// Any state to Closed, with something wrong.
+    fn close_for(&mut self, fault: &Fault) {
+        self.close(Close {
+            code: fault.close_code(),
+            reason: fault.code(),
+            detail: fault.detail(),
+            is_limit: fault.is_limit(),
+        });
     }
 
     /// Any state to Closed, with nothing wrong.

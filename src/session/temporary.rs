@@ -38,11 +38,13 @@ const SPRING_OWNER: &str = "-user";
 
 /// Whether a queue is to be gone, with what is in it, when its last subscription ends, since this SUBSCRIBE says so.
 pub(super) fn ends_queue(request: &Subscribe, options: &Options) -> bool {
-    let is_of_a_user = || {
-        let last = request.destination.rsplit('/').next().unwrap_or_default();
-        last.contains(SPRING_OWNER) && request.headers.find(SPRING_ORIGINAL).is_some()
-    };
-    request.headers.find(AUTO_DELETE) == Some("true") || options.spring_user_queues && is_of_a_user()
+    request.headers.find(AUTO_DELETE) == Some("true") || is_relayed(&request.destination, &request.headers, options)
+}
+
+/// Whether this is for one client of those that Spring's broker relay stands for.
+pub(super) fn is_relayed(destination: &str, headers: &Headers, options: &Options) -> bool {
+    let is_its_name = || destination.rsplit('/').next().unwrap_or_default().contains(SPRING_OWNER);
+    options.spring_user_queues && is_its_name() && headers.find(SPRING_ORIGINAL).is_some()
 }
 
 impl Live {

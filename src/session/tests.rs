@@ -324,7 +324,7 @@ fn render_operation(operation: &Operation) -> String {
 }
 
 fn render_terms(terms: &Terms) -> String {
-    let Terms { expires, due, priority, group, persistent, is_question } = terms;
+    let Terms { expires, due, priority, group, persistent, is_question, is_relayed } = terms;
     let moment = |moment: &Moment| match moment {
         Moment::After(span) => format!("+{}", span.as_millis()),
         Moment::At(epoch_ms) => format!("@{epoch_ms}"),
@@ -336,6 +336,7 @@ fn render_terms(terms: &Terms) -> String {
         group.as_ref().map(|group| format!("group {group}")),
         persistent.then(|| "persistent".into()),
         is_question.then(|| "question".into()),
+        is_relayed.then(|| "relayed".into()),
     ];
     parts.into_iter().flatten().collect::<Vec<String>>().join(", ")
 }

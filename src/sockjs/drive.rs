@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::conduit::Conduit;
 use super::framing::{self, STILL_OPEN, Wrapping};
+use super::host::Share;
 use super::link::Link;
 use super::registry::{Arrival, Listing, Post};
 
@@ -27,8 +28,8 @@ pub(super) struct Drive {
     link: Link,
     listing: Listing,
     receiver: Option<Receiver>,
-    /// The request whose messages are being taken by the application.
-    posted: Option<oneshot::Sender<()>>,
+    /// The request whose messages are being taken by the application, and what counts them.
+    posted: Option<(oneshot::Sender<()>, Share)>,
     /// Since when the receiver takes nothing although there is something.
     blocked: Option<Instant>,
 }
@@ -96,7 +97,7 @@ impl Drive {
             return;
         }
         self.link.write(&post.bytes);
-        self.posted = Some(post.taken);
+        self.posted = Some((post.taken, post.share));
     }
 
     /// Tells the request that sent last, once that is known.
@@ -106,7 +107,7 @@ impl Drive {
             self.posted = None;
         }
         if self.link.is_idle()
-            && let Some(taken) = self.posted.take()
+            && let Some((taken, _)) = self.posted.take()
         {
             // Its connection may be gone; the messages are not.
             let _ = taken.send(());

@@ -44,6 +44,11 @@ impl Link {
         self.outbound.is_empty()
     }
 
+    /// Bytes for the application that do not go into the pipe at once, so that they may be here for long.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        if self.outbound.len() > PIPE_BYTES { self.outbound.capacity() } else { 0 }
+    }
+
     /// Whether [`Link::deliver`] has more once the conduit has room again.
     pub(super) fn is_held_back(&self) -> bool {
         self.held_back
@@ -79,6 +84,13 @@ impl Link {
     /// Reads or writes once. It waits for ever when there is nothing to do, and can be dropped at any time.
     pub(super) async fn step(&mut self, reads: bool) {
         poll_fn(|context| self.poll_step(reads, context)).await;
+    }
+
+    /// Writes all that there is for the application.
+    pub(super) async fn flush(&mut self) {
+        while self.is_open() && !self.is_idle() {
+            self.step(false).await;
+        }
     }
 
     fn poll_step(&mut self, reads: bool, context: &mut Context<'_>) -> Poll<()> {

@@ -13,6 +13,7 @@ mod dialect;
 mod drive;
 mod endpoints;
 pub mod framing;
+mod host;
 mod link;
 pub mod pipe;
 mod registry;
@@ -20,9 +21,10 @@ mod socket;
 mod unread;
 
 pub use body::Body;
-pub use endpoints::{Answer, Endpoints, Opened, Spoken, Upgrade};
+pub use endpoints::{Answer, Endpoints, Spoken, Upgrade};
+pub use host::{Host, Opened, Patience, Release, Tell, TooMuch};
 pub use registry::Registry;
-pub(crate) use unread::drain;
+pub(crate) use unread::{drain, farewell};
 
 use std::time::Duration;
 

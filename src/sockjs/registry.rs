@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::Options;
 use super::conduit::Takes;
 use super::framing::Wrapping;
+use super::host::Share;
 use crate::hash::Keyed;
 
 /// Requests of one kind that wait for one conduit; further ones wait with their connections.
@@ -30,6 +31,8 @@ pub(super) struct Arrival {
 pub(super) struct Post {
     /// Its messages, as the application reads them.
     pub(super) bytes: Vec<u8>,
+    /// Counts them.
+    pub(super) share: Share,
     /// Told when the application has taken them; dropped when it never will.
     pub(super) taken: oneshot::Sender<()>,
 }

@@ -7,19 +7,19 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 
 use super::conduit::{Conduit, Takes};
 use super::dialect::Dialect;
 use super::drive::{STALL, at};
 use super::framing::json;
+use super::host::Tell;
 use super::link::Link;
 use super::pipe;
+use super::unread::farewell;
 use crate::websocket::draft76::Challenge;
 use crate::websocket::packet::Event;
 use crate::websocket::{CloseCode, send};
-
-/// How long the last bytes may take.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Bytes read at once.
 const SCRATCH: usize = 8 * 1024;
@@ -52,6 +52,9 @@ pub(super) struct Socket<S> {
     max_packet_bytes: usize,
     /// A packet that is not whole yet.
     packet: Vec<u8>,
+    /// To be told how much is kept of what the client sends, and what it was told last.
+    tell: Tell,
+    told: usize,
     outbound: Vec<u8>,
     written: usize,
     /// Whether nothing more is to be said or heard.
@@ -61,7 +64,14 @@ pub(super) struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub(super) fn new(stream: S, dialect: Dialect, conduit: Conduit, link: Link, max_packet_bytes: usize) -> Socket<S> {
+    pub(super) fn new(
+        stream: S,
+        dialect: Dialect,
+        conduit: Conduit,
+        link: Link,
+        tell: Tell,
+        max_packet_bytes: usize,
+    ) -> Socket<S> {
         Socket {
             stream,
             dialect,
@@ -69,6 +79,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             link,
             max_packet_bytes,
             packet: Vec::new(),
+            tell,
+            told: 0,
             outbound: Vec::new(),
             written: 0,
             ended: false,
@@ -76,8 +88,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Serves the connection until either side ends it. `early` is what the client sent behind its handshake.
-    pub(super) async fn run(mut self, mut early: Vec<u8>) {
+    /// Serves the connection until either side ends it. `early` is what the client sent behind its handshake. The last bytes
+    /// may take `patience` to go out, and so may the client then to close its side.
+    pub(super) async fn run(mut self, mut early: Vec<u8>, patience: Duration) {
         // Invariant: a new conduit has no receiver, so this one is never sent away.
         let attached = self.conduit.attach(Instant::now(), Takes::Everything);
         debug_assert!(attached.is_ok());
@@ -122,14 +135,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 () = at(due) => {}
             }
             self.receive(scratch.get_mut(..count).unwrap_or_default());
+            self.tell_kept();
         }
-        let unwritten = self.outbound.get(self.written..).unwrap_or_default();
-        let farewell = async {
-            self.stream.write_all(unwritten).await?;
-            self.stream.shutdown().await
+        self.packet = Vec::new();
+        self.tell_kept();
+        let Socket { stream, mut link, outbound, written, .. } = self;
+        // What the client said before its end takes effect.
+        let effect = async {
+            let _ = timeout(patience, link.flush()).await;
+            link.end();
         };
-        // A client that does not take its farewell does without.
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        tokio::join!(effect, farewell(stream, outbound.get(written..).unwrap_or_default(), patience, u64::MAX));
+    }
+
+    /// Says how much is kept of what the client sends, if that has changed.
+    fn tell_kept(&mut self) {
+        if self.conduit.is_closed() {
+            self.packet = Vec::new();
+        }
+        let kept = self.packet.capacity() + self.link.waiting_bytes();
+        if kept != self.told {
+            self.told = kept;
+            (self.tell)(kept);
+        }
     }
 
     /// Puts the conduit's frames in packets, unless some are waiting already.
@@ -149,6 +177,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn receive(&mut self, mut input: &mut [u8]) {
         while !self.ended {
             match self.dialect.next(&mut input, self.max_packet_bytes) {
+                // Nobody hears it any more.
+                Ok(Some(Event::Data { .. })) if self.conduit.is_closed() => {}
                 Ok(Some(Event::Data { payload, fin, .. })) => {
                     self.packet.extend_from_slice(payload);
                     if fin {

@@ -79,6 +79,21 @@ impl Decoder {
         }
     }
 
+    /// Memory held for an incomplete frame, for accounting.
+    pub fn held_bytes(&self) -> usize {
+        match &self.state {
+            State::Within(partial) => {
+                size_of::<Partial>() + partial.bytes.capacity() + partial.progress.spilled_bytes()
+            }
+            State::Between { .. } | State::Failed(_) => 0,
+        }
+    }
+
+    /// Forgets an incomplete frame. To be called when nothing more will be decoded.
+    pub fn forget(&mut self) {
+        self.state = State::Between { after_cr: false };
+    }
+
     /// Takes bytes from the front of `input` up to the end of the next frame or run of line ends. Call it until it
     /// answers `None`: then all of `input` is taken. After an error it answers that error for ever.
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Decoded>, DecodeError> {

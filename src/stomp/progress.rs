@@ -121,6 +121,11 @@ impl Progress {
         Ok(())
     }
 
+    /// Memory for headers beyond those that have room in here.
+    pub(super) fn spilled_bytes(&self) -> usize {
+        if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 }
+    }
+
     /// How long the line at `line_start` may become.
     fn line_room(&self, limits: &Limits) -> usize {
         let in_frame = limits.frame_bytes.saturating_sub(self.line_start);

@@ -51,6 +51,8 @@ pub struct Receiver {
     /// Present only while something must be kept from one call to the next.
     held: Option<Box<Held>>,
     deflate: bool,
+    /// Whether nobody wants packets any more.
+    discards: bool,
 }
 
 /// Where in the stream of frames we are.
@@ -99,6 +101,16 @@ impl Receiver {
             text: Utf8Check::default(),
             held: None,
             deflate,
+            discards: false,
+        }
+    }
+
+    /// From now on packets are dropped, also the one that has begun, and only control frames are events. For a connection that
+    /// is being closed: it is read on to see the client's own end.
+    pub fn discard_packets(&mut self) {
+        self.discards = true;
+        if let Some(held) = &mut self.held {
+            held.compressed = Vec::new();
         }
     }
 
@@ -226,6 +238,9 @@ impl Receiver {
         let fin = frame.fin && frame.remaining == 0;
         if fin {
             self.packet = None;
+        }
+        if self.discards {
+            return Ok(None);
         }
         if compressed {
             if fin {

@@ -7,13 +7,13 @@ use super::hub::Hub;
 use super::peers::{ConnectionKey, Phase};
 use crate::app::{
     Answer, Attributes, Call, CallId, Change, Done, Failure, Purpose, RESERVED_HEADERS, Reply, Then, To, WhenLate,
-    plain_content,
+    plain_content, terms_at,
 };
 use crate::broker::{Effects, Note};
 use crate::destination::{Destination, Kind};
 use crate::hash::seal;
 use crate::headers::Headers;
-use crate::message::{APP_DESTINATION, Ask, Content, Refusal, SessionId, Ticket, Verdict};
+use crate::message::{APP_DESTINATION, Ask, BadMillis, Content, Refusal, SessionId, Ticket, Verdict};
 use crate::session::Outgoing;
 
 /// Headers by which workers learn of a message what its frame does not say. What a client says in them is not passed on.
@@ -215,7 +215,10 @@ impl Hub {
         }
         let content = |Reply { to, headers, body }| {
             let destination = self.destination_of(call, to)?;
-            Ok(plain_content(destination, without_reserved(&headers), body))
+            let headers = without_reserved(&headers);
+            let broken = |error: BadMillis| unhandled(Failure::Broken.code(), &call.destination, error.to_string());
+            let terms = terms_at(&destination, &headers, self.spaces()).map_err(broken)?;
+            Ok(Content { terms, ..plain_content(destination, headers, body) })
         };
         replies.into_iter().map(content).collect()
     }

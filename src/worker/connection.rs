@@ -70,7 +70,7 @@ struct Socket {
     /// Whether it is in the list of those not read because of a full inbox.
     held_back: bool,
     /// One of the connections that may be open at a time.
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Worker {
@@ -91,15 +91,16 @@ impl Worker {
         Rc::new(Worker { state: RefCell::new(state) })
     }
 
-    /// Takes a connection on whose handshake is done; `early` is what its peer sent behind the handshake.
+    /// Takes a connection on whose handshake is done; `early` is what its peer sent behind the handshake. There is no permit
+    /// where somebody else holds it for as long.
     pub(crate) fn adopt(
         self: &Rc<Worker>,
         stream: Box<dyn Io>,
         peer: Peer,
         framing: Framing,
         early: &[u8],
-        permit: OwnedSemaphorePermit,
-    ) {
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> ConnectionKey {
         let mut state = self.state.borrow_mut();
         let now = state.now();
         let key = state.hub.open(now, peer, framing);
@@ -113,6 +114,29 @@ impl Worker {
         state.end_turn_soon();
         drop(state);
         tokio::task::spawn_local(ConnectionTask { worker: Rc::clone(self), key });
+        key
+    }
+
+    /// So many bytes of a connection's unfinished input are kept on the way to its stream.
+    pub(crate) fn note_outside(&self, key: ConnectionKey, bytes: usize) {
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        state.hub.note_outside(now, key, bytes);
+        state.end_turn_soon();
+    }
+
+    /// Whether so many more bytes of a request's body may be kept; if not, what the limit is.
+    pub(crate) fn admit_body(&self, bytes: usize) -> Result<(), usize> {
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        let is_admitted = state.hub.admit_body(now, bytes);
+        state.end_turn_soon();
+        if is_admitted { Ok(()) } else { Err(state.hub.body_limit()) }
+    }
+
+    /// What is to be told when bytes that were admitted are kept no longer.
+    pub(crate) fn body_release(&self) -> impl Fn(usize) + Send + Sync + use<> {
+        self.state.borrow().hub.body_release()
     }
 
     /// Ends turns, for ever.

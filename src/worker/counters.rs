@@ -26,11 +26,30 @@ impl Counter {
     }
 }
 
+/// One number that anybody may change.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// A part of it was `before` and is `after`.
+    pub fn change(&self, before: usize, after: usize) {
+        // Wrapping, as the addition is: what is less is more by nearly all that a number can hold.
+        self.0.fetch_add((after as u64).wrapping_sub(before as u64), Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The counts of one worker; the broker's are the sums.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Connections open now.
     pub connections: Counter,
+    /// Bytes kept now of input that is not whole.
+    pub unfinished: Gauge,
     /// Connections opened so far.
     pub opened: Counter,
     /// Bytes read from clients.
@@ -89,9 +108,10 @@ impl Counters {
     }
 
     /// Every single count with its name, as a metric would spell it.
-    pub fn all(&self) -> [(&'static str, u64); 16] {
+    pub fn all(&self) -> [(&'static str, u64); 17] {
         [
             ("connections", self.connections.read()),
+            ("unfinished_bytes", self.unfinished.read()),
             ("connections_opened_total", self.opened.read()),
             ("received_bytes_total", self.bytes_in.read()),
             ("sent_bytes_total", self.bytes_out.read()),

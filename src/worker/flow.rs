@@ -389,8 +389,8 @@ impl Hub {
     pub(super) fn start_flushing(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.peers.connections.get_mut(key) {
             connection.phase = Phase::Flushing { until: self.peers.now + self.options.close_timeout };
-            connection.unread = Vec::new();
         }
+        self.forget_input(key);
         self.finish_if_flushed(key);
         self.arm(key);
     }
@@ -433,7 +433,8 @@ impl Hub {
     }
 
     pub(super) fn remove(&mut self, key: ConnectionKey) {
-        if self.peers.connections.remove(key).is_some() {
+        if let Some(removed) = self.peers.connections.remove(key) {
+            self.note_kept(removed.kept, 0);
             self.peers.counters.connections.take(1);
             self.events.push(Event::Removed(key));
         }

@@ -21,6 +21,7 @@ use super::outbox::Outbox;
 use super::peers::{Connection, ConnectionKey, Intake, Peer, Peers, Phase, Submission};
 use super::post::{Post, Posts};
 use super::timers::Timers;
+use super::unfinished::Unfinished;
 use crate::broker::{Effects, Interest, QueueStats, Shard};
 use crate::clock::Clock;
 use crate::message::{Content, Outcome, Sequences, SessionId, WorkerId};
@@ -48,6 +49,7 @@ pub struct Hub {
     pub(super) timers: Timers,
     pub(super) codec: Codec,
     pub(super) applications: Applications,
+    pub(super) unfinished: Arc<Unfinished>,
     pub(super) options: Arc<Options>,
     pub(super) boot: u32,
     pub(super) events: Vec<Event>,
@@ -65,13 +67,16 @@ impl Hub {
         counters: Arc<Counters>,
     ) -> Hub {
         let encoder = Encoder::new(options.websocket.deflate);
-        let posts = Posts::new(usize::from(interest.workers()));
+        let workers = usize::from(interest.workers());
+        let posts = Posts::new(workers);
+        let unfinished = Unfinished::new(options.unfinished_bytes, workers);
         Hub {
             shard: Shard::new(clock, id, boot, Arc::clone(&options.broker), interest),
             peers: Peers::new(id, clock.start(), encoder, posts, counters, options.outbox_bytes),
             timers: Timers::default(),
             codec: Codec::new(options.websocket.deflate.level),
             applications: Applications::new(clock, &options),
+            unfinished,
             options,
             boot,
             events: Vec::new(),
@@ -109,6 +114,9 @@ impl Hub {
                 phase: Phase::Open,
                 why: None,
                 unread: Vec::new(),
+                outside: 0,
+                kept: 0,
+                kept_since: now,
                 paused: false,
                 ended: false,
                 last_received: now,
@@ -134,6 +142,7 @@ impl Hub {
         connection.pinged = false;
         connection.session.note_received(now);
         let Some(mut intake) = connection.intake.take() else { return };
+        let frames = self.peers.counters.frames_in.read();
         match intake.packets.as_mut() {
             None => self.feed(key, &mut intake.decoder, input),
             Some(receiver) => {
@@ -142,9 +151,7 @@ impl Hub {
                 self.codec = codec;
             }
         }
-        if let Some(connection) = self.peers.connections.get_mut(key) {
-            connection.intake = Some(intake);
-        }
+        self.put_back(key, intake, frames);
         self.arm(key);
     }
 
@@ -188,6 +195,7 @@ impl Hub {
                 Post::Deliver(consumer, delivery) => self.peers.deliver(consumer, delivery),
                 Post::Verdict(session, ticket, verdict) => self.peers.verdict(session, ticket, verdict),
                 Post::Answer(call, answer) => self.take_answer(call, answer),
+                Post::Relieve => self.relieve_for_others(),
             }
             self.settle_sessions();
         }
@@ -265,10 +273,10 @@ impl Hub {
         let Some(connection) = self.peers.connections.get_mut(key) else { return };
         let unread = std::mem::take(&mut connection.unread);
         let Some(mut intake) = connection.intake.take() else { return };
+        let frames = self.peers.counters.frames_in.read();
         self.feed(key, &mut intake.decoder, &unread);
-        if let Some(connection) = self.peers.connections.get_mut(key) {
-            connection.intake = Some(intake);
-        }
+        drop(unread);
+        self.put_back(key, intake, frames);
         self.end_session(key);
         self.arm(key);
     }

@@ -19,12 +19,13 @@ mod port;
 mod post;
 mod storage;
 mod timers;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use connection::Worker;
-pub use counters::{Counter, Counters};
+pub use counters::{Counter, Counters, Gauge};
 pub use encoder::Framing;
 pub use hub::{Event, Hub};
 pub(crate) use inbox::{Batch, Outward, Traffic, inboxes};
@@ -34,3 +35,4 @@ pub(crate) use port::Port;
 pub use post::Post;
 pub(crate) use storage::{Storage, answers, found};
 pub use storage::{operation, restored};
+pub use unfinished::Unfinished;

@@ -27,6 +27,10 @@ pub struct Options {
     /// leaves more than this of answers to its own frames unread is not read either. Default: 1 MiB. Key
     /// `limits.outbox_bytes`.
     pub outbox_bytes: usize,
+    /// Bytes that may be kept of input that is not whole, of all connections of all workers together: frames, packets,
+    /// what waits because its session does not want input, and bodies of requests of SockJS, which may be half of it. At the
+    /// limit the connection ends that kept most for longest. Default: 256 MiB. Key `limits.unfinished_bytes`.
+    pub unfinished_bytes: usize,
     /// Batches of posts that may wait for one worker; a worker that cannot post stops reading its publishers. Default:
     /// 128. Key `limits.inbox`.
     pub inbox_batches: usize,
@@ -52,6 +56,7 @@ impl Default for Options {
             limits: stomp::Limits::default(),
             websocket: websocket::Options::default(),
             outbox_bytes: 1024 * 1024,
+            unfinished_bytes: 256 * 1024 * 1024,
             inbox_batches: 128,
             turn_bytes: 256 * 1024,
             ping_interval: Some(Duration::from_secs(25)),

@@ -71,6 +71,12 @@ pub(super) struct Connection {
     pub(super) why: Option<&'static str>,
     /// STOMP bytes that came while the session did not want any.
     pub(super) unread: Vec<u8>,
+    /// Bytes of the client's unfinished input that are kept outside of this hub, before they reach it.
+    pub(super) outside: usize,
+    /// Bytes of all its unfinished input, as they were last counted.
+    pub(super) kept: usize,
+    /// Since when some of it is kept, while `kept` is not zero.
+    pub(super) kept_since: Instant,
     /// Whether the driver was told not to read.
     pub(super) paused: bool,
     /// Whether the peer closed its writing side.

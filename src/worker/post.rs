@@ -18,6 +18,8 @@ pub enum Post {
     Verdict(SessionId, Option<Ticket>, Verdict),
     /// What came of a request of one of its sessions to the application.
     Answer(CallId, Answer),
+    /// Its clients have left more unfinished than those of any other worker, and all together too much.
+    Relieve,
 }
 
 /// What one worker has for the others, in order, until the end of its turn.

@@ -139,6 +139,7 @@ fn message_of(record: MessageRecord) -> Message {
         group: record.group,
         persistent: true,
         is_question: false,
+        is_relayed: false,
     };
     let content = Content {
         destination: Destination::new(topic.unwrap_or(queue)),

@@ -86,6 +86,38 @@ fn values_stay_in_their_segment() {
     assert_eq!(missing, Err(Detour::Missing(Missing::None("header.to".into()))));
 }
 
+/// What the message asks of where it goes, as a client or the route says it.
+#[test]
+fn a_route_may_ask_what_a_send_may() {
+    let spaces = Spaces::default();
+    let stamps = [("persistent", "true"), ("delay", "{header.wait}")];
+    for (to, stamps, said, asked) in [
+        ("/queue/x", &stamps[..], "5", Ok((true, true))),
+        ("/queue/x", &stamps[..], "soon", Err(Detour::Millis(BadMillis("delay")))),
+        ("/queue/x", &[("wait", "{time.ms}")][..], "5", Ok((false, false))),
+        ("/topic/x", &stamps[..], "soon", Ok((true, false))),
+        ("/user/x/queue/y", &stamps[..], "soon", Ok((false, false))),
+    ] {
+        let route = route("/app/x", to, stamps, &[]);
+        let (captures, session, attributes) = (Captures::default(), facts(), Attributes::default());
+        let (headers, body) = (Headers::from_iter([("wait", said)]), Bytes::new());
+        let scene = Scene {
+            captures: &captures,
+            session: &session,
+            attributes: &attributes,
+            headers: &headers,
+            body: &body,
+            destination: "/app/x",
+            reason: None,
+            epoch_ms: 0,
+        };
+        let content = plain_content(Destination::new("/app/x"), headers.clone(), body.clone());
+        let terms = route.send_on(&scene, content, &spaces).map(|content| content.terms.unwrap_or_default());
+        let found = terms.map(|terms| (terms.persistent, terms.due.is_some()));
+        assert_eq!(found, asked, "{to} {said}");
+    }
+}
+
 #[test]
 fn values_cannot_complete_another_prefix() {
     let space = |prefix: &'static str, kind| crate::destination::Space {

@@ -27,7 +27,7 @@ impl Queue {
     pub(in crate::broker) fn bound(&mut self) -> Option<&mut Bound> {
         match &mut self.life {
             Life::Bound(bound) => Some(bound),
-            Life::Usual | Life::Temporary => None,
+            Life::Usual | Life::Temporary | Life::Expecting(_) => None,
         }
     }
 

@@ -249,6 +249,8 @@ fn g5_limits_are_named() {
     check_limit(Fault::Slow(Slow::Outbox(7717)), "limits.outbox_bytes");
     check_limit(Fault::Slow(Slow::HeldMessages(7717)), "limits.held_messages");
     check_limit(Fault::Slow(Slow::HeldBytes(7717)), "limits.held_bytes");
+    let unfinished = Fault::Unfinished { limit: 7717, kept: 99, age: Duration::from_millis(5) };
+    check_limit(unfinished, "limits.unfinished_bytes");
     check_limit(Fault::Silent(Duration::from_millis(7717)), "heart_beat.tolerance");
     check_limit(Fault::ConnectTimeout(Duration::from_millis(7717)), "connect_timeout");
     check_limit(Fault::Decode(DecodeError::BodyTooLong { limit: 7717 }), "limits.body_bytes");

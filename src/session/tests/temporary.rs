@@ -133,3 +133,20 @@ fn p6_a_subscribe_may_say_that_its_queue_ends_with_it() {
          < #0 subscribe 0=a queue /queue/x-userabc credit:100",
     );
 }
+
+#[test]
+fn p6_a_send_may_be_for_one_client_that_is_gone() {
+    for (spring_user_queues, destination, header, is_relayed) in [
+        (true, "/queue/x-userabc", " simpOrigDestination:/user/queue/x", true),
+        (true, "/queue/x-userabc", "", false),
+        (true, "/queue/x", " simpOrigDestination:/user/queue/x", false),
+        (true, "/topic/x-userabc", " simpOrigDestination:/user/topic/x", false),
+        (false, "/queue/x-userabc", " simpOrigDestination:/user/queue/x", false),
+    ] {
+        let mut player = Player::new(Options { spring_user_queues, ..Options::default() });
+        player.happen("> CONNECT accept-version:1.2");
+        let sent = player.happen(&format!("> SEND destination:{destination}{header}"));
+        let says = sent.iter().any(|action| action.contains("relayed"));
+        assert_eq!((sent.len(), says), (1, is_relayed), "{destination}{header}: {sent:?}");
+    }
+}

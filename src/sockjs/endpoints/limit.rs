@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 
 use super::answers;
 use crate::sockjs::body::Body;
+use crate::sockjs::host::TooMuch;
 
 /// What a request asks too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,8 @@ pub(super) enum Limit {
     Body(usize),
     #[error("The request took too long: its body must come within {} ms (connect_timeout)", .0.as_millis())]
     Time(Duration),
+    #[error(transparent)]
+    Bodies(TooMuch),
 }
 
 /// Why the body of a request was not read.
@@ -33,12 +36,13 @@ impl Limit {
             Limit::Conduits(_) => "too-many-conduits",
             Limit::Body(_) => "request-too-long",
             Limit::Time(_) => "request-timeout",
+            Limit::Bodies(_) => "too-much-unfinished",
         }
     }
 
     pub(super) fn answer(self) -> Response<Body> {
         let status = match self {
-            Limit::Conduits(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Limit::Conduits(_) | Limit::Bodies(_) => StatusCode::SERVICE_UNAVAILABLE,
             Limit::Body(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Limit::Time(_) => StatusCode::REQUEST_TIMEOUT,
         };

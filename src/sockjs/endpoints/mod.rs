@@ -2,22 +2,22 @@
 
 mod answers;
 mod limit;
+mod reading;
 mod route;
 
-use std::error::Error;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -27,6 +27,7 @@ use super::conduit::{Conduit, Takes};
 use super::dialect::Dialect;
 use super::drive::Drive;
 use super::framing::{Callback, Wrapping, json};
+use super::host::{Host, Opened, Patience, Share};
 use super::link::Link;
 use super::pipe;
 use super::registry::{Arrival, Found, Handle, Post, Registry};
@@ -38,6 +39,7 @@ use crate::websocket::draft76::{self, Challenge};
 use crate::websocket::handshake::{self, Rejection};
 use crate::websocket::origin::{self, Listener};
 use limit::{Limit, Unread};
+use reading::Whole;
 use route::{Route, Transport};
 
 /// Pieces of a response that may wait for its connection: the first bytes of a stream, and a frame or two.
@@ -47,17 +49,6 @@ const PIECES: usize = 3;
 const ATTEMPTS: usize = 3;
 
 const SCRIPT: &str = "application/javascript; charset=UTF-8";
-
-/// A conduit's application is to take this connection, on which it is the server of WebSocket, without compression.
-#[derive(Debug)]
-pub struct Opened {
-    /// Carries WebSocket packets.
-    pub stream: DuplexStream,
-    /// From where the first request came.
-    pub peer: SocketAddr,
-    /// To be held for as long as the application holds the connection.
-    pub permit: OwnedSemaphorePermit,
-}
 
 /// What became of a request.
 #[derive(Debug)]
@@ -93,22 +84,21 @@ pub struct Endpoints {
     raw: websocket::Options,
     /// As `raw`, but for packets that we read ourselves.
     framed: websocket::Options,
-    request_timeout: Duration,
+    patience: Patience,
     registry: Arc<Registry>,
-    open: Rc<dyn Fn(Opened)>,
-    on_limit: Box<dyn Fn(&'static str)>,
+    host: Rc<dyn Host>,
 }
 
 impl Endpoints {
-    /// Serves below `path`, where requests may take `request_timeout` to come. Services that share a registry find each
-    /// other's conduits. `open` is called for each new one, on the thread that serves the request.
+    /// Serves below `path`. Services that share a registry find each other's conduits. `host` is told of each new one, on the
+    /// thread that serves the request.
     pub fn new(
         path: &str,
         options: &Options,
         websocket: &websocket::Options,
-        request_timeout: Duration,
+        patience: Patience,
         registry: Arc<Registry>,
-        open: Box<dyn Fn(Opened)>,
+        host: Rc<dyn Host>,
     ) -> Endpoints {
         let mut framed = websocket.clone();
         framed.deflate.enabled = false;
@@ -117,16 +107,10 @@ impl Endpoints {
             options: options.clone(),
             raw: websocket.clone(),
             framed,
-            request_timeout,
+            patience,
             registry,
-            open: Rc::from(open),
-            on_limit: Box::new(|_| {}),
+            host,
         }
-    }
-
-    /// The same, and `told` is called with a stable code each time that a request meets a limit.
-    pub fn on_limit(self, told: Box<dyn Fn(&'static str)>) -> Endpoints {
-        Endpoints { on_limit: told, ..self }
     }
 
     /// Whether a request is for this service. A WebSocket handshake at the very path is not.
@@ -145,7 +129,7 @@ impl Endpoints {
         let mut request = Request::from_parts(parts, ());
         let mut answer = self.answer_to(&mut request, &mut body, peer, listener).await;
         if answer.upgrade.is_none() {
-            let (limit, time) = (self.framed.max_packet_bytes, self.request_timeout);
+            let (limit, time) = (self.framed.max_packet_bytes, self.patience.request);
             drain(body, request.headers(), limit, time, &mut answer.response);
         }
         answer
@@ -183,7 +167,7 @@ impl Endpoints {
     }
 
     /// Serves a connection that speaks WebSocket with SockJS in it, until its end. `early` is what came behind the
-    /// `101` response, and `challenge` that of [`Spoken::SockJs`]; `permit` is what the application gets.
+    /// `101` response, and `challenge` that of [`Spoken::SockJs`]; `permit` is held until the connection is closed.
     pub fn serve_socket<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
@@ -193,13 +177,14 @@ impl Endpoints {
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<S> {
         let conduit = Conduit::new(Instant::now(), &self.options);
-        let (limit, patience) = (self.framed.max_packet_bytes, self.request_timeout);
-        let (open, mut early) = (Rc::clone(&self.open), early.to_vec());
+        let (limit, patience) = (self.framed.max_packet_bytes, self.patience);
+        let (host, mut early) = (Rc::clone(&self.host), early.to_vec());
         async move {
+            let _permit = permit;
             let mut stream = stream;
             let mut dialect = Dialect::standard();
             if let Some(challenge) = challenge {
-                let proof = timeout(patience, socket::prove(&mut stream, early, challenge)).await;
+                let proof = timeout(patience.request, socket::prove(&mut stream, early, challenge)).await;
                 let Ok(Ok(rest)) = proof else {
                     tracing::debug!(%peer, "a handshake in a draft of WebSocket was not ended");
                     return;
@@ -207,8 +192,8 @@ impl Endpoints {
                 (dialect, early) = (Dialect::draft76(), rest);
             }
             let (link, far) = Link::new();
-            open(Opened { stream: far, peer, permit });
-            Socket::new(stream, dialect, conduit, link, limit).run(early).await;
+            let tell = host.open(Opened { stream: far, peer });
+            Socket::new(stream, dialect, conduit, link, tell, limit).run(early, patience.farewell).await;
         }
     }
 
@@ -301,8 +286,8 @@ impl Endpoints {
                 let callback = callback(request.uri().query());
                 // A body means nothing here, but whatever of it was not read when the response ends would make the system
                 // reset the connection, and the client would lose what it has not read of the response.
-                let mut response = match self.read(body).await {
-                    Ok(_) => self.receive(callback, peer, session, transport).await,
+                let mut response = match self.read(body).await.map(drop) {
+                    Ok(()) => self.receive(callback, peer, session, transport).await,
                     Err(unread) => self.refuse_unread(unread),
                 };
                 answers::uncached(&mut response);
@@ -359,9 +344,13 @@ impl Endpoints {
                 Found::Known(handle) => handle,
                 Found::New(handle, listing, permit) => {
                     let (link, stream) = Link::new();
-                    (self.open)(Opened { stream, peer, permit });
+                    // What its client sends is whole when it comes here, and counted as what it was before.
+                    drop(self.host.open(Opened { stream, peer }));
                     let conduit = Conduit::new(Instant::now(), &self.options);
-                    tokio::task::spawn_local(Drive::new(conduit, link, listing).run());
+                    tokio::task::spawn_local(async move {
+                        let _permit = permit;
+                        Drive::new(conduit, link, listing).run().await;
+                    });
                     handle
                 }
             };
@@ -383,11 +372,11 @@ impl Endpoints {
     ) -> Response<Body> {
         let Some(handle) = self.registry.find(session) else { return answers::not_found() };
         let form = transport == Transport::JsonpSend && is_form(headers);
-        let body = match self.read(body).await {
+        let Whole { bytes, share } = match self.read(body).await {
             Ok(body) => body,
             Err(unread) => return self.refuse_unread(unread),
         };
-        let payload = if form { form_value(&body).unwrap_or_default() } else { body.to_vec() };
+        let payload = if form { form_value(&bytes).unwrap_or_default() } else { bytes };
         if payload.is_empty() {
             return answers::text(StatusCode::INTERNAL_SERVER_ERROR, "Payload expected.");
         }
@@ -395,7 +384,7 @@ impl Endpoints {
         if let Err(broken) = json::read_messages(&payload, |message| pipe::write_message(&mut bytes, message)) {
             return answers::text(StatusCode::INTERNAL_SERVER_ERROR, &broken.to_string());
         }
-        if !post(&handle, bytes).await {
+        if !post(&handle, bytes, share).await {
             return answers::not_found();
         }
         match transport {
@@ -408,15 +397,8 @@ impl Endpoints {
         }
     }
 
-    async fn read(&self, body: &mut Incoming) -> Result<Bytes, Unread> {
-        let limited = Limited::new(body, self.framed.max_packet_bytes);
-        let collected = timeout(self.request_timeout, limited.collect()).await;
-        let collected = collected.map_err(|_| Unread::Limit(Limit::Time(self.request_timeout)))?;
-        let why = |error: Box<dyn Error + Send + Sync>| match error.is::<LengthLimitError>() {
-            true => Unread::Limit(Limit::Body(self.framed.max_packet_bytes)),
-            false => Unread::Broken,
-        };
-        collected.map(|body| body.to_bytes()).map_err(why)
+    async fn read(&self, body: &mut Incoming) -> Result<Whole, Unread> {
+        reading::read(body, self.framed.max_packet_bytes, self.patience.request, &*self.host).await
     }
 
     fn refuse_unread(&self, why: Unread) -> Response<Body> {
@@ -429,7 +411,7 @@ impl Endpoints {
     /// Says so to the client, the log and the metrics (G5).
     fn refuse(&self, limit: Limit) -> Response<Body> {
         tracing::warn!(code = limit.code(), "SockJS request refused: {limit}");
-        (self.on_limit)(limit.code());
+        self.host.limit_reached(limit.code());
         limit.answer()
     }
 
@@ -442,9 +424,9 @@ impl Endpoints {
 }
 
 /// Hands messages to a conduit, and waits until its application has them. False: it has ended.
-async fn post(handle: &Handle, bytes: Vec<u8>) -> bool {
+async fn post(handle: &Handle, bytes: Vec<u8>, share: Share) -> bool {
     let (taken, answer) = oneshot::channel();
-    handle.posts.send(Post { bytes, taken }).await.is_ok() && answer.await.is_ok()
+    handle.posts.send(Post { bytes, share, taken }).await.is_ok() && answer.await.is_ok()
 }
 
 fn get_only(request: &Request<()>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {

@@ -277,3 +277,18 @@ fn limits_and_version_can_change_between_frames() {
     decoder.set_limits(&Limits::default());
     assert_eq!(next(&mut decoder), "SEND a=\\n \"long\"");
 }
+
+/// What is held is what the memory is, and not only what has come; and it can be forgotten.
+#[test]
+fn memory_for_an_incomplete_frame_is_counted() {
+    let mut decoder = Decoder::new(&Limits::default());
+    assert_eq!(decoder.held_bytes(), 0);
+    let headers: String = (0..20).map(|number| format!("h{number}:v\n")).collect();
+    decoder.decode(&mut format!("SEND\n{headers}").as_bytes()).unwrap();
+    let many_headers = decoder.held_bytes();
+    assert!(many_headers > headers.len() + 20 * size_of::<crate::headers::Span>(), "{many_headers}");
+    decoder.decode(&mut &[b"\n".as_slice(), &[b'x'; 1000]].concat()[..]).unwrap();
+    assert!(decoder.held_bytes() >= many_headers + 1000);
+    decoder.forget();
+    assert_eq!((decoder.held_bytes(), decoder.buffered()), (0, 0));
+}

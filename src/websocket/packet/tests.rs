@@ -377,3 +377,27 @@ fn x2_names_a_close_code_and_a_reason_that_fits_for_each_violation() {
         assert!(violation.to_string().len() <= send::MAX_CONTROL_BYTES - 2, "{violation}");
     }
 }
+
+/// Who is being closed is read on, for its own close frame; what it had begun to send and what it sends is not kept.
+#[test]
+fn a_receiver_may_be_told_to_keep_no_packets() {
+    let mut receiver = Receiver::new(true);
+    let mut codec = Codec::new(1);
+    let mut hear = |receiver: &mut Receiver, mut bytes: Vec<u8>| {
+        let mut input = &mut bytes[..];
+        let event = receiver.next(&mut input, LIMIT, &mut codec);
+        event.map(|event| event.map(|event| format!("{event:?}")))
+    };
+    let packed = deflated(&[b'x'; 500]);
+    let (begin, end) = packed.split_at(4);
+    assert_eq!(hear(&mut receiver, frame(RSV1 | TEXT, begin)), Ok(None));
+    assert!(receiver.held_bytes() > begin.len());
+    receiver.discard_packets();
+    for bytes in [frame(FIN | CONTINUE, end), frame(RSV1 | TEXT, &[b'x'; 900]), frame(FIN | CONTINUE, b"no deflate")] {
+        assert_eq!(hear(&mut receiver, bytes), Ok(None));
+    }
+    assert_eq!(receiver.held_bytes(), 0);
+    assert_eq!(hear(&mut receiver, frame(FIN | BINARY, b"plain")), Ok(None));
+    let closed = hear(&mut receiver, close(1000, b"")).expect("a close frame");
+    assert!(closed.is_some_and(|event| event.starts_with("Close(Some")));
+}
