@@ -321,6 +321,54 @@ fn a_store_that_is_none_is_left_alone() {
     }
 }
 
+/// Sends a message that is to be stored; answers with all that the client gets before its frame's NUL.
+fn store(client: &mut TcpStream, queue: &str) -> String {
+    let mut heard = Vec::new();
+    // The rest of the answer to CONNECT comes first.
+    let mut next = |client: &mut TcpStream| {
+        heard.clear();
+        while heard.last() != Some(&0) {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            heard.extend(byte);
+        }
+        String::from_utf8(heard.clone()).unwrap()
+    };
+    next(client);
+    client.write_all(format!("SEND\ndestination:{queue}\npersistent:true\nreceipt:1\n\nx\0").as_bytes()).unwrap();
+    next(client)
+}
+
+#[test]
+fn what_is_stored_is_not_lost_from_sight() {
+    let place = Place::new("stranded");
+    place.write(
+        "topics.toml",
+        "[[destinations]]\nprefix = \"/queue\"\nkind = \"topic\"\n[queues]\ndead_letter = \"\"\n",
+    );
+    let mut broker = Broker::start(&place, &["store.engine=redb", "store.path=data"]);
+    let answer = store(&mut broker.connected(), "/queue/a");
+    assert!(answer.contains("RECEIPT"), "{answer}");
+    broker.tell_to_stop();
+    assert!(broker.program.wait().unwrap().success());
+
+    // Nobody can name its queue any more.
+    fs::rename(place.0.join("topics.toml"), place.0.join("config.toml")).unwrap();
+    let mut broker = Broker::start(&place, &["store.engine=redb", "store.path=data"]);
+    let warning = broker.log.find(|line| line.contains("WARN") && line.contains("/queue/a")).unwrap();
+    assert!(warning.contains("messages=1") && warning.contains("[[destinations]]"), "{warning}");
+}
+
+#[test]
+fn a_store_that_was_removed_takes_nothing_more() {
+    let place = Place::new("removed");
+    let mut broker = Broker::start(&place, &["store.engine=redb", "store.path=data"]);
+    fs::remove_dir_all(place.0.join("data")).unwrap();
+    let answer = store(&mut broker.connected(), "/queue/a");
+    assert!(answer.starts_with("ERROR\n") && answer.contains("\ncode:store-failed\n"), "{answer}");
+    assert!(broker.log.any(|line| line.contains("ERROR") && line.contains("the files of the store were removed")));
+}
+
 #[test]
 fn a_wrong_command_line_ends_with_two() {
     let place = Place::new("usage");

@@ -6,6 +6,7 @@ use gumboot::broker::{Note, Options, Overflow, QueueOptions, QueuePolicy, WhenEx
 use gumboot::destination::Destination;
 use gumboot::message::{Content, Moment, Operation, Outcome, Refusal, SessionId, SubscriberId, Terms};
 
+use crate::durable::answer_store;
 use crate::harness::{Disk, Net, START_EPOCH_MS, body, content, pattern, session, subscription};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -162,6 +163,41 @@ fn a_full_queue_may_give_to_the_dead_letters() {
             net.send(sender(), &queue, body);
             assert_eq!(net.refusals(), vec!["queue-full"; refused], "{body}");
         }
+    }
+}
+
+/// The note is what is counted, so one that is refused must not make one.
+#[test]
+fn what_the_dead_letters_took_is_told_once_they_have_it() {
+    for home in [0, 1] {
+        let names = Net::durable(2, Options::default());
+        let (queue, dead) = (names.queue_on(home, 0), names.queue_on(1, 1));
+        let options = QueueOptions {
+            max_messages: 1,
+            overflow: Overflow::DeadLetter,
+            dead_letter: Some(dead),
+            durable: true,
+            ..QueueOptions::default()
+        };
+        let mut net = Net::durable(2, Options { queues: options.clone(), ..Options::default() });
+        net.send(sender(), &queue, "a");
+        answer_store(&mut net, &["+1 a"], true);
+        for (body, number, works) in [("failed", 3, false), ("b", 5, true)] {
+            net.send(sender(), &queue, body);
+            assert_eq!(net.log.notes, [], "{body}: not yet");
+            answer_store(&mut net, &[&format!("+{number} {body}")], works);
+            let expected = Note::DeadLettered { queue: queue.clone(), reason: "queue-full" };
+            assert_eq!(std::mem::take(&mut net.log.notes), Vec::from_iter(works.then_some(expected)), "{body}");
+        }
+        net.send(sender(), &queue, "refused");
+        let is_told = net.log.notes.iter().any(|note| matches!(note, Note::DeadLettered { .. }));
+        assert!(!is_told, "{:?}", net.log.notes);
+        assert_eq!(net.refusals(), ["store-full", "queue-full"]);
+
+        let mut net = Net::new(2, Options { queues: QueueOptions { durable: false, ..options }, ..Options::default() });
+        ["a", "b", "refused"].iter().for_each(|body| net.send(sender(), &queue, body));
+        net.log.notes.retain(|note| matches!(note, Note::DeadLettered { .. }));
+        assert_eq!(net.log.notes, [Note::DeadLettered { queue: queue.clone(), reason: "queue-full" }]);
     }
 }
 

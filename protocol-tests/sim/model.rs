@@ -135,6 +135,8 @@ pub(crate) enum Effect {
 pub(crate) struct Transaction {
     pub(crate) sends: Vec<usize>,
     pub(crate) settles: Vec<(usize, Vec<usize>, Outcome)>,
+    /// Whether it was to settle for a subscription that has ended, so that it cannot be committed.
+    pub(crate) is_broken: bool,
 }
 
 /// A client's connection and session.
@@ -422,9 +424,13 @@ impl Model {
         subscription.is_at_risk =
             subscription.is_queue() && subscription.ack == Ack::Auto && subscription.look.is_none();
         let session = subscription.session;
+        // Of a topic nothing returns.
+        let keeps = subscription.is_queue() || subscription.lasting.is_some();
         self.leave_temporary(number);
         self.copies_at_risk(number);
         for transaction in self.sessions[session].transactions.values_mut() {
+            transaction.is_broken |=
+                keeps && transaction.settles.iter().any(|(of, settled, _)| *of == number && !settled.is_empty());
             transaction.settles.retain(|(of, ..)| *of != number);
         }
     }

@@ -352,7 +352,16 @@ impl World {
         let open: Vec<String> = self.model.sessions[session].transactions.keys().cloned().collect();
         let Some(name) = self.random.pick_any(&open) else { return };
         let with_receipt = self.random.percent(70);
-        if self.random.percent(75) {
+        let is_broken = self.model.sessions[session].transactions[&name].is_broken;
+        let commits = self.random.percent(75);
+        if commits && is_broken {
+            // Nothing of it may be done.
+            self.model.abort(session, &name);
+            let own = &mut self.model.sessions[session];
+            own.earned.insert("transaction-broken");
+            own.is_doomed = true;
+            self.push(session, &Frame::new("COMMIT").with("transaction", name));
+        } else if commits {
             let effect = self.model.commit(session, &name);
             self.ask(session, Frame::new("COMMIT").with("transaction", name), effect, with_receipt);
         } else {

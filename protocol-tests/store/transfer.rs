@@ -58,6 +58,9 @@ fn every_cut_and_every_change_is_noticed() {
         changed[at] ^= 0x20;
         assert!(import(&Memory::default(), changed.as_slice(), |_| ()).is_err(), "changed at {at}");
     }
+    // A second one behind it, as after `cat`, must not be passed over in silence.
+    let error = import(&Memory::default(), [&*file, &*file].concat().as_slice(), |_| ()).expect_err("two exports");
+    assert!(matches!(error, TransferError::More), "{error}");
     let mut huge = file[..17].to_vec();
     huge.extend_from_slice(&[0xff; 4]);
     let error = import(&Memory::default(), huge.as_slice(), |_| ()).expect_err("a length that is too large");

@@ -14,6 +14,8 @@ use crate::message::{Message, Tag, Ticket};
 pub(super) enum Source {
     /// The session that sent it.
     Sender(Option<Ticket>),
+    /// The session that sent it to a queue that was full: this is the letter made of it.
+    Diverted(Option<Ticket>),
     /// The session that sent it to a topic: this is the copy of a durable subscription.
     Publisher(Option<Ticket>),
     /// The queue that gave it up.

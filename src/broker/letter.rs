@@ -4,6 +4,9 @@ use crate::destination::Destination;
 use crate::headers::Headers;
 use crate::message::{Content, Message, Terms};
 
+/// The header that says which queue gave a message up.
+pub(super) const ORIGINAL_DESTINATION: &str = "original-destination";
+
 /// What the dead-letter queue `to` is to get for a message that was given up for a reason, handed out so often.
 pub(super) fn letter(
     message: &Message,
@@ -14,7 +17,7 @@ pub(super) fn letter(
 ) -> Message {
     let (count, time) = (handed_out.to_string(), epoch_ms.to_string());
     let added = [
-        ("original-destination", message.content.destination.as_str()),
+        (ORIGINAL_DESTINATION, message.content.destination.as_str()),
         ("dead-letter-reason", reason),
         ("dead-letter-time", time.as_str()),
         ("delivery-count", count.as_str()),

@@ -168,7 +168,7 @@ impl Shard {
             }
             Command::Divert { message, ticket } => {
                 let origin = message.origin;
-                let source = (Source::Sender(ticket), None);
+                let source = (Source::Diverted(ticket), None);
                 if let Some(result) = self.queues.enqueue_letter(now, message, source, effects) {
                     answer(origin, ticket, result.map(|()| 1), effects);
                 }

@@ -380,7 +380,7 @@ impl Server {
         }
         self.closing = Some(closing);
         if let Some(opened) = storage {
-            opened.restore(&interest, restored_senders)?;
+            opened.restore(&interest, &options.worker.broker.destinations, restored_senders)?;
         } else {
             drop(restored_senders);
         }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::StartError;
 use crate::broker::{Command, History, Interest};
-use crate::destination::Destination;
+use crate::destination::{Destination, Kind, Spaces};
 use crate::message::{Sequences, WorkerId};
 use crate::store::{
     self, Answer, Asker, Committer, CommitterOptions, Engine, Found, MessageRecord, Reader, Record, StateRecord, Store,
@@ -90,10 +90,17 @@ impl Opened {
     }
 
     /// Reads the whole store, and tells each worker what is its own: what is left to do before the broker serves.
-    pub(super) fn restore(self, interest: &Interest, workers: Vec<Sender<Batch>>) -> Result<(), StartError> {
+    pub(super) fn restore(
+        self,
+        interest: &Interest,
+        spaces: &Spaces,
+        workers: Vec<Sender<Batch>>,
+    ) -> Result<(), StartError> {
         let begin = Instant::now();
         let mut reading = Reading {
             interest,
+            spaces,
+            stranded: None,
             sequences: self.sequences,
             batches: workers.iter().map(|_| Batch::new()).collect(),
             workers,
@@ -121,6 +128,9 @@ pub(super) fn restoring_channels(workers: usize) -> (Vec<Sender<Batch>>, Vec<Rec
 /// The scan so far.
 struct Reading<'a> {
     interest: &'a Interest,
+    spaces: &'a Spaces,
+    /// How many messages are in queues that no client can name now, and one of these.
+    stranded: Option<(u64, Destination)>,
     sequences: Sequences,
     workers: Vec<Sender<Batch>>,
     batches: Vec<Batch>,
@@ -156,13 +166,23 @@ impl Reading<'_> {
 
     fn finish_last(&mut self) {
         let Some((record, history)) = self.last.take() else { return };
-        let home = self.interest.home_of(&Destination::new(record.queue.clone()));
+        let queue = Destination::new(record.queue.clone());
+        let home = self.interest.home_of(&queue);
+        if !self.is_reachable(&queue) {
+            self.stranded.get_or_insert((0, queue)).0 += 1;
+        }
         self.post(home, worker::restored(record, history));
         self.count += 1;
         if self.told.elapsed() >= PROGRESS {
             self.told = Instant::now();
             tracing::info!("read {} of {} stored messages", self.count, self.total);
         }
+    }
+
+    /// Whether clients can subscribe to a queue, or it is that of a durable subscription.
+    fn is_reachable(&self, queue: &Destination) -> bool {
+        let space = self.spaces.resolve(queue.as_str());
+        queue.is_reserved() || space.is_some_and(|space| matches!(space.kind, Kind::Queue | Kind::Application))
     }
 
     fn post(&mut self, home: WorkerId, post: Post) {
@@ -184,6 +204,14 @@ impl Reading<'_> {
 
     fn finish(mut self) {
         self.finish_last();
+        if let Some((messages, queue)) = &self.stranded {
+            tracing::warn!(
+                messages,
+                %queue,
+                "stored messages are in queues, such as this one, that no [[destinations]] takes as queues: they stay there, \
+                 and nobody can get them until one does"
+            );
+        }
         for (worker, mut batch) in std::mem::take(&mut self.batches).into_iter().enumerate() {
             batch.push(Post::Command(Command::Restored));
             self.send(worker, batch);

@@ -8,6 +8,9 @@ use crate::stomp::{OWN_HEADERS, Send};
 /// Headers that speak to the broker about this one frame: they never pass (M1).
 const OF_THE_FRAME: [&str; 2] = ["receipt", "transaction"];
 
+/// What the broker says behind the last message of a queue that somebody looks at: no message in it may say so.
+const END_OF_BROWSING: (&str, &str) = ("browser", "end");
+
 /// The content of a SEND. `terms` is what it asks of a queue.
 pub(super) fn content_of(send: Send, terms: Option<Box<Terms>>, options: &Options) -> Content {
     let says = |name| send.headers.find(name) == Some("true");
@@ -16,7 +19,7 @@ pub(super) fn content_of(send: Send, terms: Option<Box<Terms>>, options: &Option
     let is_text = may_be_text(send.headers.find("content-type")) && std::str::from_utf8(&send.body).is_ok();
     let mut headers = send.headers;
     headers.keep_first_of_each();
-    headers.retain(|name, _| passes(name, options));
+    headers.retain(|name, value| passes(name, options) && (name, value) != END_OF_BROWSING);
     Content {
         destination: Destination::new(send.destination),
         headers,

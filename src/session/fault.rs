@@ -65,6 +65,8 @@ pub(super) enum Violation {
     UnknownTransaction(Box<str>),
     /// A transaction of this name is open already.
     TransactionExists(Box<str>),
+    /// A transaction is to be committed that settles messages of a subscription that has ended: they are in their queue again.
+    BrokenTransaction(Box<str>),
 }
 
 /// A limit on what one session may have, with its value.
@@ -254,8 +256,8 @@ impl Fault {
             Fault::Refused(Refusal::Protected(_)) => "Use another destination, or a session with the right to it.",
             Fault::Refused(Refusal::Unhandled(_)) => "Ask the application why, or try again later.",
             Fault::Refused(Refusal::NotStored { code: "store-full", .. }) => {
-                "Make room on the disk of store.path, or settle messages that wait there: the broker then goes on by \
-                 itself. What may be lost can be sent without persistent:true."
+                "Make room on the disk of store.path: the broker then goes on by itself. What may be lost can be sent \
+                 without persistent:true."
             }
             Fault::Refused(Refusal::NotStored { .. }) => {
                 "Try again when the broker's store is well again; its log says more. Send without persistent:true \
@@ -307,6 +309,7 @@ impl Violation {
             Violation::BadUserName(_) => "bad-user-name",
             Violation::UnknownTransaction(_) => "unknown-transaction",
             Violation::TransactionExists(_) => "transaction-exists",
+            Violation::BrokenTransaction(_) => "transaction-broken",
         }
     }
 
@@ -323,6 +326,7 @@ impl Violation {
             Violation::BadUserName(_) => "the login cannot be a user's name",
             Violation::UnknownTransaction(_) => "no such transaction",
             Violation::TransactionExists(_) => "the transaction exists already",
+            Violation::BrokenTransaction(_) => "the transaction cannot be done as a whole",
         }
     }
 
@@ -347,6 +351,10 @@ impl Violation {
             }
             Violation::UnknownTransaction(name) => format!("No transaction {} is open.", shown(name)),
             Violation::TransactionExists(name) => format!("A transaction {} is open already.", shown(name)),
+            Violation::BrokenTransaction(name) => format!(
+                "Transaction {} settles messages of a subscription that has ended since; nothing of it was done.",
+                shown(name)
+            ),
         }
     }
 
@@ -369,6 +377,7 @@ impl Violation {
             Violation::BadUserName(_) => "Use another login.",
             Violation::UnknownTransaction(_) => "Send BEGIN first, and COMMIT or ABORT once.",
             Violation::TransactionExists(_) => "COMMIT or ABORT it first, or use another name.",
+            Violation::BrokenTransaction(_) => "COMMIT before UNSUBSCRIBE, or ABORT; the messages come again.",
         }
     }
 }

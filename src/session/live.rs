@@ -440,6 +440,9 @@ impl Live {
     fn commit(&mut self, request: &stomp::Transaction, actions: &mut VecDeque<Action>) -> Result<(), Fault> {
         let receipt = request.receipt.as_deref();
         let closed = self.transactions.close(&request.transaction)?;
+        if closed.is_broken {
+            return Err(Violation::BrokenTransaction((*request.transaction).into()).into());
+        }
         self.close_settlements(&closed.touched, closed.number, true);
         let operations = closed.into_operations();
         if operations.is_empty() {

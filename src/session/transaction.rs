@@ -24,6 +24,8 @@ pub(super) struct Transaction {
     operations: Vec<(Option<SubscriptionKey>, Operation)>,
     /// Subscriptions with deliveries that were settled in it, each once.
     pub(super) touched: Vec<SubscriptionKey>,
+    /// Whether something of it cannot be done any more, and so nothing of it may be.
+    pub(super) is_broken: bool,
 }
 
 impl Transactions {
@@ -46,6 +48,7 @@ impl Transactions {
             bytes: 0,
             operations: Vec::new(),
             touched: Vec::new(),
+            is_broken: false,
         });
         Ok(())
     }
@@ -68,10 +71,10 @@ impl Transactions {
     }
 
     /// A subscription is gone: what it had to settle returns to its queue, and may come to this very session again. A
-    /// COMMIT must not settle what was delivered since.
+    /// COMMIT must not settle what was delivered since, nor do the rest without that.
     pub(super) fn forget(&mut self, subscription: SubscriptionKey) {
         for open in &mut self.open {
-            open.operations.retain(|(of, _)| *of != Some(subscription));
+            open.is_broken |= open.operations.iter().any(|(of, _)| *of == Some(subscription));
         }
     }
 

@@ -55,6 +55,9 @@ pub enum Failure {
     /// What is stored cannot be read back.
     #[error("the store is damaged")]
     Damaged,
+    /// Somebody removed the directory of the store.
+    #[error("the files of the store were removed")]
+    Removed,
     /// The broker stopped before the disk was well again.
     #[error("the broker stopped before this could be stored")]
     Stopped,
@@ -65,7 +68,7 @@ impl Failure {
     pub fn code(self) -> &'static str {
         match self {
             Failure::DiskFull => "store-full",
-            Failure::Io(_) => "store-failed",
+            Failure::Io(_) | Failure::Removed => "store-failed",
             Failure::Damaged => "store-damaged",
             Failure::Stopped => "stopping",
         }
@@ -78,6 +81,7 @@ impl From<&StoreError> for Failure {
             StoreError::DiskFull => Failure::DiskFull,
             StoreError::Io(error) => Failure::Io(error.kind()),
             StoreError::Damaged(_) => Failure::Damaged,
+            StoreError::Removed => Failure::Removed,
             StoreError::InDoubt(error) => Failure::from(&**error),
         }
     }

@@ -1,6 +1,7 @@
 //! What the engines on disk have in common: the directory, and how a store lives on after its engine failed.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -232,6 +233,9 @@ impl<E: Engine> Core<E> {
 
 impl<E: Engine> Store for Kept<E> {
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        if self.directory.as_ref().is_some_and(Directory::is_removed) {
+            return Err(StoreError::Removed);
+        }
         match &self.journaled {
             Some(journaled) => journaled.commit(batch, durability),
             None => self.commit_to_engine(batch, durability),
@@ -327,13 +331,22 @@ fn guarded<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErr
         .unwrap_or_else(|_| Err(StoreError::Damaged(Damage::Engine("it panicked, see standard error".to_owned()))))
 }
 
+/// What an engine says that does not find its main file, where the directory is there.
+pub(super) fn lost(name: &'static str, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Io(error) if error.kind() == ErrorKind::NotFound => StoreError::Damaged(Damage::Lost(name)),
+        other => other,
+    }
+}
+
 /// An error of the engine as one of opening.
 fn opening(path: &Path, error: StoreError) -> OpenError {
     let path = path.to_owned();
     match error {
         StoreError::Damaged(damage) => OpenError::Damaged { path, damage },
-        StoreError::DiskFull => OpenError::Io { path, source: std::io::ErrorKind::StorageFull.into() },
+        StoreError::DiskFull => OpenError::Io { path, source: ErrorKind::StorageFull.into() },
         StoreError::Io(source) => OpenError::Io { path, source },
+        StoreError::Removed => OpenError::Missing { path },
         StoreError::InDoubt(error) => opening(&path, *error),
     }
 }

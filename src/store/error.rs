@@ -130,6 +130,12 @@ pub enum StoreError {
     /// What is there cannot be read back.
     #[error("the store is damaged: {0}")]
     Damaged(Damage),
+    /// Its directory was removed while it was open: whatever is written now is gone when the process ends.
+    #[error(
+        "the files of the store were removed while it was open: let clients take what waits, since it ends with this broker; \
+         started again, that makes a new store"
+    )]
+    Removed,
     /// The batch may have taken effect all the same, or may do so when the store is next opened.
     #[error("{0}; whether the last changes were stored is not known")]
     InDoubt(#[source] Box<StoreError>),
@@ -179,6 +185,9 @@ pub enum Damage {
     /// The file that says what made the store.
     #[error("its FORMAT file cannot be read")]
     Format,
+    /// A file that every store has.
+    #[error("its file {0} is missing")]
+    Lost(&'static str),
     /// The journal, which holds the newest changes.
     #[error("the journal: {0}")]
     Journal(JournalDamage),

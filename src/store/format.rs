@@ -14,7 +14,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -113,7 +113,10 @@ impl Directory {
         let data = path.join(DATA);
         let version = check_format(path, &data, engine)?;
         let mark = OpenOptions::new().read(true).write(true).open(data.join(MARK));
-        let mark = mark.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        let mark = mark.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => OpenError::Damaged { path: path.to_owned(), damage: Damage::Lost(MARK) },
+            _ => OpenError::Io { path: data.join(MARK), source },
+        })?;
         Ok(Directory { data, version, mark, _lock: lock })
     }
 
@@ -126,6 +129,11 @@ impl Directory {
         sync_directory(&self.data)?;
         self.version = FORMAT_VERSION;
         Ok(())
+    }
+
+    /// Whether somebody removed it meanwhile. Its files can still be written then, and are gone when they are closed.
+    pub(super) fn is_removed(&self) -> bool {
+        self.mark.metadata().is_ok_and(|about| about.nlink() == 0)
     }
 
     /// Remembers a batch that is safe. Not synced, as it is never more than the truth: it costs nothing, and may be lost.

@@ -1,6 +1,7 @@
 //! The engine `redb`: one table of messages, one of states, both by sequence.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::engine::{Engine, Kept};
+use super::engine::{Engine, Kept, lost};
 use super::error::{Damage, OpenError, StoreError};
 use super::net::Outcomes;
 use super::record::{MessageRecord, Record, RecordError, encode_mark, encode_message, encode_state};
@@ -77,7 +78,14 @@ impl Engine for Redb {
     fn open(directory: &Path, place: &Place) -> Result<Redb, StoreError> {
         let database = match place {
             Place::File => {
-                Database::builder().set_cache_size(CACHE_BYTES).open(directory.join(FILE)).map_err(failed)?
+                let opened = Database::builder().set_cache_size(CACHE_BYTES).open(directory.join(FILE));
+                opened.map_err(|error| match failed(error) {
+                    // Where the file does not begin as one of the engine's.
+                    StoreError::Io(error) if error.kind() == ErrorKind::InvalidData => {
+                        StoreError::Damaged(Damage::Engine(error.to_string()))
+                    }
+                    error => lost(FILE, error),
+                })?
             }
             Place::Backend(opener) => {
                 let database = opener().map_err(failed)?;

@@ -58,13 +58,16 @@ pub enum TransferError {
     #[error("the file of the export failed: {0}")]
     File(#[source] io::Error),
     /// The file does not begin as an export does.
-    #[error("this file is no export of a version that this program reads")]
+    #[error(
+        "this is no export of a version that this program reads: give a file that `gumboot store export` has written, and where \
+         a newer program wrote it, use that one"
+    )]
     NoExport,
     /// The file ends before the export does.
-    #[error("the export is cut short after {0} records")]
+    #[error("the export is cut short after {0} records: copy it again, or export again")]
     CutShort(u64),
     /// A record of the file cannot be read.
-    #[error("record {number} of the export is damaged: {error}")]
+    #[error("record {number} of the export is damaged: {error}. Copy the file again, or export again")]
     Record {
         /// Counted from one.
         number: u64,
@@ -72,8 +75,11 @@ pub enum TransferError {
         error: RecordError,
     },
     /// All records can be read, but they are not those that were written.
-    #[error("the export is damaged: its checksum does not match")]
+    #[error("the export is damaged: its checksum does not match. Copy the file again, or export again")]
     Checksum,
+    /// There is something behind the end of the export, which nobody would miss if it were passed over.
+    #[error("more follows behind the end of the export: import each export by itself, into a store of its own")]
+    More,
     /// An import is for empty stores only: it would overwrite what is there.
     #[error("the store holds {0} messages; import into an empty one")]
     NotEmpty(u64),
@@ -208,7 +214,14 @@ impl<R: Read> Records<R> {
             let count = u64::from_be_bytes(self.array()?);
             let checksum = self.from.sum.clone().finalize();
             let is_right = u32::from_be_bytes(self.array()?) == checksum && count == self.count;
-            return if is_right { Ok(None) } else { Err(TransferError::Checksum) };
+            if !is_right {
+                return Err(TransferError::Checksum);
+            }
+            return match self.array::<1>() {
+                Err(TransferError::CutShort(_)) => Ok(None),
+                Ok(_) => Err(TransferError::More),
+                Err(error) => Err(error),
+            };
         }
         let number = self.count + 1;
         if length > MAX_RECORD_BYTES {

@@ -10,7 +10,7 @@ use slotmap::Key;
 use super::{QueueKey, Queues, key_of};
 use crate::broker::admission::Source;
 use crate::broker::command::{Change, Command, Effects, Note};
-use crate::broker::letter::letter;
+use crate::broker::letter::{ORIGINAL_DESTINATION, letter};
 use crate::broker::policy::Rules;
 use crate::broker::queue::Pushed;
 use crate::broker::shard::answer;
@@ -52,8 +52,14 @@ impl Queues {
             Ok(key) => key,
             Err(refusal) => return Some(Err(refusal)),
         };
+        let diverted = matches!(source.0, Source::Diverted(_)).then(|| Arc::clone(&letter));
         match self.push(now, key, letter, source, effects) {
-            Ok(Pushed::Added(_)) => Some(Ok(())),
+            Ok(Pushed::Added(_)) => {
+                if let Some(letter) = diverted {
+                    note_diverted(&letter, effects);
+                }
+                Some(Ok(()))
+            }
             Ok(Pushed::Waiting) => None,
             Ok(Pushed::Overflowed(letter)) => {
                 Some(Err(self.policies.rules_for(&letter.content.destination).too_many_messages()))
@@ -79,10 +85,9 @@ impl Queues {
         let is_stored = self.must_store(message, &rules);
         let letter = Arc::new(letter(message, target, ("queue-full", 0), is_stored, self.clock.epoch_ms(now)));
         let home = self.interest.home_of(target);
-        effects.note(Note::DeadLettered { queue: queue.clone(), reason: "queue-full" });
         if home == self.home {
             return self
-                .enqueue_letter(now, letter, (Source::Sender(ticket), None), effects)
+                .enqueue_letter(now, letter, (Source::Diverted(ticket), None), effects)
                 .map(|result| result.map(|()| 1));
         }
         effects.post(home, Command::Divert { message: letter, ticket });
@@ -216,5 +221,12 @@ impl Queues {
 
     fn must_store(&self, message: &Message, rules: &Rules) -> bool {
         self.storage.is_used() && (rules.options.durable || message.content.is_persistent())
+    }
+}
+
+/// Says that the dead letters have taken this, which a full queue did not.
+pub(super) fn note_diverted<E: Effects>(letter: &Message, effects: &mut E) {
+    if let Some(queue) = letter.content.headers.find_shared(ORIGINAL_DESTINATION).map(Destination::new) {
+        effects.note(Note::DeadLettered { queue, reason: "queue-full" });
     }
 }

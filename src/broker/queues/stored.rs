@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use slotmap::KeyData;
 
+use super::letters::note_diverted;
 use super::{Copied, QueueKey, Queues};
 use crate::broker::admission::Source;
 use crate::broker::command::{Change, Command, Effects, History, Note, UNAWAITED};
@@ -109,6 +110,12 @@ impl Queues {
         for (message, source, result) in told {
             match source {
                 Source::Sender(ticket) => answer(message.origin, ticket, result.map(|()| 1), effects),
+                Source::Diverted(ticket) => {
+                    if result.is_ok() {
+                        note_diverted(&message, effects);
+                    }
+                    answer(message.origin, ticket, result.map(|()| 1), effects);
+                }
                 Source::Publisher(ticket) => {
                     self.notices.copied.push(Copied { origin: message.origin, ticket, reached: result.map(|()| 1) });
                 }

@@ -16,6 +16,15 @@ fn m1_private_headers_and_our_own_do_not_pass() {
         "> SEND destination:/topic/a login:u passcode:p Authorization:a x-authorization:b persistent:true | hi
          < #- send /topic/a persistent:true {persistent} | hi",
     );
+    // What ends the browsing of a queue is for the broker to say; another browser is the application's business.
+    check_connected(
+        "1.2",
+        Options::default(),
+        "> SEND destination:/queue/a browser:end | hi
+         < #- send /queue/a | hi
+         > SEND destination:/queue/a browser:Lynx | hi
+         < #- send /queue/a browser:Lynx | hi",
+    );
 }
 
 #[test]

@@ -40,20 +40,35 @@ fn q7_all_together_at_commit() {
     );
 }
 
-/// Q4: what the subscription had to settle may come again, to this session too; that would be another delivery.
+/// Q4: what the subscription had to settle may come again, to this session too; that would be another delivery. The rest must not
+/// be done without it.
 #[test]
-fn q7_a_commit_settles_nothing_of_a_subscription_that_ended() {
+fn q7_a_transaction_that_settles_for_a_subscription_that_ended_cannot_be_committed() {
     for end in ["UNSUBSCRIBE id:a", "SUBSCRIBE id:a destination:/queue/b"] {
-        let mut player = Player::new(Options::default());
-        for line in ["> CONNECT accept-version:1.2", "> SUBSCRIBE id:a destination:/queue/a ack:client", "= 0 0"] {
-            player.happen(line);
-        }
-        player.happen("+ 0 /queue/a 1 queue");
-        player.happen("> BEGIN transaction:t");
-        player.happen("> ACK id:0-1 transaction:t");
-        player.happen(&format!("> {end}"));
-        let actions = player.happen("> COMMIT transaction:t");
-        assert!(actions.is_empty(), "{end}: {actions:?}");
+        let begun = |others: &[&str]| {
+            let mut player = Player::new(Options::default());
+            for line in ["> CONNECT accept-version:1.2", "> SUBSCRIBE id:a destination:/queue/a ack:client", "= 0 0"] {
+                player.happen(line);
+            }
+            player.happen("+ 0 /queue/a 1 queue");
+            player.happen("> BEGIN transaction:t");
+            player.happen("> SEND destination:/queue/c transaction:t | result");
+            others.iter().for_each(|line| drop(player.happen(line)));
+            player.happen(&format!("> {end}"));
+            player
+        };
+        let actions = begun(&["> ACK id:0-1 transaction:t"]).happen("> COMMIT transaction:t receipt:r");
+        let error = actions.first().map(String::as_str).unwrap_or_default();
+        assert!(error.starts_with("ERROR") && error.contains("code:transaction-broken"), "{end}: {actions:?}");
+        assert!(
+            error.contains("receipt-id:r") && actions.iter().all(|action| !action.contains("commit")),
+            "{actions:?}"
+        );
+        // It can be given up; and a transaction that settles nothing is not concerned.
+        let actions = begun(&["> ACK id:0-1 transaction:t"]).happen("> ABORT transaction:t receipt:r");
+        assert!(!actions.iter().any(|action| action.starts_with("ERROR")), "{end}: {actions:?}");
+        let actions = begun(&[]).happen("> COMMIT transaction:t");
+        assert!(actions.iter().any(|action| action.contains("commit { send /queue/c")), "{end}: {actions:?}");
     }
 }
 

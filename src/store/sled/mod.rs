@@ -28,7 +28,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::index::Index;
 use self::pack::{Packed, Recent};
-use super::engine::Engine;
+use super::engine::{Engine, lost};
 use super::error::{Damage, StoreError};
 use super::format::{size_of_tree, sync_directory, sync_tree};
 use super::net::Outcomes;
@@ -87,7 +87,7 @@ impl Engine for Sled {
             remove_begun(directory)?;
         } else {
             // The engine would make one in place of one that is lost.
-            File::open(directory.join(FILE))?;
+            File::open(directory.join(FILE)).map_err(|error| lost(FILE, error.into()))?;
         }
         remove_unfinished(directory)?;
         let database = patiently(|| configuration(directory).open().map_err(failed))?;
@@ -305,7 +305,10 @@ fn stray() -> StoreError {
 fn failed(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(error) => error.into(),
-        error @ sled::Error::Corruption { .. } => StoreError::Damaged(Damage::Engine(error.to_string())),
+        // The latter is said of a file that the engine cannot read.
+        error @ (sled::Error::Corruption { .. } | sled::Error::Unsupported(_)) => {
+            StoreError::Damaged(Damage::Engine(error.to_string()))
+        }
         error => StoreError::Io(io::Error::other(error)),
     }
 }
