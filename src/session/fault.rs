@@ -98,9 +98,15 @@ pub(super) enum Slow {
 }
 
 impl Fault {
-    /// Whether the session could go on: the client did nothing wrong, it only cannot have what it asks for (X3).
+    /// Whether the session could go on: the client cannot have what it asks for, or what a queue is asked for in a header has no
+    /// meaning (X3). Either concerns this one frame alone.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Fault::Pattern(_) | Fault::Limit(_) | Fault::Refused(_))
+        use Violation::{BadMillis, BadPrefetch, NoClientId};
+        match self {
+            Fault::Pattern(_) | Fault::Limit(_) | Fault::Refused(_) => true,
+            Fault::Violation(violation) => matches!(violation, BadMillis(_) | BadPrefetch(_) | NoClientId(_)),
+            _ => false,
+        }
     }
 
     /// The stable name: the `code` header, the reason of the close, and a field of the log line.

@@ -204,6 +204,23 @@ fn a_receipt_id_has_a_limit() {
     );
 }
 
+/// X3: a wish that nobody understands concerns its own frame alone.
+#[test]
+fn x3_a_session_survives_a_header_that_a_queue_does_not_understand() {
+    let mut player = Player::new(Options::default());
+    player.happen("> CONNECT accept-version:1.2 on-error:continue");
+    for frame in [
+        "SEND destination:/queue/a delay:soon receipt:r",
+        "SUBSCRIBE id:a destination:/queue/a prefetch-count:many receipt:r",
+        "SUBSCRIBE id:a destination:/topic/a activemq.subscriptionName:prices receipt:r",
+    ] {
+        let actions = player.happen(&format!("> {frame}"));
+        assert!(actions[0].starts_with("ERROR code:bad-header receipt-id:r"), "{frame}: {actions:?}");
+        assert!(actions.iter().all(|action| !action.starts_with("close")), "{frame}: {actions:?}");
+    }
+    assert_eq!(player.happen("> SEND destination:/queue/a delay:5"), ["#- send /queue/a delay:5 {due +5} |"]);
+}
+
 #[test]
 fn what_a_sender_asks_of_a_queue() {
     let check_terms = |headers: &str, terms: &str| {
