@@ -1,6 +1,7 @@
 //! The chat of Spring's tutorial on the real program, with the very configuration of `examples/browser/chat`.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use crate::client::Client;
@@ -9,6 +10,7 @@ use crate::client::Client;
 struct Broker {
     program: Child,
     tcp: String,
+    admin: String,
 }
 
 impl Broker {
@@ -16,7 +18,7 @@ impl Broker {
         let ports = [
             "websocket.bind=127.0.0.1:0",
             "tcp.bind=127.0.0.1:0",
-            "admin.enabled=false",
+            "admin.bind=127.0.0.1:0",
             "store.engine=memory",
             "server.workers=2",
         ];
@@ -30,8 +32,23 @@ impl Broker {
             .spawn()
             .unwrap();
         let mut said = BufReader::new(program.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let tcp = said.find_map(|line| Some(line.split_once("listening on tcp://")?.1.to_owned())).unwrap();
-        Broker { program, tcp: tcp.split(' ').next().unwrap_or_default().to_owned() }
+        let mut address_after = |words: &str| {
+            let rest = said.find_map(|line| Some(line.split_once(words)?.1.to_owned())).unwrap();
+            rest.split([' ', '/']).next().unwrap_or_default().to_owned()
+        };
+        let (tcp, admin) = (address_after("listening on tcp://"), address_after("health and metrics on http://"));
+        Broker { program, tcp, admin }
+    }
+
+    /// The sum of a metric over the workers.
+    fn metric(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(&self.admin).unwrap();
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.admin);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let counts = answer.lines().filter_map(|line| line.strip_prefix(name)?.split_once("} "));
+        counts.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
     }
 }
 
@@ -75,4 +92,5 @@ fn a4_the_chat_needs_no_code() {
     assert_eq!(ann.body(), join);
     assert!(cas.request("DISCONNECT", &[], "").is_empty());
     assert_eq!(ann.body(), r#"{"type":"LEAVE","sender":"Cas"}"#);
+    assert_eq!(broker.metric("gumboot_application_routed_total{"), 4, "three that joined, and a hello");
 }

@@ -412,6 +412,7 @@ impl Hub {
         if let Some(presence) = self.applications.calls.presence(session) {
             presence.attributes = attributes;
         }
+        self.peers.counters.routed.add(1);
         Ok(content)
     }
 

@@ -74,6 +74,8 @@ pub struct Counters {
     pub dead_lettered: Counter,
     /// Messages given up for want of a dead-letter queue.
     pub lost: Counter,
+    /// Messages that routes sent on.
+    pub routed: Counter,
     /// Calls of the application's handlers, and questions to its workers.
     pub calls: Counter,
     /// Of these, those that failed.
@@ -108,7 +110,7 @@ impl Counters {
     }
 
     /// Every single count with its name, as a metric would spell it.
-    pub fn all(&self) -> [(&'static str, u64); 17] {
+    pub fn all(&self) -> [(&'static str, u64); 18] {
         [
             ("connections", self.connections.read()),
             ("unfinished_bytes", self.unfinished.read()),
@@ -123,6 +125,7 @@ impl Counters {
             ("messages_unrouted_total", self.unrouted.read()),
             ("messages_user_absent_total", self.user_absent.read()),
             ("messages_dead_lettered_total", self.dead_lettered.read()),
+            ("application_routed_total", self.routed.read()),
             ("application_calls_total", self.calls.read()),
             ("application_failures_total", self.call_failures.read()),
             ("application_false_answers_total", self.false_answers.read()),
