@@ -57,6 +57,7 @@ impl Model {
         self.groups.clear();
         self.groups_in_doubt.clear();
         self.lingering.clear();
+        self.given_up.clear();
         self.idle.clear();
         self.busy.clear();
         self.touched.extend(QUEUES);

@@ -257,6 +257,9 @@ pub(crate) struct Model {
     pub(crate) suspects: Vec<(usize, usize)>,
     /// Messages that were consumed since all was quiet: word of it may not have come to their queue.
     pub(crate) lingering: BTreeSet<usize>,
+    /// Messages that came out of the dead letters since then, and the queues that gave them up: those may not have heard that
+    /// the dead letters took them, and count them until then.
+    pub(crate) given_up: BTreeSet<(usize, &'static str)>,
     /// Queues that may have been full.
     pub(crate) full: BTreeSet<&'static str>,
     /// How often all was quiet.
@@ -305,6 +308,7 @@ impl Model {
             last: BTreeMap::new(),
             suspects: Vec::new(),
             lingering: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             full: BTreeSet::new(),
             quiets: 0,
             events: 0,

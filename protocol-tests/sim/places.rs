@@ -123,7 +123,7 @@ impl Model {
         let message = &self.messages[number];
         matches!(message.fate, Fate::Possible | Fate::Accepted)
             && (!matches!(message.hold, Hold::Consumed(_)) || self.lingering.contains(&number))
-            && (message.place == place || self.may_come_to(message, place))
+            && (message.place == place || self.may_come_to(message, place) || self.given_up.contains(&(number, place)))
     }
 
     /// Whether a message may have moved to a queue, or will.
@@ -161,7 +161,8 @@ impl Model {
             let message = &self.messages[*number];
             // The dead letters may not take it.
             let is_leaving = self.places(message).len() > 1;
-            let has_rested = message.refusals > 0 || message.wishes.due.is_some() || is_leaving;
+            let has_left = self.given_up.contains(&(*number, place));
+            let has_rested = message.refusals > 0 || message.wishes.due.is_some() || is_leaving || has_left;
             // What lines up for the disk, or for the rest of its transaction, has its place, also if it is refused then.
             let lines_up = (self.setup.has_disk || message.is_in_transaction) && message.certain_at.is_none();
             let was_there = self.has_failed_disk || message.is_in_transaction;

@@ -28,6 +28,7 @@ impl Model {
             subscription.is_dead |= self.sessions[subscription.session].is_over;
         }
         self.lingering.clear();
+        self.given_up.clear();
         self.check_suspects()?;
         self.free_messages();
         self.check_overtaken()?;
