@@ -172,6 +172,8 @@ pub(crate) struct Session {
     pub(crate) is_in_doubt: bool,
     /// It may be closed without a word.
     pub(crate) may_vanish: bool,
+    /// How many headers that no queue understands it sent and survives, and was not told of: they have the code of worse ones.
+    pub(crate) forgiven: usize,
     /// The codes of ERRORs that it has earned.
     pub(crate) earned: BTreeSet<&'static str>,
     pub(crate) pending: VecDeque<(String, Effect)>,
@@ -208,6 +210,7 @@ impl Session {
             is_silent: false,
             is_in_doubt: false,
             may_vanish: false,
+            forgiven: 0,
             earned: BTreeSet::from(["connect-timeout"]),
             pending: VecDeque::new(),
             unconfirmed: Vec::new(),
