@@ -41,10 +41,11 @@ pub(super) fn ends_queue(request: &Subscribe, options: &Options) -> bool {
     request.headers.find(AUTO_DELETE) == Some("true") || is_relayed(&request.destination, &request.headers, options)
 }
 
-/// Whether this is for one client of those that Spring's broker relay stands for.
+/// Whether this is for one client of those that Spring's broker relay stands for. The header is looked for first, since few messages
+/// have it and each is asked.
 pub(super) fn is_relayed(destination: &str, headers: &Headers, options: &Options) -> bool {
     let is_its_name = || destination.rsplit('/').next().unwrap_or_default().contains(SPRING_OWNER);
-    options.spring_user_queues && is_its_name() && headers.find(SPRING_ORIGINAL).is_some()
+    options.spring_user_queues && headers.find(SPRING_ORIGINAL).is_some() && is_its_name()
 }
 
 impl Live {
