@@ -121,9 +121,13 @@ impl Model {
     /// Whether a message may take up space in a queue.
     fn may_be_in(&self, number: usize, place: &str) -> bool {
         let message = &self.messages[number];
+        let may_be_there = message.place == place
+            || self.may_come_to(message, place)
+            || message.is_twofold && [DEAD_LETTERS, GRAVE].contains(&place)
+            || self.given_up.contains(&(number, place));
         matches!(message.fate, Fate::Possible | Fate::Accepted)
             && (!matches!(message.hold, Hold::Consumed(_)) || self.lingering.contains(&number))
-            && (message.place == place || self.may_come_to(message, place) || self.given_up.contains(&(number, place)))
+            && may_be_there
     }
 
     /// Whether a message may have moved to a queue, or will.
