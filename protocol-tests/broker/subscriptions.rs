@@ -122,6 +122,44 @@ fn g3_u9_forgotten_while_a_letter_is_on_its_way() {
     }
 }
 
+/// The same where the message must be read for its letter: it stays in the store until then, and another durable subscription
+/// may have the name meanwhile.
+#[test]
+fn g3_u9_q5_forgotten_while_a_letter_must_be_read() {
+    for (home, is_readable) in [(0, true), (1, true), (0, false), (1, false)] {
+        let letters = Net::durable(2, Options::default()).queue_on(0, 0);
+        let queues = QueueOptions { dead_letter: Some(letters.clone()), memory: 0, ..QueueOptions::default() };
+        let (mut net, queue) = with_one_on(home, Net::durable(2, Options { queues, ..Options::default() }));
+        store_all(&mut net);
+        net.publish(alice(), persistent(&Destination::new("/topic/a"), "one"));
+        store_all(&mut net);
+        let message = net.log.queue.first().map(|(_, delivery)| Arc::clone(&delivery.message)).expect("it came");
+        let tags = net.expect_queue(&[(reader(), "one", 0)]).into_iter().collect();
+        net.verdicts();
+        let (session, ticket) = (reader().session, Some(Ticket(8)));
+        net.run(session.worker, Command::Settle { session, tags, outcome: Outcome::Discarded, ticket });
+        net.cancel(reader(), &queue);
+        forget(&mut net, session, &queue);
+        answer_store(&mut net, &["-1, no mark"], true);
+        assert_eq!(net.verdicts(), [Ok(0)], "it is forgotten, and its letter is not stored");
+        have(&mut net, reader(), &queue, "/topic/*");
+        answer_store(&mut net, &[&format!("+3 {queue} on /topic/*")], true);
+        net.verdicts();
+        let fetches = std::mem::take(&mut net.log.fetches);
+        let [(worker, number, sequences)] = &fetches[..] else { panic!("{fetches:?}") };
+        assert_eq!(sequences, &[2]);
+        let found = vec![is_readable.then_some(message)];
+        net.run(*worker, Command::Fetched { queue: *number, found });
+        let expected: &[&str] = if is_readable { &["+4 one, -2"] } else { &["-2"] };
+        answer_store(&mut net, expected, true);
+        store_all(&mut net);
+        assert_eq!(net.verdicts(), [Ok(0)]);
+        assert_eq!(net.queue_stats(&letters).map(|stats| stats.ready), is_readable.then_some(1), "{home}");
+        assert_eq!(net.queue_stats(&queue).map(|stats| (stats.consumers, stats.messages)), Some((1, 0)));
+        assert_eq!(net.queues(), 1 + usize::from(is_readable));
+    }
+}
+
 #[test]
 fn q9_refused_messages_come_again_and_end_as_dead_letters() {
     let letters = Destination::new("/queue/letters");

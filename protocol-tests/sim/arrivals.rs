@@ -330,6 +330,7 @@ impl Model {
         let between = letters_of(message.place).filter(|between| *between != destination);
         let was_stored = between.is_some_and(|between| self.policy_at(between).is_durable);
         let (now, is_stored) = (self.now, self.is_stored(message) || was_stored);
+        self.given_up.extend([(number, message.place)].into_iter().chain(between.map(|between| (number, between))));
         let message = &mut self.messages[number];
         message.wishes.persistent |= is_stored;
         message.has_moved = true;

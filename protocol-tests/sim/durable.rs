@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::message::{Fate, Hold, Message, Outcome};
 use crate::model::Model;
-use crate::policy::QUEUES;
+use crate::policy::{DEAD_LETTERS, GRAVE, QUEUES};
 
 impl Model {
     /// Whether a message outlives the process where it is.
@@ -57,6 +57,7 @@ impl Model {
         self.groups.clear();
         self.groups_in_doubt.clear();
         self.lingering.clear();
+        self.given_up.clear();
         self.idle.clear();
         self.busy.clear();
         self.touched.extend(QUEUES);
@@ -103,6 +104,9 @@ impl Model {
         let ready: Vec<usize> = ready.map(|(number, _)| number).collect();
         for number in ready {
             self.messages[number].waits_since = Some(self.quiets);
+        }
+        for place in [DEAD_LETTERS, GRAVE] {
+            self.note_fullness(place);
         }
     }
 }

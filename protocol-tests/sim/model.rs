@@ -172,6 +172,8 @@ pub(crate) struct Session {
     pub(crate) is_in_doubt: bool,
     /// It may be closed without a word.
     pub(crate) may_vanish: bool,
+    /// How many headers that no queue understands it sent and survives, and was not told of: they have the code of worse ones.
+    pub(crate) forgiven: usize,
     /// The codes of ERRORs that it has earned.
     pub(crate) earned: BTreeSet<&'static str>,
     pub(crate) pending: VecDeque<(String, Effect)>,
@@ -208,6 +210,7 @@ impl Session {
             is_silent: false,
             is_in_doubt: false,
             may_vanish: false,
+            forgiven: 0,
             earned: BTreeSet::from(["connect-timeout"]),
             pending: VecDeque::new(),
             unconfirmed: Vec::new(),
@@ -257,6 +260,9 @@ pub(crate) struct Model {
     pub(crate) suspects: Vec<(usize, usize)>,
     /// Messages that were consumed since all was quiet: word of it may not have come to their queue.
     pub(crate) lingering: BTreeSet<usize>,
+    /// Messages that came out of the dead letters since then, and the queues that gave them up: those may not have heard that
+    /// the dead letters took them, and count them until then.
+    pub(crate) given_up: BTreeSet<(usize, &'static str)>,
     /// Queues that may have been full.
     pub(crate) full: BTreeSet<&'static str>,
     /// How often all was quiet.
@@ -305,6 +311,7 @@ impl Model {
             last: BTreeMap::new(),
             suspects: Vec::new(),
             lingering: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             full: BTreeSet::new(),
             quiets: 0,
             events: 0,

@@ -68,7 +68,9 @@ impl Model {
             return Err(Violation::new(Law::Refusal, format!("an ERROR without a cause: {frame}"), [session]));
         }
         let own = &mut self.sessions[session];
-        let mut survives = own.continues && SURVIVABLE.contains(&&*code);
+        let is_forgiven = code == "bad-header" && own.forgiven > 0;
+        own.forgiven -= usize::from(is_forgiven);
+        let mut survives = own.continues && (is_forgiven || SURVIVABLE.contains(&&*code));
         if let Some(receipt) = about {
             let place = own.pending.iter().position(|(pending, _)| *pending == receipt);
             match place.and_then(|place| own.pending.remove(place)) {
@@ -83,7 +85,7 @@ impl Model {
                     return Err(Violation::new(Law::Receipt, text, [session]));
                 }
             }
-        } else if survives {
+        } else if survives && !is_forgiven {
             // There is no telling which it was. If it was a COMMIT, the session ends.
             own.unconfirmed.retain(|effect| !matches!(effect, Effect::Send(_) | Effect::Commit(_)));
             own.is_in_doubt = true;

@@ -121,9 +121,13 @@ impl Model {
     /// Whether a message may take up space in a queue.
     fn may_be_in(&self, number: usize, place: &str) -> bool {
         let message = &self.messages[number];
+        let may_be_there = message.place == place
+            || self.may_come_to(message, place)
+            || message.is_twofold && [DEAD_LETTERS, GRAVE].contains(&place)
+            || self.given_up.contains(&(number, place));
         matches!(message.fate, Fate::Possible | Fate::Accepted)
             && (!matches!(message.hold, Hold::Consumed(_)) || self.lingering.contains(&number))
-            && (message.place == place || self.may_come_to(message, place))
+            && may_be_there
     }
 
     /// Whether a message may have moved to a queue, or will.
@@ -161,7 +165,8 @@ impl Model {
             let message = &self.messages[*number];
             // The dead letters may not take it.
             let is_leaving = self.places(message).len() > 1;
-            let has_rested = message.refusals > 0 || message.wishes.due.is_some() || is_leaving;
+            let has_left = self.given_up.contains(&(*number, place));
+            let has_rested = message.refusals > 0 || message.wishes.due.is_some() || is_leaving || has_left;
             // What lines up for the disk, or for the rest of its transaction, has its place, also if it is refused then.
             let lines_up = (self.setup.has_disk || message.is_in_transaction) && message.certain_at.is_none();
             let was_there = self.has_failed_disk || message.is_in_transaction;

@@ -401,7 +401,8 @@ pub trait Effects {
     /// none of it is lost: the order of topic messages, and transactions, rest on that.
     fn post(&mut self, worker: WorkerId, command: Command);
     /// Changes of what is stored, to be made all or none. [`Command::Stored`] with this ticket is to tell when that is done,
-    /// unless the ticket is [`UNAWAITED`]. Only called on shards that [use a store](super::Shard::use_store).
+    /// unless the ticket is [`UNAWAITED`]. Marks and states must reach the store in the order of these calls, whoever waits for
+    /// them: a queue can end and be made anew within one turn. Only called on shards that [use a store](super::Shard::use_store).
     fn store(&mut self, ticket: u64, changes: Vec<Change>);
     /// Messages of this shard that are only in the store, to be read; `queue` is the shard's own name for theirs.
     /// [`Command::Fetched`] is to bring them. Each queue waits for that before it asks again.

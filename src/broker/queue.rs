@@ -115,6 +115,8 @@ pub(super) enum Life {
     Expecting(Instant),
     /// As long as a durable subscription that keeps its messages here.
     Bound(Box<Bound>),
+    /// Its durable subscription is no more: until the dead letters have answered about what is dying.
+    Ending,
 }
 
 /// What became of a message that was to be added.

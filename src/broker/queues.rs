@@ -58,6 +58,8 @@ pub(super) struct Queues {
     /// How many durable subscriptions live here, and how many may.
     bound: usize,
     max_bound: usize,
+    /// How many have ended, and still have messages that are on their way to the dead letters.
+    ending: usize,
     notices: Notices,
 }
 
@@ -79,6 +81,7 @@ impl Queues {
             marks: BTreeMap::new(),
             bound: 0,
             max_bound: options.durable.max_subscriptions,
+            ending: 0,
             notices: Notices::default(),
         }
     }
@@ -96,7 +99,8 @@ impl Queues {
     }
 
     pub(super) fn stats(&self) -> impl Iterator<Item = QueueStats> {
-        self.queues.values().map(Queue::stats)
+        // Another one may have the name of one that has ended.
+        self.queues.values().filter(|queue| !queue.is_ending()).map(Queue::stats)
     }
 
     /// Takes a message in. None: it must be stored first, or the dead letters on another worker are asked to take it, and the
@@ -358,7 +362,10 @@ impl Queues {
         if is_over && queue.bound().is_some() {
             self.notices.abandoned.push(key);
         } else if is_over && let Some(mut queue) = self.queues.remove(key) {
-            self.names.remove(queue.name());
+            match queue.is_ending() {
+                true => self.ending = self.ending.saturating_sub(1),
+                false => drop(self.names.remove(queue.name())),
+            }
             queue.give_up();
             if queue.has_mark() {
                 let mark = Change::Mark { queue: queue.name().clone(), up_to: 0 };

@@ -160,8 +160,10 @@ pub(super) struct Peers {
     pub(super) posts: Posts,
     /// What is to be stored, and with which tickets. Ended with the turn.
     pub(super) submissions: Vec<Submission>,
-    /// Changes that nobody waits for: one submission of the turn.
+    /// Changes that nobody waits for: as few submissions of the turn as their order allows.
     unawaited: Vec<Change>,
+    /// Whether one of these must not come after what follows it.
+    keeps_order: bool,
     /// What is to be read from the store.
     lookups: Vec<(u64, Vec<u64>)>,
     pub(super) counters: Arc<Counters>,
@@ -191,6 +193,7 @@ impl Peers {
             posts,
             submissions: Vec::new(),
             unawaited: Vec::new(),
+            keeps_order: false,
             lookups: Vec::new(),
             counters,
             outbox_limit,
@@ -282,11 +285,15 @@ impl Peers {
 
     /// What this turn has for the store.
     pub(super) fn take_submissions(&mut self) -> Vec<Submission> {
-        let mut submissions = std::mem::take(&mut self.submissions);
+        self.submit_unawaited();
+        std::mem::take(&mut self.submissions)
+    }
+
+    fn submit_unawaited(&mut self) {
+        self.keeps_order = false;
         if !self.unawaited.is_empty() {
-            submissions.push(Submission { ticket: UNAWAITED, changes: std::mem::take(&mut self.unawaited) });
+            self.submissions.push(Submission { ticket: UNAWAITED, changes: std::mem::take(&mut self.unawaited) });
         }
-        submissions
     }
 
     /// What is to be read from the store: for which queue, and which messages.
@@ -392,10 +399,18 @@ impl Effects for Peers {
     }
 
     fn store(&mut self, ticket: u64, mut changes: Vec<Change>) {
-        match ticket {
-            UNAWAITED => self.unawaited.append(&mut changes),
-            ticket => self.submissions.push(Submission { ticket, changes }),
+        if ticket == UNAWAITED {
+            // A mark takes an earlier one's place, and what a message has been through is of no use once it is forgotten. All
+            // others mean the same in any order.
+            self.keeps_order |=
+                changes.iter().any(|change| matches!(change, Change::Mark { .. } | Change::State { .. }));
+            self.unawaited.append(&mut changes);
+            return;
         }
+        if self.keeps_order {
+            self.submit_unawaited();
+        }
+        self.submissions.push(Submission { ticket, changes });
     }
 
     fn fetch(&mut self, queue: u64, sequences: Vec<u64>) {

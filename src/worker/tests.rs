@@ -2,12 +2,12 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer};
-use crate::broker::Interest;
+use super::{ConnectionKey, Counters, Event, Framing, Hub, Options, Peer, Post, Submission};
+use crate::broker::{Change, Command, Interest};
 use crate::clock::Clock;
 use crate::destination::Destination;
 use crate::headers::Headers;
-use crate::message::{Content, WorkerId};
+use crate::message::{Content, Sequences, WorkerId};
 
 /// One hub and its clients.
 struct Player {
@@ -257,4 +257,27 @@ fn what_is_asked_after_an_unsubscribe_comes_after_it() {
     let heard = player.hear(client);
     assert!(heard.contains("MESSAGE\n") && heard.contains("receipt-id:r\n"), "{heard}");
     assert!(!heard.contains("ERROR\n"), "{heard}");
+}
+
+/// M2, Q6: a queue that ends and is made anew within one turn has its new mark in the store, not what ended the old one.
+#[test]
+fn the_store_hears_of_marks_in_order() {
+    let mut player = Player::new(Options::default());
+    player.hub.use_store(Sequences::above(0));
+    let client = player.connect();
+    player.say(client, "SUBSCRIBE\nid:a\ndestination:/queue/a\nack:client-individual\n\n\0");
+    player.say(client, "SEND\ndestination:/queue/a\npersistent:true\n\none\0");
+    for Submission { ticket, .. } in player.hub.take_submissions() {
+        let stored = Post::Command(Command::Stored { ticket, result: Ok(()) });
+        player.hub.receive_posts(player.now, vec![stored]);
+    }
+    let heard = player.hear(client);
+    let ack = heard.lines().find_map(|line| line.strip_prefix("ack:")).expect("a MESSAGE");
+    player.say(client, &format!("ACK\nid:{ack}\n\n\0UNSUBSCRIBE\nid:a\n\n\0"));
+    player.say(client, "SUBSCRIBE\nid:b\ndestination:/queue/a\n\n\0");
+    player.say(client, "SEND\ndestination:/queue/a\npersistent:true\n\ntwo\0");
+    let changes = player.hub.take_submissions().into_iter().flat_map(|submission| submission.changes);
+    let marks: Vec<u64> =
+        changes.filter_map(|change| if let Change::Mark { up_to, .. } = change { Some(up_to) } else { None }).collect();
+    assert!(matches!(&marks[..], [0, new] if *new > 0), "{marks:?}");
 }

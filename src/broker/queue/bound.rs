@@ -1,6 +1,7 @@
 //! The queue behind a durable subscription: it lives while the subscription does, whoever is there.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Life, Queue};
@@ -25,14 +26,10 @@ pub(in crate::broker) struct Bound {
 /// What a durable subscription leaves when it ends.
 #[derive(Debug)]
 pub(in crate::broker) struct Dissolved {
-    /// The numbers in the store of all it had, itself included.
+    /// The numbers in the store of all it gives up, itself included.
     pub(in crate::broker) numbers: Vec<NonZeroU64>,
     /// What waits for the store.
     pub(in crate::broker) admitted: Vec<Admitted>,
-    /// Dying messages that no letter was written for, and the settlements that wait for them.
-    pub(in crate::broker) gone: Vec<(u64, u64)>,
-    /// The same of those whose letters are on their way.
-    pub(in crate::broker) leaving: Vec<(u64, u64)>,
 }
 
 impl Queue {
@@ -40,7 +37,7 @@ impl Queue {
     pub(in crate::broker) fn bound(&mut self) -> Option<&mut Bound> {
         match &mut self.life {
             Life::Bound(bound) => Some(bound),
-            Life::Usual | Life::Temporary | Life::Expecting(_) => None,
+            Life::Usual | Life::Temporary | Life::Expecting(_) | Life::Ending => None,
         }
     }
 
@@ -63,18 +60,28 @@ impl Queue {
         self.consumers.iter().any(|each| is_own(each) && (each.no_local || message.content.exclude_origin))
     }
 
-    /// Ends it.
-    pub(in crate::broker) fn dissolve(mut self) -> Dissolved {
+    /// Ends it. What is dying by then is no longer its own, and somebody may wait for it: that stays until the dead letters have
+    /// answered.
+    pub(in crate::broker) fn dissolve(&mut self) -> Dissolved {
         let admitted: Vec<Admitted> = self.admission.drain().collect();
-        let held = self.unsettled.values().map(|unsettled| &unsettled.entry);
-        let entries = held.chain(self.dying.values().map(|dying| &dying.entry)).filter_map(|entry| entry.stored);
+        let held = self.unsettled.values().filter_map(|unsettled| unsettled.entry.stored);
         let of_admitted = admitted.iter().filter_map(|admitted| admitted.stored);
-        let mut numbers: Vec<NonZeroU64> =
-            self.backlog.all().filter_map(|(past, _)| past.stored).chain(entries).chain(of_admitted).collect();
+        let waiting = self.backlog.all().filter_map(|(past, _)| past.stored);
+        let mut numbers: Vec<NonZeroU64> = waiting.chain(held).chain(of_admitted).collect();
         numbers.extend(self.bound().and_then(|bound| bound.stored));
-        let awaited = self.dying.iter().filter_map(|(sequence, dying)| Some((*sequence, dying.awaited?)));
-        let (gone, leaving) = awaited.partition(|(sequence, _)| self.is_away(*sequence));
-        Dissolved { numbers, admitted, gone, leaving }
+        let mut rest = Queue::new(self.name.clone(), Arc::clone(&self.rules), Life::Ending, self.has_store);
+        (rest.asked, rest.changes) = (std::mem::take(&mut self.asked), std::mem::take(&mut self.changes));
+        for (sequence, mut dying) in std::mem::take(&mut self.dying) {
+            rest.take_up(&mut dying.entry);
+            rest.dying.insert(sequence, dying);
+        }
+        *self = rest;
+        Dissolved { numbers, admitted }
+    }
+
+    /// Whether its durable subscription has ended, and only what was dying then is still here.
+    pub(in crate::broker) fn is_ending(&self) -> bool {
+        matches!(self.life, Life::Ending)
     }
 
     pub(super) fn is_abandoned(&mut self, now: Instant) -> bool {

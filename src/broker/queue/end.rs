@@ -49,6 +49,7 @@ impl Queue {
                 return self.consumers.is_empty() && !is_awaited(self);
             }
             Life::Bound(_) => return self.is_abandoned(now),
+            Life::Ending => return self.dying.is_empty(),
         }
         if !self.consumers.is_empty() || self.kept.messages > 0 || self.reserved.messages > 0 {
             self.idle_since = None;

@@ -106,6 +106,11 @@ impl Queue {
         self.dying.get(&sequence).is_some_and(|dying| dying.entry.cargo.is_away())
     }
 
+    /// Whether any message is dying.
+    pub(in crate::broker) fn has_dying(&self) -> bool {
+        !self.dying.is_empty()
+    }
+
     /// Why a message is dying.
     pub(in crate::broker) fn reason(&self, sequence: u64) -> Option<&'static str> {
         self.dying.get(&sequence).map(|dying| dying.reason)
@@ -129,8 +134,12 @@ impl Queue {
         dying.awaited
     }
 
-    /// Keeps a dying message after all, and tries again after the longest delay; answers as [`Queue::bury`] does.
+    /// Keeps a dying message after all, and tries again after the longest delay; answers as [`Queue::bury`] does. There is
+    /// nowhere to keep it where a durable subscription has ended.
     pub(in crate::broker) fn revive(&mut self, now: Instant, sequence: u64) -> Option<u64> {
+        if self.is_ending() {
+            return self.bury(sequence);
+        }
         let Dying { mut entry, awaited, .. } = self.dying.remove(&sequence)?;
         // It was read for the dead letters.
         self.page_out_if_full(&mut entry);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{QueueKey, Queues};
+use super::{QueueKey, Queues, ask_store};
 use crate::broker::admission::Source;
 use crate::broker::command::{Change, Consumer, Effects, Note, UNAWAITED};
 use crate::broker::queue::{Bound, Dissolved, Life, Pushed, Queue};
@@ -11,6 +11,10 @@ use crate::broker::shard::answer;
 use crate::broker::storage::Awaited;
 use crate::destination::{Destination, Pattern};
 use crate::message::{Message, Refusal, SessionId, Ticket, Verdict};
+
+/// So many durable subscriptions that have ended may be waiting for the dead letters. Beyond that they count as if they were
+/// still there.
+const MAX_ENDING: usize = 1024;
 
 /// What queues have to tell their shard, after every command.
 #[derive(Debug, Default)]
@@ -60,7 +64,7 @@ impl Queues {
         topic: &Pattern,
         effects: &mut E,
     ) -> Result<QueueKey, Refusal> {
-        if self.bound >= self.max_bound {
+        if self.bound + self.ending.saturating_sub(MAX_ENDING) >= self.max_bound {
             return Err(Refusal::Limit {
                 code: "too-many-durable-subscriptions",
                 what: "the durable subscriptions of this worker",
@@ -151,29 +155,37 @@ impl Queues {
         }
     }
 
-    /// Ends a durable subscription with all it keeps; who has it gets nothing more. Answers what it took, and whether `told` has
-    /// to be answered now; otherwise that comes when the store has forgotten it.
+    /// Ends a durable subscription with all it keeps, but for what is on its way to the dead letters; who has it gets nothing
+    /// more. Answers what it took, and whether `told` has to be answered now; otherwise that comes when the store has forgotten
+    /// it.
     pub(in crate::broker) fn unbind<E: Effects>(
         &mut self,
         key: QueueKey,
         told: Option<(SessionId, Ticket)>,
         effects: &mut E,
     ) -> (Option<Pattern>, bool) {
-        let Some(mut queue) = self.queues.remove(key) else {
+        let Some(queue) = self.queues.get_mut(key) else {
             return (None, true);
         };
+        let Some(bound) = queue.bound() else {
+            return (None, true);
+        };
+        let topic = bound.topic.take();
         self.names.remove(queue.name());
         if let Some(wake) = queue.wake {
             self.wakes.remove(&(wake, key));
         }
         self.bound = self.bound.saturating_sub(1);
-        let topic = queue.bound().and_then(|bound| bound.topic.take());
         let mark = queue.has_mark().then(|| Change::Mark { queue: queue.name().clone(), up_to: 0 });
-        let Dissolved { numbers, admitted, gone, leaving } = queue.dissolve();
-        for (_, settlement) in gone {
-            self.settlement_done(Some(settlement), Ok(()), effects);
+        let Dissolved { numbers, admitted } = queue.dissolve();
+        if queue.has_dying() {
+            self.ending += 1;
+            if queue.needs_store() {
+                ask_store(key, queue, &mut self.storage, effects);
+            }
+        } else {
+            self.queues.remove(key);
         }
-        self.await_orphans(key, leaving);
         for admitted in admitted {
             if let Source::Publisher(ticket) = admitted.source {
                 // Nobody is there any more to be reached.

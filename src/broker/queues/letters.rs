@@ -24,8 +24,6 @@ use crate::message::{Message, Refusal, SessionId, Tag, Ticket, Verdict};
 pub(super) struct Settlements {
     last: u64,
     waiting: HashMap<u64, Settlement, Keyed>,
-    /// Which of them wait for letters of queues that are no more.
-    orphans: HashMap<Tag, u64, Keyed>,
 }
 
 #[derive(Debug)]
@@ -151,8 +149,7 @@ impl Queues {
 
     pub(super) fn letter_answered<E: Effects>(&mut self, now: Instant, from: Tag, accepted: bool, effects: &mut E) {
         let Some(queue) = self.queues.get_mut(key_of(&from)) else {
-            let awaited = self.settlements.orphans.remove(&from);
-            return self.settlement_done(awaited, Ok(()), effects);
+            return;
         };
         let Some(reason) = queue.reason(from.sequence) else {
             return;
@@ -166,13 +163,6 @@ impl Queues {
             queue.revive(now, from.sequence)
         };
         self.settlement_done(awaited, Ok(()), effects);
-    }
-
-    /// A queue is no more, and these settlements still wait for letters that are on their way.
-    pub(super) fn await_orphans(&mut self, queue: QueueKey, leaving: Vec<(u64, u64)>) {
-        let tag = |sequence| Tag { home: self.home, queue: queue.data().as_ffi(), sequence };
-        let leaving = leaving.into_iter().map(|(sequence, settlement)| (tag(sequence), settlement));
-        self.settlements.orphans.extend(leaving);
     }
 
     /// Waits for the store, if there are changes, and for those of the messages that are dying now. Answers whether there is
