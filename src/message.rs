@@ -31,6 +31,9 @@ impl WorkerId {
 /// The header that says where a message for workers was sent: its queue has another name.
 pub const APP_DESTINATION: &str = "app-destination";
 
+/// What the broker says behind the last message of a queue that somebody looks at: no message of a client may say so.
+pub const END_OF_BROWSING: (&str, &str) = ("browser", "end");
+
 /// Names a session in the whole broker: the worker it lives on, and its generational key there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId {

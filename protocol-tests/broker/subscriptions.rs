@@ -99,22 +99,30 @@ fn store_all(net: &mut Net) {
     }
 }
 
+/// A client discards what it got, a stored message, and ends its durable subscription at once. Answers with the net, the queue of
+/// dead letters, that of the subscription, and the message.
+fn discard_and_forget(home: u16, queues: QueueOptions) -> (Net, Destination, Destination, Arc<Message>) {
+    let letters = Net::durable(2, Options::default()).queue_on(0, 0);
+    let queues = QueueOptions { dead_letter: Some(letters.clone()), ..queues };
+    let (mut net, queue) = with_one_on(home, Net::durable(2, Options { queues, ..Options::default() }));
+    store_all(&mut net);
+    net.publish(alice(), persistent(&Destination::new("/topic/a"), "one"));
+    store_all(&mut net);
+    let message = net.log.queue.first().map(|(_, delivery)| Arc::clone(&delivery.message)).expect("it came");
+    let tags = net.expect_queue(&[(reader(), "one", 0)]).into_iter().collect();
+    net.verdicts();
+    let (session, ticket) = (reader().session, Some(Ticket(8)));
+    net.run(session.worker, Command::Settle { session, tags, outcome: Outcome::Discarded, ticket });
+    net.cancel(reader(), &queue);
+    forget(&mut net, session, &queue);
+    (net, letters, queue, message)
+}
+
 /// Who has discarded something and then ended the durable subscription hears of both, wherever the letter is by then.
 #[test]
 fn g3_u9_forgotten_while_a_letter_is_on_its_way() {
     for home in [0, 1] {
-        let letters = Net::durable(2, Options::default()).queue_on(0, 0);
-        let queues = QueueOptions { dead_letter: Some(letters.clone()), ..QueueOptions::default() };
-        let (mut net, queue) = with_one_on(home, Net::durable(2, Options { queues, ..Options::default() }));
-        store_all(&mut net);
-        net.publish(alice(), persistent(&Destination::new("/topic/a"), "one"));
-        store_all(&mut net);
-        let tags = net.expect_queue(&[(reader(), "one", 0)]).into_iter().collect();
-        net.verdicts();
-        let (session, ticket) = (reader().session, Some(Ticket(8)));
-        net.run(session.worker, Command::Settle { session, tags, outcome: Outcome::Discarded, ticket });
-        net.cancel(reader(), &queue);
-        forget(&mut net, session, &queue);
+        let (mut net, letters, _, _) = discard_and_forget(home, QueueOptions::default());
         assert_eq!(net.verdicts(), [], "nothing is stored");
         store_all(&mut net);
         assert_eq!(net.verdicts(), [Ok(0), Ok(0)]);
@@ -127,19 +135,8 @@ fn g3_u9_forgotten_while_a_letter_is_on_its_way() {
 #[test]
 fn g3_u9_q5_forgotten_while_a_letter_must_be_read() {
     for (home, is_readable) in [(0, true), (1, true), (0, false), (1, false)] {
-        let letters = Net::durable(2, Options::default()).queue_on(0, 0);
-        let queues = QueueOptions { dead_letter: Some(letters.clone()), memory: 0, ..QueueOptions::default() };
-        let (mut net, queue) = with_one_on(home, Net::durable(2, Options { queues, ..Options::default() }));
-        store_all(&mut net);
-        net.publish(alice(), persistent(&Destination::new("/topic/a"), "one"));
-        store_all(&mut net);
-        let message = net.log.queue.first().map(|(_, delivery)| Arc::clone(&delivery.message)).expect("it came");
-        let tags = net.expect_queue(&[(reader(), "one", 0)]).into_iter().collect();
-        net.verdicts();
-        let (session, ticket) = (reader().session, Some(Ticket(8)));
-        net.run(session.worker, Command::Settle { session, tags, outcome: Outcome::Discarded, ticket });
-        net.cancel(reader(), &queue);
-        forget(&mut net, session, &queue);
+        let queues = QueueOptions { memory: 0, ..QueueOptions::default() };
+        let (mut net, letters, queue, message) = discard_and_forget(home, queues);
         answer_store(&mut net, &["-1, no mark"], true);
         assert_eq!(net.verdicts(), [Ok(0)], "it is forgotten, and its letter is not stored");
         have(&mut net, reader(), &queue, "/topic/*");

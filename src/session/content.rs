@@ -2,14 +2,11 @@
 
 use super::Options;
 use crate::destination::Destination;
-use crate::message::{Content, Terms};
+use crate::message::{Content, END_OF_BROWSING, Terms};
 use crate::stomp::{OWN_HEADERS, Send};
 
 /// Headers that speak to the broker about this one frame: they never pass (M1).
 const OF_THE_FRAME: [&str; 2] = ["receipt", "transaction"];
-
-/// What the broker says behind the last message of a queue that somebody looks at: no message in it may say so.
-const END_OF_BROWSING: (&str, &str) = ("browser", "end");
 
 /// The content of a SEND. `terms` is what it asks of a queue.
 pub(super) fn content_of(send: Send, terms: Option<Box<Terms>>, options: &Options) -> Content {

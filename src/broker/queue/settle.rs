@@ -20,7 +20,7 @@ pub(super) struct Dying {
     pub(super) entry: Entry,
     reason: &'static str,
     /// The settlement that is done when this is decided.
-    pub(super) awaited: Option<u64>,
+    awaited: Option<u64>,
 }
 
 impl Dying {

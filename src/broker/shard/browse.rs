@@ -10,7 +10,7 @@ use crate::broker::command::{Command, Consumer, Effects};
 use crate::broker::queue::Shown;
 use crate::destination::Destination;
 use crate::headers::Headers;
-use crate::message::{Content, Delivery, Message, SubscriberId, Ticket, WhenSlow};
+use crate::message::{Content, Delivery, END_OF_BROWSING, Message, SubscriberId, Ticket, WhenSlow};
 
 impl Shard {
     pub(super) fn browse<E: Effects>(
@@ -54,7 +54,7 @@ impl Shard {
     fn end_browsing<E: Effects>(&mut self, now: Instant, reader: SubscriberId, queue: Destination, effects: &mut E) {
         let end = Content {
             destination: queue,
-            headers: Headers::from_iter([("browser", "end")]),
+            headers: Headers::from_iter([END_OF_BROWSING]),
             body: Bytes::new(),
             is_text: true,
             exclude_origin: false,
